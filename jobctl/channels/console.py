@@ -1,0 +1,60 @@
+"""Messages for the eye: printed, and written to a folder where CONSOLE_FOLDER names one."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+from jobctl.channels import mime
+from jobctl.channels.protocol import Answer, Message, Refused, Sent
+from jobctl.errors import Exit
+from jobctl.job import ScopeDownError
+from jobctl.settings import Settings
+
+NOBODY = "jobctl@localhost"
+RULE = "─" * 72
+
+
+class Console:
+    """Stands in for any channel: the default on the embedded database, elsewhere only when asked for."""
+
+    def __init__(self, settings: Settings, out: IO[str]) -> None:
+        self.settings, self.out = settings, out
+        self.turn = threading.Lock()
+
+    def send(self, message: Message) -> Answer:
+        try:
+            name, content = self.file_of(message)
+        except mime.UnwritableError as error:
+            return Refused(str(error), permanent=True)
+        with self.turn:
+            show(message, self.out)
+            if self.settings.console_folder:
+                write(self.settings.console_folder, name, content, message.channel)
+        return Sent(message.key)
+
+    def file_of(self, message: Message) -> tuple[str, bytes]:
+        """Return the file of a message; an e-mail that could not be sent is refused here as well."""
+        if message.channel != "email":
+            return f"{message.key}.txt", f"{message.subject}\n\n{message.text}".encode()
+        settings = replace(self.settings, email_from=self.settings.email_from or NOBODY)
+        return f"{message.key}.eml", mime.seal(mime.compose(message, settings), message).content
+
+    def close(self) -> None:
+        pass
+
+
+def show(message: Message, out: IO[str]) -> None:
+    to = " ".join(filter(None, [message.recipient, f"<{message.address}>" if message.address else ""]))
+    print(
+        RULE, f"{message.channel} to {to}: {message.subject}", "", message.text.rstrip(), sep="\n", file=out
+    )
+
+
+def write(folder: Path, name: str, content: bytes, channel: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    except OSError as error:
+        reason = f"CONSOLE_FOLDER {folder} cannot be written ({error.strerror})"
+        raise ScopeDownError(channel, reason, Exit.MISCONFIGURED) from error

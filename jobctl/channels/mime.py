@@ -1,0 +1,126 @@
+"""Messages as MIME: what the mail server gets, and what `.eml` files hold."""
+
+import re
+import string
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
+from email.message import EmailMessage
+from email.policy import SMTP, Policy
+from typing import Any
+from urllib.parse import quote
+
+import idna
+
+from jobctl.channels.protocol import Message
+from jobctl.settings import Settings
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# The header parser of `email` decodes these, line ends included, and writes them out unencoded.
+ENCODED_WORD = re.compile(r"=\?.*\?=")
+LOCAL_PART = re.compile(r'[^\s@<>()\[\]\\,;:"]+')
+LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+DOMAIN = re.compile(rf"{LABEL}(?:\.{LABEL})*")
+
+
+class UnwritableError(ValueError):
+    """A message that no e-mail can be made of."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A message as the mail server gets it."""
+
+    sender: str
+    recipient: str
+    written: str  # the recipient's address as we were given it
+    message_id: str
+    content: bytes
+    international: bool  # an address goes beyond ASCII even with its domain in IDNA
+
+
+class AsItIs(UnstructuredHeader, BaseHeader):
+    """A header that is never folded or encoded: `email` makes encoded words of links over 78 characters."""
+
+    def fold(self, *, policy: "Policy[Any]") -> str:
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+HEADERS = HeaderRegistry()
+HEADERS.map_to_type("List-Unsubscribe", AsItIs)
+HEADERS.map_to_type("Message-ID", AsItIs)
+POLICY = SMTP.clone(cte_type="7bit", header_factory=HEADERS)  # 7bit: not every server takes 8-bit lines
+
+
+def compose(message: Message, settings: Settings) -> EmailMessage:
+    """Write the message as MIME, the same on every attempt but for the date; raises UnwritableError."""
+    assert settings.email_from
+    sender = mailbox(settings.email_from)
+    mail = EmailMessage(policy=POLICY)
+    try:
+        mail["From"] = sender
+        mail["To"] = address(message.address, fit("name", message.recipient))
+        if settings.email_reply_to:
+            mail["Reply-To"] = mailbox(settings.email_reply_to)
+        mail["Subject"] = fit("subject", message.subject)
+        mail["Date"] = datetime.now(UTC)
+        mail["Message-ID"] = f"<{fit('key', message.key)}@{sender.domain}>"
+        mail["Auto-Submitted"] = "auto-generated"
+        if message.category != "transactional":
+            unsubscribing(mail, message, settings)
+        mail.set_content(message.text)
+        if message.html:
+            mail.add_alternative(message.html, subtype="html")
+    except UnicodeError as error:
+        raise UnwritableError("the message holds what is no valid Unicode") from error
+    return mail
+
+
+def unsubscribing(mail: EmailMessage, message: Message, settings: Settings) -> None:
+    assert settings.email_from
+    user, category = (quote(str(each or ""), safe="") for each in (message.user_id, message.category))
+    if settings.email_unsubscribe:
+        link = settings.email_unsubscribe.format(user_id=user, category=category)
+    else:
+        link = f"mailto:{mailbox(settings.email_from).addr_spec}?subject=unsubscribe%20{category}"
+    link = quote(link, safe=string.punctuation)
+    mail["List-Unsubscribe"] = f"<{link}>"
+    if link.startswith("https://"):
+        mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+
+
+def seal(mail: EmailMessage, message: Message) -> Letter:
+    """Bring a composed message to its bytes; raises UnwritableError."""
+    sender, recipient = (mail[name].addresses[0].addr_spec for name in ("From", "To"))
+    international = not (sender + recipient).isascii()
+    try:
+        content = mail.as_bytes(policy=POLICY.clone(utf8=international))
+    except UnicodeError as error:
+        raise UnwritableError("the message holds what is no valid Unicode") from error
+    return Letter(sender, recipient, message.address, str(mail["Message-ID"]), content, international)
+
+
+def fit(what: str, text: str) -> str:
+    """Refuse what could end a header line and begin another."""
+    if CONTROL.search(text):
+        raise UnwritableError(f"the {what} holds a line end or another control character")
+    if ENCODED_WORD.search(text):
+        raise UnwritableError(f"the {what} holds an encoded word (=?...?=)")
+    return text
+
+
+def address(text: str, name: str = "") -> Address:
+    local, _, domain = fit("address", text).rpartition("@")
+    with suppress(UnicodeError):  # of which idna's errors are
+        # Not Python's own codec: by the old rules it makes strasse.example of straße.example.
+        ascii_domain = domain if domain.isascii() else idna.encode(domain, uts46=True).decode()
+        if LOCAL_PART.fullmatch(local) and DOMAIN.fullmatch(ascii_domain):
+            return Address(name, local, ascii_domain)
+    raise UnwritableError("no valid e-mail address")
+
+
+def mailbox(text: str) -> Address:
+    """Read a setting such as `Marketplace, Inc. <hello@example.com>`."""
+    name, _, rest = text.rpartition("<")
+    return address(rest.removesuffix(">"), name.strip().strip('"'))

@@ -1,0 +1,92 @@
+"""Which channel goes out by which transport, opened when its first message comes."""
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from jobctl.channels.protocol import Answer, Channel, Message
+from jobctl.errors import Exit
+from jobctl.job import At, Means, ScopeDownError
+from jobctl.settings import Settings
+
+NEEDED = {
+    "email": "set SMTP_HOST and EMAIL_FROM, or EMAIL_CHANNEL=console to print instead of sending",
+    "webhook": "set WEBHOOK_SECRET, or WEBHOOK_CHANNEL=console to print instead of sending",
+    "sms": "no sms service can be configured yet; SMS_CHANNEL=console prints instead of sending",
+    "push": "no push service can be configured yet; PUSH_CHANNEL=console prints instead of sending",
+}
+
+
+def transport(settings: Settings, channel: str) -> str | None:
+    """Name what carries a channel's messages; None where nothing is configured.
+
+    Only the embedded database falls back to the console: nobody's mail ends, marked sent, in a log.
+    """
+    if channel == "tray":
+        return "tray"
+    chosen: str | None = getattr(settings, f"{channel}_channel")
+    if chosen is None and channel == "email" and settings.smtp_host:
+        chosen = "smtp"
+    if chosen is None and channel == "webhook" and settings.webhook_secret:
+        chosen = "http"
+    return chosen or (None if settings.database_url else "console")
+
+
+def refuse_unconfigured(settings: Settings, channel: str) -> None:
+    """Raise ScopeDownError (exit 78) for a channel that cannot send."""
+    if transport(settings, channel) is None:
+        raise ScopeDownError(channel, f"it is not configured; {NEEDED[channel]}", Exit.MISCONFIGURED)
+
+
+def scope_of(message: Message) -> str:
+    if message.channel != "webhook":
+        return message.channel
+    from jobctl.channels.webhook import scope  # noqa: PLC0415 (only for webhooks)
+
+    return scope(message.address)
+
+
+class Switchboard:
+    """The channels of one run; a context manager that closes what was opened."""
+
+    def __init__(self, at: At, means: Means) -> None:
+        self.at, self.means = at, means
+        self.opened: dict[str, Channel] = {}
+        self.opening = threading.Lock()
+
+    def send(self, message: Message) -> Answer:
+        return self.channel(message.channel).send(message)
+
+    def channel(self, name: str) -> Channel:
+        with self.opening:
+            if name not in self.opened:
+                self.opened[name] = self.open(name)
+            return self.opened[name]
+
+    def open(self, name: str) -> Channel:
+        settings = self.at.settings
+        match transport(settings, name):
+            case "smtp":
+                from jobctl.channels.email import Email  # noqa: PLC0415 (each channel loads its own)
+
+                return Email(settings, self.means.stop)
+            case "http":
+                from jobctl.channels.webhook import Webhook  # noqa: PLC0415 (the same)
+
+                return Webhook(settings, self.means.stop, self.means.concurrency)
+            case "tray":
+                from jobctl.channels.tray import Tray  # noqa: PLC0415 (the same)
+
+                return Tray()
+        from jobctl.channels.console import Console  # noqa: PLC0415 (the same)
+
+        return Console(settings, self.means.out)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for each in self.opened.values():
+            each.close()

@@ -1,0 +1,106 @@
+"""The command group, and the one place where errors and signals become exit codes.
+
+A command's module is imported when the command is invoked: `jobctl --help` loads nothing but Click.
+"""
+
+import gc
+import importlib
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from jobctl import __version__
+from jobctl.registry import COMMANDS, JOBS
+
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Commands(click.Group):
+    """Jobs and operator commands, known by name and one line until one is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [each.name for each in JOBS] + [name for name, _, _ in COMMANDS]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        for each in JOBS:
+            if each.name == name:
+                from jobctl.commands.job import command  # noqa: PLC0415 (lazy, see above)
+
+                return command(each)
+        for known, where, _ in COMMANDS:
+            if known == name:
+                module, _, attribute = where.partition(":")
+                found: click.Command = getattr(importlib.import_module(module), attribute)
+                return found
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Jobs"):
+            formatter.write_dl([(each.name, each.summary) for each in JOBS])
+        with formatter.section("Operator commands"):
+            formatter.write_dl([(name, summary) for name, _, summary in COMMANDS])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0]
+        if name not in self.list_commands(ctx) and not name.startswith("-"):
+            import difflib  # noqa: PLC0415 (only for this error)
+
+            close = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            hint = f"; did you mean {close[0]}?" if close else "; jobctl --help lists all"
+            ctx.fail(f"there is no job or command {name!r}{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings=HELP)
+@click.version_option(__version__, message="jobctl %(version)s")
+def jobctl() -> None:
+    """Run a marketplace's background jobs: one honest command each.
+
+    Every job is safe to rerun at any moment, has --dry-run and its own --help; its exit code tells the
+    truth. `jobctl demo` shows the jobs at work, `jobctl why JOB ROW` explains a row.
+    """
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line; leave with the exit code that the README documents."""
+    # Nothing that is imported becomes garbage: collecting meanwhile would only cost time.
+    gc.disable()
+    sys.exit(guarded(arguments))
+
+
+def guarded(arguments: list[str] | None) -> int:
+    try:
+        result = jobctl.main(arguments, prog_name="jobctl", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("jobctl: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader went away (`| head`); what is still buffered has nowhere to go.
+        sys.stdout = None
+        return 0
+    except Exception as error:  # noqa: BLE001 (the one place that tells the user of what nobody foresaw)
+        return report(error)
+    return int(result) if isinstance(result, int) else 0
+
+
+def report(error: Exception) -> int:
+    """Print an error in one sentence; return its exit code."""
+    from jobctl.errors import Exit, JobctlError  # noqa: PLC0415 (lazy, see above)
+    from jobctl.logs import redact  # noqa: PLC0415 (lazy, see above)
+
+    if isinstance(error, JobctlError):
+        click.echo(redact(f"jobctl: {error}"), err=True)
+        return int(error.exit_code)
+    import logging  # noqa: PLC0415 (lazy, see above)
+
+    logging.getLogger("jobctl").debug("unexpected", exc_info=error)
+    said = redact(f"{type(error).__name__}: {error}".splitlines()[0])
+    click.echo(f"jobctl: unexpected error, please report it (-vv shows where): {said}", err=True)
+    return int(Exit.UNEXPECTED)

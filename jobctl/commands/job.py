@@ -1,0 +1,191 @@
+"""A job as a command: the options that all jobs share, and their help."""
+
+import gc
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from jobctl import parsing
+from jobctl.registry import Entry
+
+ROWS, RUNS, SAYS = "Which rows", "How it runs", "What it says"
+
+
+class Grouped(click.Option):
+    """An option under a heading of the help."""
+
+    def __init__(self, *args: Any, heading: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.heading = heading
+
+
+class Text(click.ParamType[Any]):
+    """Text read by one of our strict parsers; what it refuses is a usage error."""
+
+    def __init__(self, parse: Callable[[str], Any], name: str) -> None:
+        self.parse, self.name = parse, name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self.parse(value) if isinstance(value, str) else value
+        except ValueError as expected:
+            self.fail(f"expected {expected}; got {value!r}", param, ctx)
+
+
+def instant(text: str) -> datetime:
+    # Ages are counted from here; the run compares with the database's clock, which is the one that counts.
+    return parsing.since(text, datetime.now(UTC))
+
+
+def options() -> list[click.Parameter]:
+    when, duration, some = Text(instant, "when"), Text(parsing.duration, "duration"), click.IntRange(1)
+    return [
+        Grouped(
+            ["--since"],
+            type=when,
+            metavar="WHEN",
+            heading=ROWS,
+            help="Only rows from then on: ISO 8601 (no offset: UTC), or an age such as 90m, 36h, 7d.",
+        ),
+        Grouped(["--limit"], type=some, metavar="N", heading=ROWS, help="Attempt at most N rows."),
+        Grouped(
+            ["--only"],
+            type=some,
+            metavar="ID",
+            heading=ROWS,
+            help="Only the row with this number; all conditions still apply.",
+        ),
+        Grouped(
+            ["-n", "--dry-run"],
+            is_flag=True,
+            heading=RUNS,
+            help="Show what would be done; write nothing, send nothing.",
+        ),
+        Grouped(
+            ["--as-of"],
+            type=when,
+            metavar="WHEN",
+            heading=RUNS,
+            help="With --dry-run: ask the same of today's rows at another time.",
+        ),
+        Grouped(
+            ["--every"],
+            type=duration,
+            metavar="DURATION",
+            heading=RUNS,
+            help="Repeat at this interval inside one process.",
+        ),
+        Grouped(
+            ["--for", "lasting"],
+            type=duration,
+            metavar="DURATION",
+            heading=RUNS,
+            help="With --every: for how long; without: until stopped.",
+        ),
+        Grouped(["--share"], is_flag=True, heading=RUNS, help="Share the work with other runs that --share."),
+        Grouped(
+            ["--fail-if-locked"],
+            is_flag=True,
+            heading=RUNS,
+            help="Exit 75, not 0, when another run has the job.",
+        ),
+        Grouped(["--json", "as_json"], is_flag=True, heading=SAYS, help="Print JSON, and nothing else."),
+        Grouped(["-v", "--verbose"], count=True, heading=SAYS, help="Log events to stderr; -vv: all."),
+        Grouped(["-q", "--quiet"], is_flag=True, heading=SAYS, help="Log errors only."),
+    ]
+
+
+CONCURRENCY: dict[str, Any] = {
+    "type": click.IntRange(1, 1000),
+    "metavar": "N",
+    "heading": RUNS,
+    "help": "Calls under way at once.",
+}
+
+
+class JobCommand(click.Command):
+    """A job's command; its help is made from the job's own file, and needs no database."""
+
+    entry: Entry
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from jobctl.commands.job_help import write_description  # noqa: PLC0415 (only for help)
+
+        write_description(self.entry, formatter)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for heading in (ROWS, RUNS, SAYS):
+            rows = [
+                each.get_help_record(ctx)
+                for each in self.get_params(ctx)
+                if getattr(each, "heading", SAYS) == heading
+            ]
+            with formatter.section(heading):
+                formatter.write_dl([row for row in rows if row])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from jobctl.commands.job_help import write_reference  # noqa: PLC0415 (only for help)
+
+        write_reference(self.entry, formatter)
+
+
+def command(entry: Entry) -> click.Command:
+    from jobctl.job import EffectStep  # noqa: PLC0415 (a job's module imports it anyway)
+    from jobctl.runner import steps_of  # noqa: PLC0415 (the same)
+
+    params = options()
+    if any(isinstance(step, EffectStep) for step in steps_of(entry)):
+        params.insert(3, Grouped(["--concurrency"], **CONCURRENCY))
+
+    def callback(**given: Any) -> int:
+        return invoke(entry, **given)
+
+    made = JobCommand(entry.name, params=params, callback=callback, short_help=entry.summary)
+    made.entry = entry
+    return made
+
+
+def invoke(entry: Entry, *, verbose: int, quiet: bool, **given: Any) -> int:
+    refuse_contradictions(given)
+    from jobctl import logs, settings  # noqa: PLC0415 (--help needs none of it)
+    from jobctl.output import Output  # noqa: PLC0415 (the same)
+    from jobctl.runner import Invocation, run  # noqa: PLC0415 (the same)
+    from jobctl.steps.running import Options, Stop  # noqa: PLC0415 (the same)
+
+    gc.freeze()
+    gc.enable()
+    loaded = settings.load()
+    verbosity = -1 if quiet else verbose
+    logs.set_up(loaded.settings.log_format, verbosity, loaded.secrets)
+    stop = Stop(loaded.settings.stop_grace)
+    heed_signals(stop)
+    output = Output(as_json=given["as_json"], verbosity=verbosity)
+    return run(Invocation(entry, Options(**given, verbosity=verbosity), loaded.settings, output, stop))
+
+
+def refuse_contradictions(given: dict[str, Any]) -> None:
+    if given["as_of"] and not given["dry_run"]:
+        raise click.UsageError("--as-of goes with --dry-run: a real run takes place now")
+    if given["lasting"] and not given["every"]:
+        raise click.UsageError("--for goes with --every")
+    if given["every"] and given["dry_run"]:
+        raise click.UsageError("--every doesn't go with --dry-run: a dry run shows one run")
+    if given["since"] and given["since"] > datetime.now(UTC) and not given["as_of"]:
+        raise click.UsageError("--since is in the future")
+
+
+def heed_signals(stop: Any) -> None:
+    """Stop in good order at the first SIGTERM or SIGINT; a second one ends the process at once."""
+    from jobctl.errors import Exit  # noqa: PLC0415 (--help needs none of it)
+
+    codes = {signal.SIGTERM: Exit.TERMINATED, signal.SIGINT: Exit.INTERRUPTED}
+
+    def told(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop.now(codes[signal.Signals(number)])
+
+    for each in codes:
+        signal.signal(each, told)

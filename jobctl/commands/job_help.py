@@ -1,0 +1,80 @@
+"""What a job's --help says of the job, made from its own file, its registry line and the settings."""
+
+import inspect
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import import_module
+
+import click
+
+from jobctl import settings
+from jobctl.job import At, Due
+from jobctl.registry import Entry
+from jobctl.runner import steps_of
+
+# The conditions' texts are all that is wanted; no row is ever compared with this instant.
+SOME_TIME = At(datetime(2000, 1, 1, tzinfo=UTC))
+
+EXIT_CODES = (
+    ("0", "all done, nothing to do, a dry run, or another run has the job"),
+    ("3", "done, but some rows failed and need someone"),
+    ("69", "database or channel unreachable"),
+    ("75", "another run has the job, with --fail-if-locked"),
+    ("78", "settings, credentials or migrations wrong or missing"),
+    ("130, 143", "interrupted; what is left is for the next run"),
+)
+
+
+def write_description(entry: Entry, formatter: click.HelpFormatter) -> None:
+    formatter.write_paragraph()
+    with formatter.indentation():
+        about = inspect.getdoc(import_module(entry.module)) or entry.summary
+        formatter.write_text(about)
+    for due, title in zip(dues(entry), titles(entry), strict=True):
+        with formatter.section(title):
+            for condition in due.when:
+                formatter.write_text(f"• {condition}")
+
+
+def dues(entry: Entry) -> list[Due]:
+    return [step.due(SOME_TIME) for step in steps_of(entry)]
+
+
+def titles(entry: Entry) -> list[str]:
+    found = [due.table.name.replace("_", " ") for due in dues(entry)]
+    return [f"A row of {name} is due when" for name in found]
+
+
+def write_reference(entry: Entry, formatter: click.HelpFormatter) -> None:
+    with formatter.section("What --since bounds"):
+        formatter.write_text(
+            ", ".join(dict.fromkeys(str(due.since) for due in dues(entry) if due.since is not None))
+        )
+    with formatter.section("Recommended schedule"):
+        formatter.write_text(f"{entry.cron}  {command_line(entry)}")
+    with formatter.section("Settings and their defaults (jobctl config shows all)"):
+        formatter.write_dl(list(settings_of(entry)))
+    with formatter.section("Exit codes"):
+        formatter.write_dl(EXIT_CODES)
+    with formatter.section("Examples"):
+        for example in examples(entry):
+            formatter.write_text(example)
+
+
+def command_line(entry: Entry) -> str:
+    """Return the command as the recommended crontab line has it."""
+    loop = f" --every {entry.every} --for 1m" if entry.every else ""
+    return f"jobctl {entry.name}{loop}"
+
+
+def settings_of(entry: Entry) -> Iterator[tuple[str, str]]:
+    for each in settings.declared():
+        if each.metadata["group"] in entry.reads:
+            default = each.metadata["default"]
+            yield settings.variable(each), f"{each.metadata['what']} [{default or 'empty'}]"
+
+
+def examples(entry: Entry) -> Iterator[str]:
+    yield f"jobctl {entry.name} --dry-run"
+    yield f"jobctl {entry.name} --since 36h --limit 100"
+    yield f"jobctl why {entry.name} 17"

@@ -1,0 +1,59 @@
+"""What operator commands share: opening the database, options, plain tables."""
+
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from jobctl import logs, settings
+from jobctl.db import Database, open_database
+from jobctl.output import readable, to_json
+from jobctl.settings import Loaded
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def loaded() -> Loaded:
+    found = settings.load()
+    logs.set_up(found.settings.log_format, 0, found.secrets)
+    return found
+
+
+@contextmanager
+def database(*, read_only: bool = True) -> Iterator[Database]:
+    with open_database(loaded().settings, read_only=read_only, name="jobctl operator") as opened:
+        yield opened
+
+
+def width(text: str) -> int:
+    """Count the columns of a terminal that the text takes: wide characters take two, marks none."""
+    return sum(
+        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1
+        for each in text
+    )
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Align rows under a header, two spaces between columns."""
+    cells = [[readable(each).replace("\n", " ") for each in row] for row in (header, *rows)]
+    widths = [max(width(row[n]) for row in cells) for n in range(len(header))]
+    padded = [
+        "  ".join(cell + " " * (widths[n] - width(cell)) for n, cell in enumerate(row)) for row in cells
+    ]
+    return "\n".join(each.rstrip() for each in padded)
+
+
+def show(header: Sequence[str], rows: Sequence[Sequence[Any]], *, json: bool, empty: str) -> None:
+    """Print rows as a table, or as a JSON list of objects; `empty` says what there is not."""
+    if json:
+        click.echo(to_json([dict(zip(header, row, strict=True)) for row in rows]))
+    else:
+        click.echo(table([each.replace("_", " ") for each in header], rows) if rows else empty)
+
+
+def job_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    from jobctl.registry import JOBS  # noqa: PLC0415
+
+    return click.argument("job", type=click.Choice([each.name for each in JOBS]))(function)

@@ -1,0 +1,165 @@
+"""`jobctl why`: each condition of a job held against one row, with the row's values."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+from sqlalchemy import Column, ColumnElement, Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.visitors import iterate
+
+from jobctl.commands.shared import as_json, loaded
+from jobctl.db import clock, open_database
+from jobctl.errors import UsageError
+from jobctl.job import At, Due, Step
+from jobctl.locks import Locks, open_locks
+from jobctl.output import readable, to_json
+from jobctl.registry import JOBS, entry
+from jobctl.runner import steps_of
+from jobctl.steps.selection import Selection
+from jobctl.tables.frame import runs
+
+FAR = timedelta(days=3653)  # what isn't due within ten years is not waiting for time
+NEAR = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True)
+class Held:
+    """One condition held against the row."""
+
+    condition: str
+    holds: bool
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    table: str
+    conditions: list[Held]
+    claim: str | None
+    due_at: datetime | None
+    row: Mapping[str, Any]
+
+    @property
+    def due(self) -> bool:
+        return not self.claim and all(each.holds for each in self.conditions)
+
+
+@click.command()
+@click.argument("job", type=click.Choice([each.name for each in JOBS]))
+@click.argument("row", type=click.IntRange(1))
+@click.option("--sql", is_flag=True, help="Print the SELECT that finds due rows, with its values.")
+@as_json
+def why(job: str, row: int, *, sql: bool, as_json: bool) -> None:
+    """Explain why the row with that number is, or is not, due for a job."""
+    settings = loaded().settings
+    steps = steps_of(entry(job))
+    with (
+        open_database(settings, read_only=True) as database,
+        open_locks(settings) as locks,
+        database.transaction() as connection,
+    ):
+        at = At(clock(connection), settings, installation=database.installation)
+        if sql:
+            for step in steps:
+                click.echo(f"{select_of(step, at, connection)};")
+            return
+        found = [each for step in steps if (each := explain(step, at, row, connection, locks))]
+    if not found:
+        tables = ", ".join(dict.fromkeys(step.due(at).table.name for step in steps))
+        raise UsageError(f"there is no row {row} in {tables}")
+    if as_json:
+        click.echo(
+            to_json([{**vars(each), "conditions": [vars(one) for one in each.conditions]} for each in found])
+        )
+    else:
+        click.echo("\n\n".join("\n".join(told(each, row, job)) for each in found))
+
+
+def select_of(step: Step, at: At, connection: Connection) -> str:
+    dialect = postgresql.dialect() if connection.dialect.name == "postgresql" else sqlite.dialect()  # type: ignore[no-untyped-call]
+    query = Selection(step.due(at), at.since, None).keys()
+    return str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+
+
+def explain(step: Step, at: At, row: int, connection: Connection, locks: Locks) -> Explanation | None:
+    due = step.due(at)
+    this = select(due.table).where(due.key == row)
+    values = connection.execute(this).mappings().first()
+    if values is None:
+        return None
+    held = [
+        Held(name, holds, shown_values(due, condition, row, connection))
+        for (name, condition), holds in zip(due.when.items(), truths(due, row, connection), strict=True)
+    ]
+    return Explanation(
+        table=due.table.name,
+        conditions=held,
+        claim=claim_of(values, connection, locks),
+        due_at=when_due(step, at, row, connection) if not all(each.holds for each in held) else None,
+        row={name: value for name, value in values.items() if not due.table.c[name].info.get("personal")},
+    )
+
+
+def truths(due: Due, row: int, connection: Connection) -> list[bool]:
+    """Evaluate each condition on the row; a null counts as not holding, as in a WHERE."""
+    query = select(*(condition.label(f"c{n}") for n, condition in enumerate(due.when.values())))
+    found = connection.execute(query.select_from(due.rows).where(due.key == row)).one()
+    return [bool(each) for each in found]
+
+
+def shown_values(
+    due: Due, condition: ColumnElement[bool], row: int, connection: Connection
+) -> Mapping[str, Any]:
+    """Return the values of the columns that a condition reads, under their names."""
+    columns = {str(each): each for each in iterate(condition) if isinstance(each, Column)}
+    columns = {name: each for name, each in columns.items() if not each.info.get("personal")}
+    if not columns:
+        return {}
+    query = select(*(each.label(name) for name, each in columns.items()))
+    found = connection.execute(query.select_from(due.rows).where(due.key == row)).mappings().one()
+    return {name.removeprefix(f"{due.table.name}."): value for name, value in found.items()}
+
+
+def claim_of(values: Mapping[Any, Any], connection: Connection, locks: Locks) -> str | None:
+    owner = values.get("claimed_by")
+    if owner is None:
+        return None
+    run = connection.execute(select(runs.c.host, runs.c.pid).where(runs.c.id == owner)).first()
+    where = f" ({run.host}, process {run.pid})" if run else ""
+    if locks.alive([owner]):
+        return f"run {owner}{where} is working on it"
+    return f"run {owner}{where} had it and is dead; the next run settles it"
+
+
+def when_due(step: Step, at: At, row: int, connection: Connection) -> datetime | None:
+    """Find, by asking the conditions at other times, when they will hold if nothing but time passes."""
+
+    def holds(ahead: timedelta) -> bool:
+        return all(truths(step.due(replace(at, now=at.now + ahead)), row, connection))
+
+    early, late = timedelta(0), FAR
+    if not holds(late):
+        return None
+    while late - early > NEAR:
+        middle = (early + late) / 2
+        early, late = (early, middle) if holds(middle) else (middle, late)
+    return at.now + late
+
+
+def told(explanation: Explanation, row: int, job: str) -> Iterator[str]:
+    state = "is due" if explanation.due else "is not due"
+    yield f"{explanation.table} {row} {state} for {job}:"
+    for each in explanation.conditions:
+        values = ", ".join(f"{name} = {readable(value)}" for name, value in each.values.items())
+        yield f"  {'✓' if each.holds else '✗'} {each.condition}  ({values})"
+    yield f"  {'✗' if explanation.claim else '✓'} nobody has it claimed" + (
+        f": {explanation.claim}" if explanation.claim else ""
+    )
+    if explanation.due_at:
+        yield f"It will be due at {readable(explanation.due_at)}, if nothing but time passes."
+    if explanation.due:
+        yield f"What a run would do with it: jobctl {job} --dry-run --only {row}"
+    yield "The row: " + ", ".join(f"{name} = {readable(value)}" for name, value in explanation.row.items())

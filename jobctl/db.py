@@ -1,0 +1,317 @@
+"""The database: one connection, the differences of SQLite and PostgreSQL, the database's clock.
+
+The only raw SQL of the product is here and in the locks.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Engine,
+    FromClause,
+    Insert,
+    Table,
+    bindparam,
+    column,
+    create_engine,
+    event,
+    func,
+    literal_column,
+    select,
+    text,
+)
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.pool import NullPool
+
+from jobctl.errors import JobctlError, MisconfiguredError, UnreachableError
+from jobctl.settings import Settings
+from jobctl.tables.types import Instant, Json
+
+SCHEMA = "0001"  # the newest migration, which this code was written for
+OLDEST_POSTGRES = 140000
+BUSY_TIMEOUT = 10  # seconds
+CONNECT_TIMEOUT = 10  # seconds
+UPGRADE = "run `jobctl db upgrade`"
+# So that a machine that vanished is noticed within a minute, and its locks are freed.
+KEEPALIVES = {
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 40000,
+}
+
+
+class Database:
+    """One connection to the database, opened at once and checked by `open_database`."""
+
+    def __init__(self, settings: Settings, *, read_only: bool, name: str) -> None:
+        self.settings, self.read_only = settings, read_only
+        self.engine = engine(settings, read_only=read_only, name=name)
+        with translated(settings):
+            self.connection = self.engine.connect()
+        self.installation = ""
+
+    @property
+    def embedded(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Commit what the block wrote, or nothing of it; errors of the connection come as our own."""
+        with translated(self.settings), self.connection.begin():
+            yield self.connection
+
+    def now(self) -> datetime:
+        with self.transaction() as connection:
+            return clock(connection)
+
+    def close(self) -> None:
+        # What is broken needs no closing.
+        with suppress(Exception):
+            self.connection.close()
+
+
+@contextmanager
+def open_database(settings: Settings, *, read_only: bool = False, name: str = "jobctl") -> Iterator[Database]:
+    """Open the database that the settings name; refuse one that is missing, empty, outdated or too new.
+
+    read_only: nothing can be written through it, and all reads see one snapshot.
+    """
+    if not settings.database_url:
+        check_embedded(settings)
+    database = Database(settings, read_only=read_only, name=name)
+    try:
+        with database.transaction() as connection:
+            revision = current_revision(connection)
+            if revision != SCHEMA:
+                raise MisconfiguredError(wrong_schema(revision))
+            database.installation = installation_of(connection)
+        yield database
+    finally:
+        database.close()
+
+
+def check_embedded(settings: Settings) -> None:
+    if settings.jobctl_embedded == "never":
+        raise MisconfiguredError(
+            "DATABASE_URL is not set, and JOBCTL_EMBEDDED=never rules the embedded database out: "
+            "set DATABASE_URL, for example postgresql://user:password@host/database"
+        )
+    if not settings.embedded_path.exists():
+        raise MisconfiguredError(
+            f"there is no database at {settings.embedded_path.absolute()}: {UPGRADE} to create it there, "
+            "set JOBCTL_HOME to the folder that holds it, or set DATABASE_URL"
+        )
+
+
+def wrong_schema(revision: str | None) -> str:
+    if revision is None:
+        return f"the database has no jobctl tables: {UPGRADE}"
+    if revision.isdigit() and revision < SCHEMA:
+        return f"the database is at migration {revision}, this jobctl needs {SCHEMA}: {UPGRADE}"
+    return (
+        f"the database is at migration {revision}, newer than the {SCHEMA} that this jobctl knows: "
+        "deploy the newer jobctl"
+    )
+
+
+def current_revision(connection: Connection) -> str | None:
+    """Return the migration that the database is at, None where it has none of our tables."""
+    exists = (
+        "SELECT to_regclass('alembic_version') IS NOT NULL"
+        if connection.dialect.name == "postgresql"
+        else "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
+    )
+    if not connection.scalar(text(exists)):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
+
+
+def installation_of(connection: Connection) -> str:
+    return str(connection.scalar(text("SELECT id FROM installation")))
+
+
+def engine(
+    settings: Settings, *, read_only: bool = False, create: bool = False, name: str = "jobctl"
+) -> Engine:
+    if settings.database_url:
+        return postgres_engine(settings, read_only=read_only, name=name)
+    return sqlite_engine(settings.embedded_path, read_only=read_only, create=create)
+
+
+def postgres_engine(settings: Settings, *, read_only: bool, name: str) -> Engine:
+    url = str(settings.database_url)
+    made = create_engine(
+        url.replace("postgresql://", "postgresql+psycopg://", 1),
+        poolclass=NullPool,
+        isolation_level="REPEATABLE READ" if read_only else "READ COMMITTED",
+        connect_args=connect_arguments(url, name)
+        # A pooler hands each transaction to another server session, where what we prepared is unknown.
+        | ({"prepare_threshold": None} if settings.database_lock_url else {}),
+    )
+    return made.execution_options(postgresql_readonly=True) if read_only else made
+
+
+def connect_arguments(url: str, name: str) -> dict[str, Any]:
+    """Return what we ask of libpq where the URL doesn't."""
+    wanted: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, "application_name": name, **KEEPALIVES}
+    return {key: value for key, value in wanted.items() if f"{key}=" not in url}
+
+
+def sqlite_engine(path: Path, *, read_only: bool, create: bool) -> Engine:
+    mode = "ro" if read_only else ("rwc" if create else "rw")
+
+    def connect() -> sqlite3.Connection:
+        uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
+        # isolation_level None: the driver leaves BEGIN to us.
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
+
+    made = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    # IMMEDIATE: a transaction that reads first and writes later could not wait for its turn.
+    begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+    event.listen(made, "begin", lambda connection: connection.exec_driver_sql(begin))
+    return made
+
+
+@contextmanager
+def translated(settings: Settings) -> Iterator[None]:
+    """Turn the errors of drivers that a user can cause into ours."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        ours = translate(error, settings)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def translate(error: Exception, settings: Settings) -> JobctlError | None:
+    """Return the error as ours, None where it concerns one statement or row and not the database."""
+    cause = getattr(error, "orig", None) or error
+    said = first_line(cause)
+    where = "the database" if settings.database_url else f"the database {settings.embedded_path.absolute()}"
+    if not settings.database_url:
+        return translate_sqlite(cause, said, where)
+    if isinstance(error, ProgrammingError) and getattr(cause, "sqlstate", None) == "42501":
+        return MisconfiguredError(f"{where} refused: {said}; grant jobctl's role what it needs")
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if not lost and not isinstance(error, OperationalError):
+        return None
+    if getattr(cause, "sqlstate", None) in {"40001", "40P01"}:  # a conflict with another transaction
+        return None
+    if any(
+        hint in said for hint in ("authentication failed", "no password", "does not exist", "no pg_hba.conf")
+    ):
+        return MisconfiguredError(f"{where} refused the connection: {said}; check DATABASE_URL")
+    return UnreachableError(f"{where} cannot be reached: {said}; nothing is lost, run it again")
+
+
+# What SQLite says, and what that means to whoever reads it.
+SQLITE_SAYS = (
+    ("not a database", MisconfiguredError, "is no SQLite database: move it away or restore it"),
+    ("malformed", MisconfiguredError, "is damaged: restore it from a backup"),
+    ("readonly", MisconfiguredError, "cannot be written: check its and its folder's permissions"),
+    ("unable to open", MisconfiguredError, "cannot be opened: check its and its folder's permissions"),
+    ("full", UnreachableError, "cannot be written, the disk is full: make room and run it again"),
+    ("locked", UnreachableError, f"was locked by another program for {BUSY_TIMEOUT} s: run it again"),
+    ("disk I/O error", UnreachableError, "cannot be read or written: check the disk and run it again"),
+)
+
+
+def translate_sqlite(cause: BaseException, said: str, where: str) -> JobctlError | None:
+    if not isinstance(cause, sqlite3.DatabaseError) or isinstance(cause, sqlite3.IntegrityError):
+        return None
+    for hint, kind, meaning in SQLITE_SAYS:
+        if hint in said:
+            return kind(f"{where} {meaning} ({said})")
+    return None
+
+
+def first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def clock(connection: Connection) -> datetime:
+    """Return the present by the database's clock, UTC."""
+    if connection.dialect.name == "postgresql":
+        present: datetime = connection.scalar(text("SELECT clock_timestamp()"))
+        return present.astimezone(UTC)
+    told = connection.scalar(text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')"))
+    return datetime.fromisoformat(told).replace(tzinfo=UTC)
+
+
+def among(key: ColumnElement[Any], ids: Sequence[int], dialect: str) -> ColumnElement[bool]:
+    """Return `key IN ids` as one parameter, so that a statement is compiled once whatever their number."""
+    if dialect == "postgresql":
+        return key == func.any(bindparam(None, list(ids), ARRAY(BigInteger)))
+    each = func.json_each(json.dumps(list(ids))).table_valued(column("value"))
+    return key.in_(select(each.c.value))
+
+
+def json_object(columns: Mapping[str, ColumnElement[Any]], dialect: str) -> ColumnElement[Any]:
+    """Build a JSON object in SQL: names to values; instants in the one fixed-width form on both databases."""
+    build = func.jsonb_build_object if dialect == "postgresql" else func.json_object
+    parts: list[Any] = []
+    for name, value in columns.items():
+        fixed = dialect == "postgresql" and isinstance(value.type, Instant)
+        parts += [literal_column(f"'{name}'"), fixed_width(value) if fixed else value]
+    return build(*parts, type_=Json)
+
+
+def fixed_width(instant: ColumnElement[Any]) -> ColumnElement[str]:
+    # Left to itself PostgreSQL would write it in the session's time zone.
+    return func.to_char(func.timezone("UTC", instant), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+
+
+def rows_of(columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]], dialect: Dialect) -> FromClause:
+    """Hand rows of values to SQL as a table, in one parameter a column (PostgreSQL) or in one (SQLite)."""
+    if dialect.name == "postgresql":
+        arrays = [
+            bindparam(None, [row[n] for row in rows], ARRAY(each.type)) for n, each in enumerate(columns)
+        ]
+        named = [column(each.name, each.type) for each in columns]
+        return func.unnest(*arrays).table_valued(*named, name="given").render_derived()
+    writers = [each.type.dialect_impl(dialect).bind_processor(dialect) for each in columns]
+    stored = [
+        [write(value) if write else value for write, value in zip(writers, row, strict=True)] for row in rows
+    ]
+    row_value = func.json_each(json.dumps(stored)).table_valued(column("value")).c.value
+    extracted = [
+        func.json_extract(row_value, f"$[{n}]", type_=each.type).label(each.name)
+        for n, each in enumerate(columns)
+    ]
+    return select(*extracted).subquery("given")
+
+
+def insert_once(table: Table, once: Sequence[str], values: Mapping[str, Any], dialect: str) -> Insert:
+    """Build an INSERT that leaves a row alone which is there already by its unique columns `once`."""
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 (each start imports one dialect)
+
+        fresh = postgresql.insert(table).values(values)
+        return fresh.on_conflict_do_nothing(index_elements=once) if once else fresh
+    from sqlalchemy.dialects import sqlite  # noqa: PLC0415 (each start imports one dialect)
+
+    row = sqlite.insert(table).values(values)
+    return row.on_conflict_do_nothing(index_elements=once) if once else row
+
+
+def passing_over(table: Table) -> dict[str, Any]:
+    """Return the arguments of `with_for_update` that pass over rows in others' hands (SQLite has none)."""
+    return {"of": table, "skip_locked": True}

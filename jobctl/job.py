@@ -1,0 +1,181 @@
+"""What a job file may say.
+
+A job describes, the frame acts: a job file holds no connection, clock, transport or commit. It ends
+with ``JOB = <step>`` or a tuple of steps.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import IO, Any, Generic, Protocol, TypeVar
+
+from sqlalchemy import Column, ColumnElement, FromClause, Join, Table
+
+from jobctl.errors import Exit
+from jobctl.settings import Settings
+
+RowT = TypeVar("RowT", bound=tuple[Any, ...])
+PayloadT = TypeVar("PayloadT")
+AnswerT = TypeVar("AnswerT")
+OutsideT = TypeVar("OutsideT")
+
+
+@dataclass(frozen=True)
+class At:
+    """All that a decision may depend on besides the row: the same for help, `why`, dry run and run."""
+
+    now: datetime  # the run's one instant, from the database's clock, UTC
+    settings: Settings = field(default_factory=Settings)
+    since: datetime | None = None
+    installation: str = "--------"
+    moment: datetime | None = None
+
+    @property
+    def present(self) -> datetime:
+        """Return the moment of this decision: `now` and the time that the run has taken since.
+
+        Who is due is asked of `now`. What must never be late (a message past its expiry) asks for the
+        present, since a run over a long queue may take hours.
+        """
+        return self.moment or self.now
+
+
+@dataclass(frozen=True)
+class Due:
+    """Who is due: named conditions over a table, or over outer joins that begin with it."""
+
+    rows: FromClause
+    when: Mapping[str, ColumnElement[bool]]
+    since: ColumnElement[Any] | None = None  # what --since bounds from below
+    order: ColumnElement[Any] | None = None  # instants, oldest first; the primary key where there is none
+    read: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)  # the row that `ask` gets
+
+    @property
+    def table(self) -> Table:
+        rows = self.rows
+        while isinstance(rows, Join):
+            rows = rows.left
+        assert isinstance(rows, Table)
+        return rows
+
+    @property
+    def key(self) -> Column[Any]:
+        """Return the primary key's one column."""
+        (key,) = self.table.primary_key.columns
+        return key
+
+    def conditions(self, since: datetime | None) -> list[ColumnElement[bool]]:
+        bounded = since is not None and self.since is not None
+        return [*self.when.values(), *([self.since >= since] if bounded and self.since is not None else [])]
+
+
+class RowChanges(Protocol):
+    """What is to change for the row in hand.
+
+    A real run does it in the row's transaction, with the audit rows; a dry run only notes it.
+    """
+
+    def update(self, **values: Any) -> None: ...
+
+    def insert(self, table: Table, /, *, once: Sequence[str] = (), **values: Any) -> None:
+        """Add a row; where `once` names unique columns, one that is there already is left as it is."""
+        ...
+
+    def error(self, reason: str) -> None:
+        """Record that this row needs a person: it counts as failed, and the run exits with 3."""
+        ...
+
+
+class BatchChanges(Protocol):
+    """What is to change in all rows of a batch; values may be SQL over their table."""
+
+    def update(self, **values: Any) -> None: ...
+
+    def delete(self) -> None:
+        """Remove rows of the frame's own history; that leaves no audit rows of its own."""
+        ...
+
+
+@dataclass(frozen=True)
+class SetStep:
+    """Rows changed by SQL, a batch at a time; the rows' own locks are the claim."""
+
+    due: Callable[[At], Due]
+    change: Callable[[At, BatchChanges], None]
+    outcome: str  # the word under which its rows are counted: "expired", "run records deleted"
+
+
+@dataclass(frozen=True)
+class Call(Generic[PayloadT]):
+    """A request to the outside, complete: a dry run shows it, a real run sends it word for word."""
+
+    scope: str  # what is closed for the rest of the run when it is down: "email", a host
+    payload: PayloadT
+    shown: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A call that was, or may have been, begun and of which nobody can tell what it came to."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A row that could not even be asked about: `ask` itself failed on it."""
+
+    reason: str
+
+
+class ScopeDownError(Exception):
+    """What the call needs is down, through no fault of the row: it goes back, with its attempt."""
+
+    def __init__(self, scope: str, reason: str, exit_code: Exit = Exit.UNREACHABLE) -> None:
+        super().__init__(reason)
+        self.scope, self.reason, self.exit_code = scope, reason, exit_code
+
+
+class NotBegunError(Exception):
+    """A call that was asked to stop before it began: the row goes back, with its attempt."""
+
+
+class Stop(Protocol):
+    """Whether the run has been told to stop, for whatever waits inside a call."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait that long, or until told to stop; return whether it was told."""
+        ...
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the frame lends to whoever makes the calls."""
+
+    stop: Stop
+    concurrency: int  # calls under way at once
+    out: IO[str]  # where what is meant for the user's eye goes
+
+
+@dataclass(frozen=True)
+class EffectStep(Generic[RowT, PayloadT, AnswerT, OutsideT]):
+    """A send, poll, look-up or token: repeatable, no money.
+
+    The claim is `claimed_by` in the table of `due`; an `attempts` column there counts at the claim.
+    Its `row` has an `id` and the `claimed_by` that it was read with. `ask` returns a `Call`, or an answer
+    where none is needed. `settle` gets the answer, `Lost` or `Broken`, and returns the word under which
+    the row is counted.
+    """
+
+    row: type[RowT]
+    due: Callable[[At], Due]
+    connect: Callable[[At, Means], AbstractContextManager[OutsideT]]
+    ask: Callable[[At, RowT], Call[PayloadT] | AnswerT]
+    call: Callable[[OutsideT, PayloadT], AnswerT]  # in a pool thread; no database
+    settle: Callable[[At, RowT, AnswerT | Lost | Broken, RowChanges], str]
+    concurrency: Callable[[Settings], int]
+    lane: ColumnElement[Any] | None = None  # the scope that rows are sorted into, where a column tells it
+
+
+Step = SetStep | EffectStep[Any, Any, Any, Any]

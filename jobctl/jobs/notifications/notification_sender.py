@@ -1,0 +1,263 @@
+"""Send the notifications that the application and other jobs have queued.
+
+Each message goes out over its channel: e-mail, webhook, or the in-app tray. What fails for a passing
+reason is tried again later, what is past its time expires, and an outage of a channel costs nobody
+their message.
+"""
+
+import random
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import and_, func, select
+
+from jobctl.channels.protocol import Answer, Message, Refused, Sent
+from jobctl.channels.switchboard import Switchboard, refuse_unconfigured, scope_of
+from jobctl.channels.tray import Placed
+from jobctl.job import At, Broken, Call, Due, EffectStep, Lost, RowChanges
+from jobctl.tables.notifications import TRANSACTIONAL, channel_preferences, inbox, notifications, users
+from jobctl.tables.types import inline
+
+LONGEST_WAIT = timedelta(hours=1)
+
+
+class Queued(NamedTuple):
+    """A queued message with its recipient, as far as there is one."""
+
+    id: int
+    claimed_by: int | None
+    user_id: int | None
+    channel: str
+    address: str | None
+    category: str
+    template: str
+    context: Any
+    attempts: int
+    queued_at: datetime
+    expires_at: datetime | None
+    superseded_by: int | None
+    known_user: int | None
+    name: str | None
+    email: str | None
+    phone: str | None
+    webhook_url: str | None
+    locale: str | None
+    time_zone: str | None
+    deleted_at: datetime | None
+    accepts_category: bool | None
+    accepts_channel: bool | None
+
+
+class Final(NamedTuple):
+    """A message that is not sent, and needs nobody: what becomes of it, and why."""
+
+    status: str
+    reason: str
+
+
+ours = notifications.c
+for_category = channel_preferences.alias("for_category")
+for_all = channel_preferences.alias("for_all")
+newer = notifications.alias("newer")
+
+recipients = (
+    notifications.outerjoin(users, users.c.id == ours.user_id)
+    .outerjoin(
+        for_category,
+        and_(
+            for_category.c.user_id == ours.user_id,
+            for_category.c.channel == ours.channel,
+            for_category.c.category == ours.category,
+        ),
+    )
+    .outerjoin(
+        for_all,
+        and_(
+            for_all.c.user_id == ours.user_id,
+            for_all.c.channel == ours.channel,
+            for_all.c.category == inline("*"),
+        ),
+    )
+)
+superseded_by = (
+    select(func.max(newer.c.id))
+    .where(
+        newer.c.topic == ours.topic,
+        newer.c.user_id == ours.user_id,
+        newer.c.channel == ours.channel,
+        newer.c.id > ours.id,
+    )
+    .scalar_subquery()
+)
+READ = {
+    **{name: ours[name] for name in Queued._fields if name in ours},
+    "superseded_by": superseded_by,
+    "known_user": users.c.id,
+    **{name: users.c[name] for name in Queued._fields if name in users.c and name not in ours},
+    "accepts_category": for_category.c.accepted,
+    "accepts_channel": for_all.c.accepted,
+}
+
+
+def due(at: At) -> Due:
+    return Due(
+        recipients,
+        {
+            "it is queued": ours.status == inline("queued"),
+            "attempts are left": ours.attempts < at.settings.notification_max_attempts,
+            # The latest of queued_at, send_after and next_attempt_at, computed by the database.
+            "its time to be sent has come": ours.due_at <= at.now,
+        },
+        since=ours.queued_at,
+        order=ours.due_at,
+        read={name: READ[name] for name in Queued._fields},
+    )
+
+
+def ask(at: At, row: Queued) -> Call[Message] | Refused | Final:
+    if row.expires_at and row.expires_at <= at.present:
+        return Final("expired", "it was past its expires_at")
+    if row.superseded_by:
+        return Final("cancelled", f"superseded by notification {row.superseded_by}")
+    if row.user_id and (row.known_user is None or row.deleted_at):
+        return Final("skipped", "the recipient is gone")
+    if row.category != TRANSACTIONAL and not accepted(row):
+        return Final("skipped", f"the recipient opted out of {row.channel}")
+    address = address_of(row)
+    if not address and row.channel != "tray":
+        return Refused(f"the recipient has no address for {row.channel}", permanent=True)
+    return write(at, row, address or "")
+
+
+def accepted(row: Queued) -> bool:
+    """Tell whether the recipient takes it: what they said of the category goes before the channel's."""
+    if row.accepts_category is not None:
+        return row.accepts_category
+    return row.accepts_channel is not False
+
+
+def address_of(row: Queued) -> str | None:
+    if row.channel == "tray":
+        return None
+    own = {"email": row.email, "sms": row.phone, "push": None, "webhook": row.webhook_url}
+    return row.address or own[row.channel]
+
+
+def write(at: At, row: Queued, address: str) -> Call[Message] | Refused:
+    # Rendering and its libraries are loaded only once something is due.
+    from jobctl.rendering import Reader, RenderError, templates  # noqa: PLC0415
+
+    refuse_unconfigured(at.settings, row.channel)
+    if row.channel == "tray" and row.user_id is None:
+        return Refused("a tray message needs a user", permanent=True)
+    if not isinstance(row.context, dict):
+        return Refused("its context is no JSON object", permanent=True)
+    subject, text, html = row.template, "", None
+    if row.channel != "webhook":  # a machine reads the context itself
+        reader = Reader(row.name or "", row.locale, row.time_zone)
+        try:
+            found = templates(at.settings.templates_folder, at.settings.default_locale)
+            rendered = found.render(row.template, reader, row.context)
+        except RenderError as error:
+            return Refused(str(error), permanent=True)
+        subject, text, html = rendered.subject, rendered.text, rendered.html
+    message = Message(
+        id=row.id,
+        channel=row.channel,
+        key=f"{at.installation}.notification-{row.id}",
+        user_id=row.user_id,
+        recipient=row.name or "",
+        address=address,
+        template=row.template,
+        category=row.category,
+        subject=subject,
+        text=text,
+        html=html,
+        queued_at=row.queued_at,
+        data=row.context,
+    )
+    to = f"user {row.user_id}" if row.user_id else "the address given"
+    shown = {
+        "channel": row.channel,
+        "to": to,
+        "template": row.template,
+        "subject": subject,
+        "key": message.key,
+    }
+    return Call(scope_of(message), message, shown)
+
+
+def call(outside: Switchboard, message: Message) -> Answer:
+    return outside.send(message)
+
+
+def settle(at: At, row: Queued, answer: Answer | Final | Broken, change: RowChanges) -> str:
+    match answer:
+        case Sent():
+            return sent(at, row, answer, change)
+        case Final():
+            change.update(status=answer.status, reason=answer.reason, settled_at=at.present)
+            return answer.status
+        case Refused(permanent=False):
+            return again(at, row, answer.reason, change, at_least=answer.retry_after)
+        case Lost() if row.channel in at.settings.on_uncertain.hold:
+            change.update(status="held", reason=answer.reason, settled_at=at.present)
+            change.error(
+                f"it may or may not have been sent: {answer.reason}; jobctl notifications retry {row.id}"
+            )
+            return "held"
+        case Lost():
+            return again(at, row, answer.reason, change)
+    return failed(at, answer.reason, change)
+
+
+def sent(at: At, row: Queued, answer: Sent, change: RowChanges) -> str:
+    if isinstance(answer, Placed):
+        change.insert(
+            inbox,
+            once=["notification_id"],
+            user_id=row.user_id,
+            notification_id=row.id,
+            subject=answer.subject,
+            body=answer.text,
+            created_at=at.present,
+        )
+    change.update(
+        status="sent", settled_at=at.present, provider_message_id=answer.provider_message_id, reason=None
+    )
+    return "sent"
+
+
+def again(at: At, row: Queued, reason: str, change: RowChanges, at_least: timedelta | None = None) -> str:
+    """Queue it again after a wait that doubles with each attempt; give it up where none is left."""
+    # A row that a dead run had claimed was read with that attempt counted, a fresh one without.
+    made = row.attempts if row.claimed_by else row.attempts + 1
+    if made >= at.settings.notification_max_attempts:
+        return failed(at, f"{reason} (attempt {made}, the last)", change)
+    delay = min(at.settings.notification_retry_delay * 2 ** (made - 1), LONGEST_WAIT)
+    delay *= random.uniform(0.75, 1.25)  # noqa: S311 (jitter, so that a burst doesn't come back as one)
+    if row.claimed_by:
+        change.update(status="queued", next_attempt_at=None, reason=reason)
+    else:
+        change.update(
+            status="queued", next_attempt_at=at.present + max(delay, at_least or delay), reason=reason
+        )
+    return "queued again"
+
+
+def failed(at: At, reason: str, change: RowChanges) -> str:
+    change.update(status="failed", reason=reason, settled_at=at.present)
+    change.error(reason)
+    return "failed"
+
+
+JOB = EffectStep(
+    row=Queued,
+    due=due,
+    connect=Switchboard,
+    ask=ask,
+    call=call,
+    settle=settle,
+    concurrency=lambda settings: settings.notification_concurrency,
+    lane=ours.channel,
+)

@@ -1,0 +1,259 @@
+"""Who is at work: one lock per job, one per run, and whether a run is dead.
+
+The operating system (SQLite: `flock` on files beside the database) or PostgreSQL (session advisory
+locks on a connection of their own) frees a dead process's locks at once. Nothing has to expire.
+"""
+
+import contextlib
+import select
+import threading
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Protocol, Self
+
+from jobctl.db import connect_arguments, first_line
+from jobctl.errors import MisconfiguredError, UnreachableError
+from jobctl.settings import Settings
+
+if TYPE_CHECKING:
+    import psycopg
+
+# The first halves of our advisory lock keys: "jobj" and "jobr" in ASCII.
+JOB_KEY, RUN_KEY = 0x6A6F626A, 0x6A6F6272
+NETWORK_FILE_SYSTEMS = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "fuse.sshfs",
+    "afs",
+    "ceph",
+    "glusterfs",
+}
+POLL = 0.1  # seconds
+
+
+class Locks(Protocol):
+    """The locks of one process; all of them end with it, or with `close`."""
+
+    def take_job(self, job: str, *, share: bool) -> bool: ...
+
+    def hold_run(self, run_id: int) -> None: ...
+
+    def release_run(self, run_id: int) -> None: ...
+
+    def alive(self, run_ids: Iterable[int]) -> set[int]:
+        """Return those of the runs whose process still lives."""
+        ...
+
+    def lost(self) -> str | None:
+        """Tell why the locks are no longer held; None while they are. Cheap, and safe in any thread."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_locks(settings: Settings) -> Locks:
+    return PostgresLocks(settings) if settings.database_url else FileLocks(settings.embedded_path)
+
+
+def wait_for(take: Callable[[], bool], patience: float, wait: Callable[[float], bool]) -> bool:
+    """Try until it is taken, `patience` seconds have passed, or `wait` says to stop."""
+    while not take():
+        if patience <= 0 or wait(min(POLL, patience)):
+            return False
+        patience -= POLL
+    return True
+
+
+class FileLocks:
+    """`flock` on files in a folder beside the database.
+
+    A job's file is never deleted: a lock on an unlinked file excludes nobody. A run's file may go once
+    the run is over, since no other run ever has its number.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self.folder = database.with_name(database.name + "-locks")
+        self.held: dict[str, IO[bytes]] = {}
+        refuse_network(database.parent.absolute())
+
+    def take_job(self, job: str, *, share: bool) -> bool:
+        return self.take(f"job-{job}", share=share)
+
+    def hold_run(self, run_id: int) -> None:
+        self.take(f"run-{run_id}", share=False)
+
+    def release_run(self, run_id: int) -> None:
+        name = f"run-{run_id}"
+        (self.folder / name).unlink(missing_ok=True)
+        self.held.pop(name).close()
+
+    def alive(self, run_ids: Iterable[int]) -> set[int]:
+        return {each for each in run_ids if self.is_held(self.folder / f"run-{each}")}
+
+    def lost(self) -> str | None:
+        return None
+
+    def take(self, name: str, *, share: bool) -> bool:
+        import fcntl  # noqa: PLC0415 (not on every system that can show --help)
+
+        try:
+            self.folder.mkdir(exist_ok=True)
+            file = (self.folder / name).open("wb")
+        except OSError as error:
+            raise MisconfiguredError(
+                f"lock files cannot be written in {self.folder} ({error.strerror}): check its permissions"
+            ) from error
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if share else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return False
+        self.held[name] = file
+        return True
+
+    @staticmethod
+    def is_held(path: Path) -> bool:
+        import fcntl  # noqa: PLC0415 (not on every system that can show --help)
+
+        try:
+            with path.open("rb") as file:
+                # Shared, so that two who look don't take each other for the run.
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self.held.values():
+            file.close()
+        self.held.clear()
+
+
+def refuse_network(folder: Path) -> None:
+    """Raise MisconfiguredError where `folder` lies on a file system whose locks don't hold."""
+    try:
+        mounts = [line.split() for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return  # no Linux
+    over = [(mount[1], mount[2]) for mount in mounts if folder.is_relative_to(mount[1].replace("\\040", " "))]
+    kind = max(over, key=lambda mount: len(mount[0]), default=("", ""))[1]
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise MisconfiguredError(
+            f"{folder} is on a network file system ({kind}), where SQLite and its locks are not safe: "
+            "set JOBCTL_HOME to a local folder, or use PostgreSQL"
+        )
+
+
+class PostgresLocks:
+    """Session advisory locks on a connection of their own; a pooled one would keep them after `close`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.url = str(settings.database_lock_url or settings.database_url)
+        self.connection = self.connect()
+        self.poll = select.poll()
+        self.poll.register(self.connection.fileno(), select.POLLIN)
+        self.guard = threading.Lock()
+        self.refuse_pooler()
+
+    def connect(self) -> "psycopg.Connection[Any]":
+        import psycopg  # noqa: PLC0415 (no start on SQLite pays for it)
+
+        try:
+            return psycopg.connect(
+                self.url,
+                autocommit=True,
+                prepare_threshold=None,
+                **connect_arguments(self.url, "jobctl locks"),
+            )
+        except psycopg.Error as error:
+            raise UnreachableError(
+                f"the database cannot be reached for locks: {first_line(error)}"
+            ) from error
+
+    def refuse_pooler(self) -> None:
+        """Raise MisconfiguredError where a pooler gives our session to others between statements.
+
+        A pooler makes up the process number that it tells at connecting; a server tells its own. With a
+        pooler, a second connection shows whether the session stays ours while we hold it.
+        """
+        mine = self.ask("SELECT pg_backend_pid()")
+        if mine == self.connection.info.backend_pid:
+            return
+        with self.connect() as other:
+            theirs = other.execute("SELECT pg_backend_pid()").fetchone()
+        if theirs == (mine,) or self.ask("SELECT pg_backend_pid()") != mine:
+            raise MisconfiguredError(
+                "DATABASE_URL leads through a connection pooler that shares sessions, where locks don't "
+                "hold: set DATABASE_LOCK_URL to the server itself"
+            )
+
+    def ask(self, query: str, *arguments: object) -> Any:
+        import psycopg  # noqa: PLC0415 (no start on SQLite pays for it)
+
+        try:
+            with self.guard:
+                row = self.connection.execute(query.encode(), arguments).fetchone()
+        except psycopg.Error as error:
+            raise UnreachableError(
+                f"the connection that holds the locks is gone: {first_line(error)}"
+            ) from error
+        return row and row[0]
+
+    def take_job(self, job: str, *, share: bool) -> bool:
+        shared = "_shared" if share else ""
+        query = f"SELECT pg_try_advisory_lock{shared}(%s, %s)"
+        return bool(self.ask(query, JOB_KEY, signed(zlib.crc32(job.encode()))))
+
+    def hold_run(self, run_id: int) -> None:
+        self.ask("SELECT pg_advisory_lock(%s, %s)", RUN_KEY, signed(run_id & 0xFFFFFFFF))
+
+    def release_run(self, run_id: int) -> None:
+        self.ask("SELECT pg_advisory_unlock(%s, %s)", RUN_KEY, signed(run_id & 0xFFFFFFFF))
+
+    def alive(self, run_ids: Iterable[int]) -> set[int]:
+        wanted = {each & 0xFFFFFFFF: each for each in run_ids}
+        if not wanted:
+            return set()
+        held = self.ask(
+            "SELECT array_agg(objid::bigint) FROM pg_locks WHERE locktype = 'advisory' AND granted "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+            "AND classid = %s AND objsubid = 2 AND objid::bigint = ANY(%s::bigint[])",
+            RUN_KEY,
+            list(wanted),
+        )
+        return {wanted[each] for each in held or ()}
+
+    def lost(self) -> str | None:
+        # An idle connection has little to read: a changed parameter, or its end, which raises.
+        with self.guard, contextlib.suppress(Exception):
+            while self.poll.poll(0):
+                self.connection.pgconn.consume_input()
+                self.connection.pgconn.is_busy()
+            return None
+        return "the connection that holds the locks was closed by the server"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+
+def signed(number: int) -> int:
+    """Bring an unsigned 32-bit number into the range of PostgreSQL's int4."""
+    return number - (1 << 32) if number >= 1 << 31 else number

@@ -1,0 +1,99 @@
+"""Bringing the database to the schema that this code needs, through Alembic."""
+
+import secrets
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, insert, text
+
+from jobctl import db
+from jobctl.errors import MisconfiguredError
+from jobctl.locks import FileLocks, wait_for
+from jobctl.settings import Settings
+from jobctl.tables.frame import installation
+
+UPGRADE_LOCK = zlib.crc32(b"jobctl db upgrade")
+ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+PATIENCE = 60.0  # seconds; another pod's upgrade may take its time
+KEY_LENGTH = 8
+
+
+def migrations() -> Path:
+    """Return the folder of migrations: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    shipped = package / "migrations"
+    return shipped if shipped.is_dir() else package.parent / "migrations"
+
+
+def upgrade(settings: Settings) -> tuple[str | None, str]:
+    """Bring the database to the newest schema; return the migration before and after.
+
+    Creates the embedded database where there is none.
+
+    Safe to run in several places at once: one does the work, the others wait for it.
+    """
+    if not settings.database_url:
+        prepare_embedded(settings)
+    with db.translated(settings), exclusive(settings) as connection:
+        if connection.dialect.name == "postgresql":
+            refuse_old_postgres(connection)
+        before = db.current_revision(connection)
+        if before is not None and before > db.SCHEMA:
+            raise MisconfiguredError(db.wrong_schema(before))
+        if before != db.SCHEMA:
+            migrate(connection)
+        if before is None:
+            name = "".join(secrets.choice(ALPHABET) for _ in range(KEY_LENGTH))
+            connection.execute(insert(installation).values(id=name))
+    return before, db.SCHEMA
+
+
+def prepare_embedded(settings: Settings) -> None:
+    if settings.jobctl_embedded == "never":
+        db.check_embedded(settings)
+    home = settings.jobctl_home
+    if not home.is_dir():
+        raise MisconfiguredError(f"JOBCTL_HOME {home.absolute()} is no folder: create it, or set another")
+
+
+@contextmanager
+def exclusive(settings: Settings) -> Iterator[Connection]:
+    """Open a transaction that no other upgrade can be in at the same time."""
+    engine = db.engine(settings, create=True, name="jobctl db upgrade")
+    if settings.database_url:
+        with engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
+            yield connection
+        return
+    with FileLocks(settings.embedded_path) as locks:
+        wait_for(lambda: locks.take("upgrade", share=False), PATIENCE, waiting)
+        plain = engine.raw_connection()
+        # Readers and one writer at once; the file remembers it. No transaction may be open.
+        plain.cursor().execute("PRAGMA journal_mode = WAL")
+        plain.close()
+        with engine.begin() as connection:
+            yield connection
+
+
+def waiting(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
+def refuse_old_postgres(connection: Connection) -> None:
+    version = int(connection.scalar(text("SHOW server_version_num")) or 0)
+    if version < db.OLDEST_POSTGRES:
+        raise MisconfiguredError(f"this is PostgreSQL {version // 10000}; jobctl needs 14 or newer")
+
+
+def migrate(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415 (no job pays for it)
+    from alembic.config import Config  # noqa: PLC0415 (the same)
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,125 @@
+"""What a run prints: text for people, with --json one JSON document and nothing else."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from jobctl.errors import Exit
+from jobctl.history import OUTCOME, RunRecord
+from jobctl.logs import redact
+
+if TYPE_CHECKING:
+    from jobctl.steps.preview import Shown
+
+SHOWN = 20  # rows of a dry run on a terminal
+
+
+def plain(value: Any) -> Any:
+    """Bring a column's value into JSON."""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return value if isinstance(value, str | int | float | bool | dict | list | None) else str(value)
+
+
+def to_json(value: Any) -> str:
+    return redact(json.dumps(value, default=plain, ensure_ascii=False))
+
+
+def readable(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%SZ")
+    return str(value)
+
+
+@dataclass
+class Output:
+    """Where and how one invocation reports."""
+
+    as_json: bool = False
+    verbosity: int = 0
+    shown: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def talks_when_idle(self) -> bool:
+        return self.verbosity > 0 or (self.verbosity == 0 and sys.stdout.isatty())
+
+    @property
+    def aside(self) -> IO[str]:
+        """Return where a job prints what is not its report: with --json, stdout is JSON and nothing else."""
+        return sys.stderr if self.as_json else sys.stdout
+
+    def overlapped(self, job: str) -> None:
+        if self.as_json:
+            click.echo(to_json({"job": job, "outcome": "overlap", "exit_code": 0}))
+        elif self.talks_when_idle:
+            click.echo(f"{job}: another run has its lock; nothing was done.")
+
+    def summary(self, record: RunRecord, exit_code: Exit, complaints: Sequence[str]) -> None:
+        for each in complaints:
+            click.echo(redact(f"jobctl: {each}"), err=True)
+        if self.as_json:
+            click.echo(to_json(as_document(record, exit_code, complaints)))
+        elif record.id is not None or exit_code or self.talks_when_idle:
+            click.echo(redact(sentence(record, exit_code)))
+
+    @contextmanager
+    def preview(self, job: str) -> Iterator[Callable[["Shown"], None]]:
+        """Take the rows of a dry run one by one, print them as they come, and the totals at the end."""
+        if self.as_json:
+            click.echo(f'{{"job": {json.dumps(job)}, "dry_run": true, "rows": [', nl=False)
+        yield self.show
+        if self.as_json:
+            click.echo(f'\n], "counts": {to_json(self.counts)}}}')
+        elif self.counts or self.talks_when_idle:
+            click.echo(self.totals(job))
+
+    def show(self, row: "Shown") -> None:
+        self.counts[row.outcome] = self.counts.get(row.outcome, 0) + 1
+        self.shown += 1
+        if self.as_json:
+            click.echo(("\n" if self.shown == 1 else ",\n") + to_json(vars(row)), nl=False)
+        elif self.shown <= SHOWN:
+            click.echo(redact(line(row)))
+
+    def totals(self, job: str) -> str:
+        more = f"… and {self.shown - SHOWN} more (--json shows all)\n" if self.shown > SHOWN else ""
+        counted = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items())
+        return f"{more}{job}, dry run: {counted or 'nothing is due'}; nothing was changed."
+
+
+def line(row: "Shown") -> str:
+    facts = [f"{name}={readable(value)}" for name, value in row.request.items()]
+    facts += [
+        f"{name}: {readable(row.before.get(name))} → {readable(value)}" for name, value in row.after.items()
+    ]
+    return f"{row.table} {row.row_id}  {row.outcome}  {'  '.join(facts)}".rstrip()
+
+
+def as_document(record: RunRecord, exit_code: Exit, complaints: Sequence[str]) -> Mapping[str, Any]:
+    return {
+        "job": record.job,
+        "run": record.id,
+        "outcome": OUTCOME.get(exit_code, "failed"),
+        "exit_code": int(exit_code),
+        "counts": dict(record.counts),
+        "errors": record.errors,
+        "complaints": list(complaints),
+    }
+
+
+def sentence(record: RunRecord, exit_code: Exit) -> str:
+    counted = ", ".join(f"{count:,} {outcome}" for outcome, count in record.counts.items() if count)
+    stopped = " before it was stopped" if exit_code in (Exit.INTERRUPTED, Exit.TERMINATED) else ""
+    said = f"{record.job}: {counted or 'nothing was due'}{stopped}."
+    if record.errors:
+        return f"{said} {record.errors:,} failed: jobctl runs show {record.id}"
+    return f"{said} More: jobctl runs show {record.id}" if exit_code and record.id else said

@@ -1,0 +1,228 @@
+"""Strict readers of what people write: durations, rates, instants, addresses.
+
+Each takes text and returns the value, or raises ValueError with what was expected, in words that go
+on from "expected".
+"""
+
+import base64
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+Parser = Callable[[str], Any]
+UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
+CHANNELS = ("email", "sms", "push", "tray", "webhook")
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[?[0-9A-Fa-f:]+\]?")
+
+
+def reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def text(value: str) -> str:
+    return value
+
+
+def whole(low: int, high: int | None = None) -> Parser:
+    bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
+
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) < low or (high and int(value) > high):
+            raise ValueError(f"a whole number {bounds}")
+        return int(value)
+
+    return parse
+
+
+def boolean(value: str) -> bool:
+    if value.lower() not in TRUE + FALSE:
+        raise ValueError("true or false")
+    return value.lower() in TRUE
+
+
+def choice(*allowed: str) -> Parser:
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(" or ".join(allowed))
+        return value
+
+    return parse
+
+
+def duration(value: str) -> timedelta:
+    """Read `90s`, `15m`, `24h`, `3d`, `2w`, `1y` (365 days) or `500ms`."""
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|[smhdwy])", value)
+    if not match or not float(match[1]):
+        raise ValueError("a duration above zero: a number and one of ms s m h d w y")
+    seconds = float(match[1]) * UNITS[match[2]]
+    if seconds > 100 * UNITS["y"]:
+        raise ValueError("a duration of at most 100y")
+    return timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """At most `count` in every `per` seconds."""
+
+    count: int
+    per: int
+
+    @property
+    def spacing(self) -> float:
+        """Return the seconds between two evenly spaced events."""
+        return self.per / self.count
+
+    def __str__(self) -> str:
+        unit = {1: "s", 60: "m", 3600: "h"}[self.per]
+        return f"{self.count}/{unit}"
+
+
+def rate(value: str) -> Rate:
+    match = re.fullmatch(r"([1-9][0-9]{0,6})/([smh])", value)
+    if not match:
+        raise ValueError("a rate: a whole number, a slash and one of s m h")
+    return Rate(int(match[1]), int(UNITS[match[2]]))
+
+
+@dataclass(frozen=True)
+class Uncertain:
+    """By channel: whether a message of open outcome is sent again or held for a person."""
+
+    hold: frozenset[str]
+
+    def __str__(self) -> str:
+        return ",".join(f"{each}={'hold' if each in self.hold else 'resend'}" for each in CHANNELS)
+
+
+def uncertain(value: str) -> Uncertain:
+    """Read `hold`, `resend`, or `email=hold,sms=resend`; channels left out keep the default."""
+    if value in ("hold", "resend"):
+        return Uncertain(frozenset(CHANNELS if value == "hold" else ()))
+    hold = {"sms", "push"}
+    for part in value.split(","):
+        channel, _, policy = part.strip().partition("=")
+        if channel not in CHANNELS or policy not in ("hold", "resend"):
+            raise ValueError(
+                f"resend, hold, or channel=resend|hold with commas between ({', '.join(CHANNELS)})"
+            )
+        (hold.add if policy == "hold" else hold.discard)(channel)
+    return Uncertain(frozenset(hold))
+
+
+def since(value: str, now: datetime) -> datetime:
+    """Read an ISO 8601 date or date-time (no offset: UTC), or an age such as `36h`, into UTC."""
+    if re.fullmatch(r"[0-9.]+[a-z]+", value):
+        return now - duration(value)
+    if not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        raise ValueError("an ISO 8601 date or date-time, or an age such as 90m, 36h, 7d")
+    try:
+        instant = datetime.fromisoformat(value)
+        return instant.replace(tzinfo=instant.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError("an ISO 8601 date or date-time, or an age such as 90m, 36h, 7d") from error
+
+
+def folder(value: str) -> Path:
+    path = Path(value).expanduser()
+    if path.exists() and not path.is_dir():
+        raise ValueError("a folder")
+    return path
+
+
+def existing_folder(value: str) -> Path:
+    if not Path(value).expanduser().is_dir():
+        raise ValueError("a folder that exists")
+    return folder(value)
+
+
+def existing_file(value: str) -> Path:
+    path = Path(value).expanduser()
+    if not path.is_file():
+        raise ValueError("a file that exists")
+    return path
+
+
+def host(value: str) -> str:
+    if not HOST.fullmatch(value):
+        raise ValueError("a host name or address, without scheme, path or port")
+    return value
+
+
+def locale(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*", value):
+        raise ValueError("a language tag")
+    return value
+
+
+def mailbox(value: str) -> str:
+    """Read `name@host` or `Name <name@host>`; refuse what could end a header line."""
+    match = re.fullmatch(r"(?:[^<>\x00-\x1f]*<([^<>\s]+)>|([^<>\s]+))", value)
+    address = match and (match[1] or match[2])
+    if not address or not re.fullmatch(r"[^@\s,;]+@[^@\s,;]+", address):
+        raise ValueError("an e-mail address, with or without a name")
+    return value
+
+
+def unsubscribe(value: str) -> str:
+    try:
+        value.format(user_id=1, category="x")
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError("a link whose only placeholders are {user_id} and {category}") from error
+    if not re.fullmatch(r"(https://|mailto:)[^\s<>]+", value):
+        raise ValueError("a https: or mailto: link")
+    return value
+
+
+def webhook_secret(value: str) -> bytes:
+    """Decode a signing key: `whsec_` and Base64 of 24 to 64 bytes (Standard Webhooks)."""
+    try:
+        key = base64.b64decode(value.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not value.startswith("whsec_") or not 24 <= len(key) <= 64:  # noqa: PLR2004
+        raise ValueError("whsec_ and Base64 of 24 to 64 random bytes")
+    return key
+
+
+def postgres_url(value: str) -> str:
+    """Bring `postgres://`, `postgresql://` and `postgresql+psycopg://` to the one form that psycopg takes."""
+    scheme, colon, rest = value.partition("://")
+    if not colon or scheme not in ("postgres", "postgresql", "postgresql+psycopg"):
+        raise ValueError("a URL that begins with postgresql:// (SQLite needs no URL, only JOBCTL_HOME)")
+    try:
+        parts = urlsplit(f"postgresql://{rest}")
+        valid = parts.port is None or parts.port > 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(
+            "a PostgreSQL URL with a valid host and port; write / @ : in a password as %2F %40 %3A"
+        )
+    return f"postgresql://{rest}"
+
+
+def secret_parts(value: str) -> list[str]:
+    """Return what of a secret must never be printed: of a URL its password, of others the whole."""
+    if "://" not in value:
+        return [value]
+    try:
+        password = urlsplit(value).password
+    except ValueError:
+        return [value]
+    in_query = re.findall(r"[?&]password=([^&]+)", value)
+    found = [*([password] if password else []), *in_query]
+    return [*found, *(unquote(each) for each in found)]
+
+
+def masked(value: str) -> str:
+    """Show a secret so that it can be recognized as set, and a URL without its password."""
+    if "://" not in value:
+        return "********"
+    for part in secret_parts(value):
+        value = value.replace(part, "********")
+    return value

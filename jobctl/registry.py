@@ -1,0 +1,64 @@
+"""JOBS, the one explicit list: help, crontab and README are derived from it or checked against it."""
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """A job as everything but its own file sees it."""
+
+    name: str
+    module: str
+    cron: str  # when cron or a CronJob starts it
+    every: str | None  # how often it repeats within that start, for schedules under a minute
+    summary: str
+    reads: tuple[str, ...]  # groups of settings
+
+
+JOBS = (
+    Entry(
+        "notification-sender",
+        "jobctl.jobs.notifications.notification_sender",
+        "* * * * *",
+        "10s",
+        "Send the notifications that the application and other jobs have queued.",
+        ("notifications", "email", "webhook"),
+    ),
+    Entry(
+        "history-prune",
+        "jobctl.jobs.notifications.history_prune",
+        "17 3 * * *",
+        None,
+        "Keep run records, audit trail and personal data within their retention.",
+        ("retention",),
+    ),
+)
+
+# Operator commands: name, "module:function", one line. Nouns, then verbs.
+COMMANDS = (
+    ("db", "jobctl.commands.db:db", "Create, upgrade and check the database."),
+    ("jobs", "jobctl.commands.jobs:jobs", "List every job with its schedule, last run and waiting rows."),
+    ("runs", "jobctl.commands.runs:runs_group", "Look at past runs: counts, changed rows, errors."),
+    ("why", "jobctl.commands.why:why", "Explain why a row is, or is not, due for a job."),
+    (
+        "notifications",
+        "jobctl.commands.notifications:notifications",
+        "List notifications and queue failed ones again.",
+    ),
+    ("config", "jobctl.commands.config:config", "Show the effective settings and where each comes from."),
+    ("demo", "jobctl.commands.demo:demo", "See the jobs at work on a small made-up marketplace."),
+)
+
+
+def entry(name: str) -> Entry:
+    return next(each for each in JOBS if each.name == name)
+
+
+def check_names() -> None:
+    """Fail at import, not in production, on a job that hides a command or another job."""
+    names = [each.name for each in JOBS] + [name for name, _, _ in COMMANDS]
+    doubles = {name for name in names if names.count(name) > 1}
+    if doubles:
+        raise ImportError(f"named twice in the registry: {', '.join(sorted(doubles))}")
+
+
+check_names()

@@ -1,0 +1,167 @@
+"""From the invocation of a job to its exit code: lock, recover, steps, record, summary."""
+
+import importlib
+import math
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from jobctl import history, logs
+from jobctl.db import Database, clock, open_database
+from jobctl.errors import Exit, JobctlError, LockHeldError, UsageError, worst
+from jobctl.history import RunRecord
+from jobctl.job import At, SetStep, Step
+from jobctl.locks import Locks, open_locks, wait_for
+from jobctl.output import Output
+from jobctl.registry import Entry
+from jobctl.settings import Settings
+from jobctl.steps import effect
+from jobctl.steps import set as set_step
+from jobctl.steps.running import Options, Running, Stop
+
+
+@dataclass
+class Invocation:
+    """One invocation of a job; all its ticks share it."""
+
+    entry: Entry
+    options: Options
+    settings: Settings
+    output: Output
+    stop: Stop
+    now: datetime | None = None  # the instant to take for the present, for tests; else the database tells
+
+    def running(self, database: Database, locks: Locks, now: datetime, record: RunRecord) -> Running:
+        since = self.options.since
+        if since and since > now:
+            raise UsageError(f"--since {since:%Y-%m-%dT%H:%M:%SZ} is in the future")
+        at = At(now, self.settings, since, database.installation)
+        return Running(at, self.options, database, locks, self.stop, record, self.output.aside)
+
+    def record(self) -> RunRecord:
+        return RunRecord(self.entry.name, self.options.recorded())
+
+
+def steps_of(entry: Entry) -> tuple[Step, ...]:
+    job = importlib.import_module(entry.module).JOB
+    return job if isinstance(job, tuple) else (job,)
+
+
+def run(invocation: Invocation) -> Exit:
+    """Do what the options say; return the exit code. Raises JobctlError before anything was begun."""
+    name = f"jobctl {invocation.entry.name}"
+    logs.context["job"] = invocation.entry.name
+    dry = invocation.options.dry_run
+    with (
+        open_database(invocation.settings, read_only=dry, name=name) as database,
+        open_locks(invocation.settings) as locks,
+    ):
+        return (dry_run if dry else real_run)(invocation, database, locks)
+
+
+def dry_run(invocation: Invocation, database: Database, locks: Locks) -> Exit:
+    """Show what a real run would do, from one snapshot; nothing is locked, written or sent."""
+    from jobctl.steps.preview import preview  # noqa: PLC0415 (no real run pays for it)
+
+    with database.transaction() as connection, invocation.output.preview(invocation.entry.name) as show:
+        now = invocation.options.as_of or invocation.now or clock(connection)
+        running = invocation.running(database, locks, now, invocation.record())
+        for step in steps_of(invocation.entry):
+            for shown in preview(step, running, connection):
+                show(shown)
+    return Exit.DONE
+
+
+def real_run(invocation: Invocation, database: Database, locks: Locks) -> Exit:
+    started = time.monotonic()
+    options, job = invocation.options, invocation.entry.name
+    patience = options.every.total_seconds() if options.every else 0.0
+    if not wait_for(lambda: locks.take_job(job, share=options.share), patience, invocation.stop.wait):
+        return overlapped(invocation, database)
+    loop = Loop(invocation, database, locks, invocation.record())
+    try:
+        history.mark_the_dead(database, locks, job, loop.now())
+        for _ in ticks(invocation, started):
+            loop.tick()
+    except JobctlError as error:
+        loop.fail(error.exit_code, str(error))
+    except Exception as error:
+        loop.fail(Exit.UNEXPECTED, f"{type(error).__name__}: {error}")
+        loop.close()
+        raise
+    loop.fail(invocation.stop.exit_code or Exit.DONE)
+    loop.close()
+    return loop.exit_code
+
+
+def overlapped(invocation: Invocation, database: Database) -> Exit:
+    """Leave the work to the run that has it, and count that we did."""
+    with database.transaction() as connection:
+        history.note_idle(connection, invocation.entry.name, clock(connection), overlap=True)
+    if invocation.options.fail_if_locked:
+        raise LockHeldError(f"another run of {invocation.entry.name} holds its lock: jobctl runs list")
+    invocation.output.overlapped(invocation.entry.name)
+    return invocation.stop.exit_code or Exit.DONE
+
+
+def ticks(invocation: Invocation, started: float) -> Iterator[None]:
+    """Yield once; with --every again at each interval, the last no later than --for minus --every.
+
+    A tick that outlasts its interval makes the next one wait for the next interval.
+    """
+    yield
+    every, lasting = invocation.options.every, invocation.options.lasting
+    if every is None:
+        return
+    interval = every.total_seconds()
+    last = lasting.total_seconds() - interval if lasting else math.inf
+    while not invocation.stop.told.is_set():
+        next_at = math.floor((time.monotonic() - started) / interval + 1) * interval
+        if next_at > last or invocation.stop.wait(started + next_at - time.monotonic()):
+            return
+        yield
+
+
+@dataclass
+class Loop:
+    """The ticks of one invocation, and the one run record that they share."""
+
+    invocation: Invocation
+    database: Database
+    locks: Locks
+    record: RunRecord
+    exit_code: Exit = Exit.DONE
+    complaints: list[str] = field(default_factory=list)
+
+    def now(self) -> datetime:
+        return self.invocation.now or self.database.now()
+
+    def tick(self) -> None:
+        running = self.invocation.running(self.database, self.locks, self.now(), self.record)
+        counted = self.record.counts.total()
+        try:
+            for step in steps_of(self.invocation.entry):
+                (set_step.run if isinstance(step, SetStep) else effect.run)(step, running)  # type: ignore[arg-type]
+        finally:
+            self.fail(running.exit_code, *running.complaints)
+        if self.record.errors:
+            self.fail(Exit.ITEMS_FAILED)
+        if self.record.counts.total() == counted:
+            with self.database.transaction() as connection:
+                history.note_idle(connection, self.record.job, running.at.now)
+
+    def fail(self, exit_code: Exit, *complaints: str) -> None:
+        self.exit_code = worst(self.exit_code, exit_code)
+        self.complaints += [each for each in complaints if each not in self.complaints]
+
+    def close(self) -> None:
+        """Write the end into the run record, and say what the run came to."""
+        if self.record.id is not None:
+            # Where the database is gone the record stays open, and the next run closes it as died.
+            with suppress(JobctlError), self.database.transaction() as connection:
+                now = self.invocation.now or clock(connection)
+                self.record.close(connection, now, self.exit_code, "; ".join(self.complaints) or None)
+                self.locks.release_run(self.record.id)
+        self.invocation.output.summary(self.record, self.exit_code, self.complaints)

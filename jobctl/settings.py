@@ -1,0 +1,383 @@
+"""The settings: one frozen object, read once, every problem reported together.
+
+Each setting declares its parser, default, meaning and example; `jobctl config`, every job's help and
+`.env.example` are made from, or checked against, these declarations.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from jobctl import parsing
+from jobctl.errors import MisconfiguredError
+from jobctl.parsing import Parser, Rate, Uncertain
+
+ENV_FILE = ".env"
+
+
+def setting(
+    parse: Parser, default: str | None, what: str, *, group: str, example: str, secret: bool = False
+) -> Any:
+    """Declare a setting; `default` and `example` are written as in the environment."""
+    about = {
+        "parse": parse,
+        "default": default,
+        "what": what,
+        "group": group,
+        "example": example,
+        "secret": secret,
+    }
+    return field(default=None if default is None else parse(default), metadata=about)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The effective settings; durations are `timedelta`, an unset optional one is None."""
+
+    jobctl_home: Path = setting(
+        parsing.folder,
+        ".",
+        "folder of `.env` and of the embedded database; only the real environment sets it",
+        group="database",
+        example="/var/lib/jobctl",
+    )
+    database_url: str | None = setting(
+        parsing.postgres_url,
+        None,
+        "PostgreSQL to work on; empty: the embedded SQLite file `jobctl.db` in JOBCTL_HOME",
+        group="database",
+        example="postgresql://jobctl:secret@db.example.com/market?sslmode=verify-full",
+        secret=True,
+    )
+    database_lock_url: str | None = setting(
+        parsing.postgres_url,
+        None,
+        "the same database past a connection pooler, for locks; empty: DATABASE_URL",
+        group="database",
+        example="postgresql://jobctl:secret@db-direct.example.com/market",
+        secret=True,
+    )
+    jobctl_embedded: str = setting(
+        parsing.choice("auto", "never"),
+        "auto",
+        "`never`: a missing DATABASE_URL is an error, as set in the image",
+        group="database",
+        example="never",
+    )
+
+    log_format: str = setting(
+        parsing.choice("text", "json"),
+        "text",
+        "how log lines look, on stderr",
+        group="running",
+        example="json",
+    )
+    stop_grace: timedelta = setting(
+        parsing.duration,
+        "8s",
+        "how long a stopped run waits for what is under way",
+        group="running",
+        example="20s",
+    )
+
+    notification_max_attempts: int = setting(
+        parsing.whole(1),
+        "5",
+        "attempts before a message is given up",
+        group="notifications",
+        example="8",
+    )
+    notification_retry_delay: timedelta = setting(
+        parsing.duration,
+        "30s",
+        "wait after a first failed attempt; doubles with each, up to 1h, with jitter",
+        group="notifications",
+        example="1m",
+    )
+    notification_concurrency: int = setting(
+        parsing.whole(1, 1000),
+        "16",
+        "messages under way at once",
+        group="notifications",
+        example="32",
+    )
+    on_uncertain: Uncertain = setting(
+        parsing.uncertain,
+        "email=resend,webhook=resend,tray=resend,sms=hold,push=hold",
+        "what becomes of a message that may or may not have been handed over: `resend`, or `hold` for a "
+        "person; for all channels or by channel",
+        group="notifications",
+        example="email=hold",
+    )
+    default_locale: str = setting(
+        parsing.locale,
+        "en",
+        "language of templates where the recipient's is not there",
+        group="notifications",
+        example="de",
+    )
+    templates_folder: Path | None = setting(
+        parsing.existing_folder,
+        None,
+        "folder whose templates go before the built-in ones",
+        group="notifications",
+        example="/etc/jobctl/templates",
+    )
+    console_folder: Path | None = setting(
+        parsing.folder,
+        None,
+        "folder into which the console channel also writes each message (.eml, .txt)",
+        group="notifications",
+        example="outbox",
+    )
+    sms_channel: str | None = setting(
+        parsing.choice("console"),
+        None,
+        "how sms go out; embedded default: console",
+        group="notifications",
+        example="console",
+    )
+    push_channel: str | None = setting(
+        parsing.choice("console"),
+        None,
+        "how push messages go out; embedded default: console",
+        group="notifications",
+        example="console",
+    )
+
+    email_channel: str | None = setting(
+        parsing.choice("smtp", "console"),
+        None,
+        "how e-mail goes out; empty: smtp where SMTP_HOST is set, else console on the embedded database",
+        group="email",
+        example="smtp",
+    )
+    email_from: str | None = setting(
+        parsing.mailbox, None, "sender of e-mail", group="email", example="Marketplace <hello@example.com>"
+    )
+    email_reply_to: str | None = setting(
+        parsing.mailbox,
+        None,
+        "where replies go; empty: to the sender",
+        group="email",
+        example="help@example.com",
+    )
+    email_unsubscribe: str | None = setting(
+        parsing.unsubscribe,
+        None,
+        "List-Unsubscribe link of mail that is not transactional, with {user_id} and {category}; "
+        "empty: a mailto to EMAIL_FROM",
+        group="email",
+        example="https://example.com/preferences?user={user_id}&category={category}",
+    )
+    email_rate_limit: Rate | None = setting(
+        parsing.rate, None, "most e-mails in a time, for each run", group="email", example="14/s"
+    )
+    smtp_host: str | None = setting(
+        parsing.host, None, "mail server", group="email", example="smtp.example.com"
+    )
+    smtp_port: int | None = setting(
+        parsing.whole(1, 65535),
+        None,
+        "its port; empty: 587 for starttls, 465 for implicit, 25 for none",
+        group="email",
+        example="587",
+    )
+    smtp_tls: str = setting(
+        parsing.choice("starttls", "implicit", "none"),
+        "starttls",
+        "how the connection is encrypted; certificates are always verified",
+        group="email",
+        example="implicit",
+    )
+    smtp_ca_file: Path | None = setting(
+        parsing.existing_file,
+        None,
+        "certificates to trust instead of the system's",
+        group="email",
+        example="/etc/ssl/private-ca.pem",
+    )
+    smtp_username: str | None = setting(
+        parsing.text, None, "login; empty: none", group="email", example="jobctl"
+    )
+    smtp_password: str | None = setting(
+        parsing.text, None, "password of that login", group="email", example="secret", secret=True
+    )
+    smtp_timeout: timedelta = setting(
+        parsing.duration, "30s", "longest wait for an answer of the mail server", group="email", example="1m"
+    )
+
+    webhook_channel: str | None = setting(
+        parsing.choice("http", "console"),
+        None,
+        "how webhooks go out; empty: http where WEBHOOK_SECRET is set, else console on the embedded database",
+        group="webhook",
+        example="http",
+    )
+    webhook_secret: bytes | None = setting(
+        parsing.webhook_secret,
+        None,
+        "key that signs webhooks, as the Standard Webhooks specification writes it",
+        group="webhook",
+        example="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        secret=True,
+    )
+    webhook_allow_private: bool = setting(
+        parsing.boolean,
+        "false",
+        "allow webhook addresses in private networks",
+        group="webhook",
+        example="true",
+    )
+    webhook_rate_limit: Rate | None = setting(
+        parsing.rate, None, "most webhooks in a time, for each run", group="webhook", example="50/s"
+    )
+    webhook_timeout: timedelta = setting(
+        parsing.duration, "10s", "longest wait for an answer of a webhook", group="webhook", example="5s"
+    )
+
+    run_retention: timedelta = setting(
+        parsing.duration, "90d", "how long run records are kept", group="retention", example="30d"
+    )
+    audit_retention: timedelta = setting(
+        parsing.duration, "1y", "how long the audit trail is kept", group="retention", example="2y"
+    )
+    pii_retention: timedelta = setting(
+        parsing.duration,
+        "30d",
+        "how long bodies and addresses of settled notifications are kept",
+        group="retention",
+        example="14d",
+    )
+
+    @property
+    def embedded_path(self) -> Path:
+        return self.jobctl_home / "jobctl.db"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The settings, where each came from, and what in them is secret."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    secrets: tuple[str, ...]
+    strangers: tuple[str, ...]  # names in `.env` that are no setting of ours
+
+
+def declared() -> tuple[Field[Any], ...]:
+    return fields(Settings)
+
+
+def variable(declaration: Field[Any]) -> str:
+    return declaration.name.upper()
+
+
+def load(environ: Mapping[str, str] | None = None) -> Loaded:
+    """Read the environment, then `.env` in JOBCTL_HOME for what the environment leaves empty.
+
+    Raises MisconfiguredError with every problem that there is.
+    """
+    environ = os.environ if environ is None else environ
+    home = Path(environ.get("JOBCTL_HOME") or ".")
+    problems: list[str] = []
+    env_file = read_env_file(home / ENV_FILE, problems)
+    reader = _Reader(
+        environ, {name: text for name, text in env_file.items() if name != "JOBCTL_HOME"}, problems
+    )
+    values = {each.name: reader.read(each) for each in declared()}
+    settings = Settings(**values)
+    problems += contradictions(settings)
+    if problems:
+        count = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
+        raise MisconfiguredError(f"{count} in the settings:\n" + "\n".join(f"  {each}" for each in problems))
+    known = {variable(each) for each in declared()}
+    known |= {f"{name}_FILE" for name in known}
+    strangers = tuple(name for name in env_file if name not in known)
+    return Loaded(settings, reader.origins, tuple(reader.secrets), strangers)
+
+
+def read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    # Only here: a start without a `.env` doesn't pay for the parser.
+    from dotenv import dotenv_values  # noqa: PLC0415
+    from dotenv.parser import parse_stream  # noqa: PLC0415
+
+    try:
+        with path.open(encoding="utf-8") as stream:
+            broken = [each.original.line for each in parse_stream(stream) if each.error]
+        values = dotenv_values(path, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(
+            f"{path}: cannot be read ({parsing.reason(error)}); make it a readable UTF-8 text file"
+        )
+        return {}
+    problems += [f"{path}, line {line}: expected NAME=value" for line in broken]
+    return {name: text for name, text in values.items() if text}
+
+
+class _Reader:
+    """Finds each setting's text and parses it, noting problems, origins and secrets."""
+
+    def __init__(self, environ: Mapping[str, str], env_file: Mapping[str, str], problems: list[str]) -> None:
+        self.sources = (("environment", environ), (ENV_FILE, env_file))
+        self.problems = problems
+        self.origins: dict[str, str] = {}
+        self.secrets: list[str] = []
+
+    def read(self, declaration: Field[Any]) -> Any:
+        name, about = variable(declaration), declaration.metadata
+        found = self.find(name, from_file=about["secret"])
+        if found is None:
+            self.origins[name] = "default"
+            return declaration.default
+        text, self.origins[name] = found
+        if about["secret"]:
+            self.secrets += parsing.secret_parts(text)
+        try:
+            return about["parse"](text)
+        except ValueError as expected:
+            got = "" if about["secret"] else f"; got {text!r}"
+            self.problems.append(f"{name}: expected {expected}, for example {about['example']}{got}")
+            return declaration.default
+
+    def find(self, name: str, *, from_file: bool) -> tuple[str, str] | None:
+        for origin, source in self.sources:
+            if source.get(name) and from_file and source.get(f"{name}_FILE"):
+                self.problems.append(
+                    f"{name}: set both as {name} and as {name}_FILE in the {origin}; leave one"
+                )
+            if source.get(name):
+                return source[name], origin
+            if from_file and source.get(f"{name}_FILE"):
+                return self.find_in_file(name, Path(source[f"{name}_FILE"]))
+        return None
+
+    def find_in_file(self, name: str, path: Path) -> tuple[str, str] | None:
+        try:
+            text = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.append(f"{name}_FILE: {path} cannot be read ({parsing.reason(error)})")
+            return None
+        if not text:
+            self.problems.append(f"{name}_FILE: {path} is empty")
+            return None
+        return text, str(path)
+
+
+def contradictions(settings: Settings) -> Iterable[str]:
+    """Tell which settings are right by themselves and wrong together."""
+    if settings.smtp_host and not settings.email_from:
+        yield "EMAIL_FROM: needed with SMTP_HOST, for example Marketplace <hello@example.com>"
+    if settings.email_channel == "smtp" and not settings.smtp_host:
+        yield "SMTP_HOST: needed with EMAIL_CHANNEL=smtp, for example smtp.example.com"
+    if bool(settings.smtp_username) != bool(settings.smtp_password):
+        yield "SMTP_USERNAME and SMTP_PASSWORD: set both, or neither"
+    if settings.webhook_channel == "http" and not settings.webhook_secret:
+        yield "WEBHOOK_SECRET: needed with WEBHOOK_CHANNEL=http, so that receivers can verify"
+    if settings.database_lock_url and not settings.database_url:
+        yield "DATABASE_LOCK_URL: goes with DATABASE_URL, which is not set"

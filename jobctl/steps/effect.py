@@ -1,0 +1,263 @@
+"""The effect step: claim, call in a sliding window, settle what arrived.
+
+Only the main thread touches the database. A claimed row is one whose call is about to begin, is under
+way, or has an answer not yet committed; there are never more of them than calls may be under way, so
+that a crash leaves at most that many outcomes open.
+"""
+
+import logging
+import queue
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import DBAPIError
+
+from jobctl.db import among, first_line, passing_over
+from jobctl.errors import Exit
+from jobctl.job import At, Broken, Call, EffectStep, Lost, Means, NotBegunError, ScopeDownError
+from jobctl.steps.pool import Pool
+from jobctl.steps.running import Running
+from jobctl.steps.selection import After, Selection
+from jobctl.steps.settling import ChangedMeanwhileError, Noted, note, write
+
+log = logging.getLogger(__name__)
+AnyEffect = EffectStep[Any, Any, Any, Any]
+Answered = tuple[Any, Any]  # a row and its answer
+DIED = "the run that had it ended before its outcome was known"
+
+
+def decide(step: AnyEffect, at: At, row: Any) -> Any:
+    """Ask the job about a row; what it stumbles over is the row's own failure, never the run's."""
+    try:
+        return step.ask(at, row)
+    except ScopeDownError as down:
+        return down
+    except Exception as error:
+        log.debug("ask.broken", exc_info=True)
+        return Broken(f"{type(error).__name__}: {first_line(error)}")
+
+
+def run(step: AnyEffect, running: Running) -> None:
+    """Do one run of the step. Raises UnreachableError when the database goes away."""
+    work = EffectRun(step, running)
+    work.recover()
+    with running.transaction() as connection:
+        if connection.scalar(work.selection.one()) is None:
+            return
+    concurrency = running.options.concurrency or step.concurrency(running.at.settings)
+    with step.connect(running.at, Means(running.stop, concurrency, running.out)) as outside:
+        work.serve(outside, concurrency)
+
+
+class EffectRun:
+    """One run of one effect step."""
+
+    def __init__(self, step: AnyEffect, running: Running) -> None:
+        self.step, self.running = step, running
+        self.at = running.at  # renewed with every turn: its `present` moves on
+        self.due = step.due(running.at)
+        self.table = self.due.table
+        self.selection = Selection(self.due, running.options.since, running.options.only)
+        self.closed: set[str] = set()  # scopes that were found down
+        self.claimed: dict[int, Any] = {}
+        self.answers: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        self.after: After | None = None
+        self.exhausted = False
+
+    def recover(self) -> None:
+        """Settle as lost what dead runs had claimed."""
+        with self.running.transaction() as connection:
+            dead = dead_claims(self.step, self.running, connection)
+        for row in dead:
+            self.commit([self.settle(row, Lost(DIED))], [], 0)
+
+    def serve(self, outside: Any, concurrency: int) -> None:
+        pool = Pool(concurrency, lambda payload: self.call(outside, payload), self.answers)
+        self.running.stop.wake = lambda: self.answers.put((0, None))
+        try:
+            self.slide(pool, concurrency)
+        finally:
+            self.running.stop.wake = lambda: None
+            pool.close(idle=not self.claimed)
+        self.free_what_failed()
+
+    def slide(self, pool: Pool, concurrency: int) -> None:
+        """Keep calls under way until nobody is due, or the run is told to stop."""
+        answered: list[Answered] = []
+        while True:
+            self.heed_the_lock()
+            room = concurrency - len(self.claimed) + len(answered)
+            rows = self.turn(answered, 0 if self.exhausted or self.running.stopping else room)
+            answered = self.begin(rows, pool)
+            if not self.claimed:
+                return
+            answered += self.arrived(wait=not answered)
+            if not answered:
+                return  # the grace is over: what is under way stays claimed, for the next run to settle
+
+    def begin(self, rows: Sequence[Any], pool: Pool) -> list[Answered]:
+        """Start the calls for freshly claimed rows; return those that need none, with their answers."""
+        decided = []
+        for row in rows:
+            asked = decide(self.step, self.at, row)
+            if isinstance(asked, Call) and asked.scope not in self.closed:
+                pool.begin(row.id, asked.payload)
+            else:
+                decided.append((row, NotBegunError() if isinstance(asked, Call) else asked))
+        return decided
+
+    def call(self, outside: Any, payload: Any) -> Any:
+        """Make one call, in a pool thread; whatever happens comes back as an answer."""
+        if self.running.stopping or self.running.locks.lost():
+            return NotBegunError()
+        try:
+            return self.step.call(outside, payload)
+        except (ScopeDownError, NotBegunError) as error:
+            return error
+        except Exception as error:
+            log.debug("call.broken", exc_info=True)
+            return Lost(f"{type(error).__name__}: {first_line(error)}")
+
+    def arrived(self, *, wait: bool) -> list[Answered]:
+        """Return the answers that have come; where there are none, wait until the stop's grace is over."""
+        found: list[Answered] = []
+        try:
+            while True:
+                waiting = wait and not found
+                row_id, answer = self.answers.get(
+                    waiting, self.running.stop.grace_left() if waiting else None
+                )
+                if row_id in self.claimed:  # else a stop signal woke us
+                    found.append((self.claimed[row_id], answer))
+        except queue.Empty:
+            return found
+
+    def heed_the_lock(self) -> None:
+        if not self.running.stopping and (lost := self.running.locks.lost()):
+            self.running.fail(Exit.UNREACHABLE, f"{lost}; nothing is lost, run it again")
+            self.running.stop.now()
+
+    def turn(self, answered: Sequence[Answered], room: int) -> Sequence[Any]:
+        """Settle what was answered and claim `room` more rows, in one transaction where all rows agree."""
+        self.at = self.running.moment()
+        returned = []
+        for row, answer in answered:
+            if isinstance(answer, ScopeDownError):
+                self.close_scope(answer)
+            if isinstance(answer, ScopeDownError | NotBegunError):
+                returned.append(row.id)
+        items = [self.settle(row, answer) for row, answer in answered if row.id not in returned]
+        rows = self.commit(items, returned, room)
+        for row, _ in answered:
+            del self.claimed[row.id]
+        self.claimed |= {row.id: row for row in rows}
+        return rows
+
+    def close_scope(self, down: ScopeDownError) -> None:
+        if down.scope not in self.closed:
+            log.info("scope.closed", extra={"scope": down.scope, "reason": down.reason})
+        self.closed.add(down.scope)
+        self.running.fail(down.exit_code, f"{down.scope} is closed for this run: {down.reason}")
+
+    def settle(self, row: Any, answer: Any) -> Noted:
+        return note(self.step, self.at, row, answer)
+
+    def commit(self, items: Sequence[Noted], returned: Sequence[int], room: int) -> Sequence[Any]:
+        try:
+            with self.running.transaction() as connection:
+                self.write(connection, items)
+                self.give_back(connection, returned)
+                found = self.claim(connection, room)
+        except (DBAPIError, ChangedMeanwhileError):
+            if not items:
+                raise
+            for item in items:
+                self.write_alone(item)
+            return self.commit([], returned, room)
+        self.running.record.counts.update(item.outcome for item in items)
+        self.running.record.counts.update({"left queued": len(returned)} if returned else {})
+        return self.remember(found, room)
+
+    def remember(self, found: Sequence[Any], room: int) -> Sequence[Any]:
+        """Note how far the run has come, once the claims are committed."""
+        self.exhausted = self.exhausted or len(found) < min(room, self.running.left())
+        if found:
+            self.after = (found[-1].place_in_order, found[-1].id)
+        self.running.attempted += len(found)
+        return [self.step.row(*row[:-1]) for row in found]
+
+    def write(self, connection: Connection, items: Sequence[Noted]) -> None:
+        if items:
+            self.running.open_record(connection)
+            write(connection, self.table, items, self.running.record, self.at.present)
+
+    def write_alone(self, item: Noted) -> None:
+        """Write what a batch could not; where the database refuses the row's change, as the row's failure."""
+        try:
+            with self.running.transaction() as connection:
+                self.write(connection, [item])
+        except ChangedMeanwhileError:
+            log.warning("row.changed_meanwhile", extra={"table": self.table.name, "row": item.row.id})
+            item.outcome = "changed meanwhile"
+        except DBAPIError as error:
+            if item.last_resort:
+                raise
+            said = first_line(error.orig or error)
+            return self.write_alone(
+                note(self.step, self.at, item.row, Broken(f"the database refused it: {said}"))
+            )
+        self.running.record.counts[item.outcome] += 1
+        return None
+
+    def give_back(self, connection: Connection, ids: Sequence[int]) -> None:
+        """Return rows whose call never began, with their attempt."""
+        if not ids:
+            return
+        values: dict[str, Any] = {"claimed_by": None}
+        if "attempts" in self.table.c:
+            values["attempts"] = self.table.c.attempts - 1
+        theirs = among(self.table.c.id, ids, connection.dialect.name)
+        ours = self.table.c.claimed_by == self.running.run_id
+        connection.execute(update(self.table).where(theirs, ours).values(values))
+
+    def claim(self, connection: Connection, room: int) -> Sequence[Any]:
+        room = min(room, self.running.left())
+        if room <= 0:
+            return []
+        page = self.selection.page(self.after, room)
+        if self.closed and self.step.lane is not None:
+            page = page.where(self.step.lane.not_in(sorted(self.closed)))
+        found = connection.execute(page.with_for_update(**passing_over(self.table))).all()
+        if found:
+            self.take([row.id for row in found], connection)
+        return found
+
+    def take(self, ids: Collection[int], connection: Connection) -> None:
+        values: dict[str, Any] = {"claimed_by": self.running.open_record(connection)}
+        if "attempts" in self.table.c:
+            values["attempts"] = self.table.c.attempts + 1
+        theirs = among(self.table.c.id, list(ids), connection.dialect.name)
+        connection.execute(update(self.table).where(theirs).values(values))
+
+    def free_what_failed(self) -> None:
+        """Give up the claims on rows that could not be settled, but not on calls still under way."""
+        if self.running.record.id is None:
+            return
+        ours = self.table.c.claimed_by == self.running.run_id
+        with self.running.transaction() as connection:
+            under_way = among(self.table.c.id, list(self.claimed), connection.dialect.name)
+            connection.execute(update(self.table).where(ours, ~under_way).values(claimed_by=None))
+
+
+def dead_claims(step: AnyEffect, running: Running, connection: Connection) -> list[Any]:
+    """Return the rows that dead runs have claimed, as the job reads them."""
+    due = step.due(running.at)
+    owner = due.table.c.claimed_by
+    owners = set(connection.scalars(select(owner).where(owner.is_not(None)).distinct()))
+    dead = owners - running.locks.alive(owners) if owners else set()
+    if not dead:
+        return []
+    columns = [each.label(name) for name, each in due.read.items()]
+    theirs = select(*columns).select_from(due.rows).where(owner.in_(dead)).order_by(due.key)
+    return [step.row(*row) for row in connection.execute(theirs)]

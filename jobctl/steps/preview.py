@@ -1,0 +1,108 @@
+"""The dry run: the same selection and decisions, from one read-only snapshot, shown and not done."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, Table, select
+
+from jobctl.changes import Batch, value_of
+from jobctl.job import At, Call, EffectStep, Lost, NotBegunError, ScopeDownError, SetStep, Step
+from jobctl.steps.effect import DIED, dead_claims, decide
+from jobctl.steps.running import Running
+from jobctl.steps.selection import Selection
+from jobctl.steps.settling import Noted, note
+
+PAGE = 500
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What would become of one row: a change from what to what, a request, or both empty: a deletion."""
+
+    table: str
+    row_id: int
+    outcome: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    request: Mapping[str, Any]
+
+
+def preview(step: Step, running: Running, connection: Connection) -> Iterator[Shown]:
+    if isinstance(step, SetStep):
+        return preview_set(step, running, connection)
+    return preview_effect(step, running, connection)
+
+
+def pages(selection: Selection, running: Running, connection: Connection) -> Iterator[Any]:
+    """Yield the due rows page by page, up to --limit."""
+    after = None
+    while size := min(PAGE, running.left()):
+        found = connection.execute(selection.page(after, size)).all()
+        if not found:
+            return
+        after = (found[-1].place_in_order, found[-1].id)
+        for row in found:
+            running.attempted += 1
+            yield row
+
+
+def preview_effect(
+    step: EffectStep[Any, Any, Any, Any], running: Running, connection: Connection
+) -> Iterator[Shown]:
+    due = step.due(running.at)
+    again: list[int] = []
+    for row in dead_claims(step, running, connection):
+        noted = note(step, running.at, row, Lost(DIED))
+        if noted.values.get("status", "queued") == "queued":
+            again.append(row.id)
+        else:
+            yield changed(connection, due.table, noted)
+    selection = Selection(due, running.options.since, running.options.only, also=again)
+    for row in pages(selection, running, connection):
+        yield foreseen(step, running.at, step.row(*row[:-1]), connection, due.table)
+
+
+def foreseen(
+    step: EffectStep[Any, Any, Any, Any], at: At, row: Any, connection: Connection, table: Table
+) -> Shown:
+    asked = decide(step, at, row)
+    if isinstance(asked, Call):
+        return Shown(table.name, row.id, "would be sent", {}, {}, asked.shown)
+    if isinstance(asked, ScopeDownError | NotBegunError):
+        return Shown(table.name, row.id, "left queued", {}, {}, {"reason": str(asked)})
+    return changed(connection, table, note(step, at, row, asked))
+
+
+def changed(connection: Connection, table: Table, noted: Noted) -> Shown:
+    columns = [table.c[name] for name in noted.values]
+    before = connection.execute(select(*columns).where(table.c.id == noted.row.id)).mappings().one()
+    return Shown(table.name, noted.row.id, noted.outcome, dict(before), noted.values, {})
+
+
+def preview_set(step: SetStep, running: Running, connection: Connection) -> Iterator[Shown]:
+    due = step.due(running.at)
+    batch = Batch(due.table)
+    step.change(running.at, batch)
+    selection = Selection(
+        replace(due, read=batch_columns(batch), order=None), running.options.since, running.options.only
+    )
+    for row in pages(selection, running, connection):
+        named = row_named(row)
+        before = {name: named[f"before_{name}"] for name in batch.values()}
+        after = {name: named[f"after_{name}"] for name in batch.values()}
+        yield Shown(due.table.name, row.id, step.outcome, before, after, {})
+
+
+def row_named(row: Any) -> Mapping[str, Any]:
+    named: Mapping[str, Any] = row._asdict()
+    return named
+
+
+def batch_columns(batch: Batch) -> dict[str, Any]:
+    """Select what the change reads and what it would write, by the expressions of the change itself."""
+    columns: dict[str, Any] = {"id": batch.table.c.id}
+    for name, value in batch.values().items():
+        columns[f"before_{name}"] = batch.table.c[name]
+        columns[f"after_{name}"] = value_of(batch.table, name, value)
+    return columns

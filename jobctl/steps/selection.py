@@ -1,0 +1,49 @@
+"""The one SELECT behind a step: what help names, `why` explains, a dry run shows and a run handles."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
+
+from jobctl.job import Due
+
+After = tuple[datetime | None, int]
+
+
+class Selection:
+    """The due rows of a step, in pages by (`order`, key), so that a run meets a row once."""
+
+    def __init__(self, due: Due, since: datetime | None, only: int | None, also: Sequence[int] = ()) -> None:
+        """Take `also` the rows of these numbers, though a run that died has them claimed."""
+        self.due, self.key = due, due.key
+        self.order: ColumnElement[Any] = self.key if due.order is None else due.order
+        self.conditions = due.conditions(since)
+        if only is not None:
+            self.conditions.append(self.key == only)
+        if "claimed_by" in due.table.c:
+            nobodys = due.table.c.claimed_by.is_(None)
+            self.conditions.append(nobodys | self.key.in_(also) if also else nobodys)
+
+    def keys(self) -> Select[Any]:
+        return select(self.key).select_from(self.due.rows).where(*self.conditions)
+
+    def one(self) -> Select[Any]:
+        return self.keys().order_by(self.order).limit(1)
+
+    def count(self, cap: int) -> Select[Any]:
+        """Count the due rows, no further than `cap`: a backlog of millions is a backlog."""
+        return select(func.count()).select_from(self.keys().limit(cap).subquery())
+
+    def page(self, after: After | None, size: int) -> Select[Any]:
+        """Select rows as the job reads them, with their place in the order last."""
+        columns = [each.label(name) for name, each in self.due.read.items()]
+        place = self.order.label("place_in_order")
+        rows = select(*columns, place).select_from(self.due.rows).where(*self.conditions)
+        if after is not None:
+            rows = rows.where(tuple_(self.order, self.key) > self.place(after))
+        return rows.order_by(self.order, self.key).limit(size)
+
+    def place(self, after: After) -> ColumnElement[Any]:
+        # Typed as the columns are: on SQLite an instant compares only in its stored form.
+        return tuple_(literal(after[0], self.order.type), literal(after[1], self.key.type))

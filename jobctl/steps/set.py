@@ -1,0 +1,80 @@
+"""The set step: rows changed by SQL, page after page by primary key, a transaction each."""
+
+import logging
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Select, func, select
+from sqlalchemy.exc import DBAPIError
+
+from jobctl.changes import Author, Batch, apply
+from jobctl.db import first_line, passing_over
+from jobctl.job import SetStep
+from jobctl.steps.running import Running
+from jobctl.steps.selection import Selection
+
+log = logging.getLogger(__name__)
+PAGE = 2000  # rows; at this size no lock is held for long, and the transaction's cost is spread well
+
+
+@dataclass
+class Place:
+    """How far a step has come: the last key that it met, and how many rows it takes at once."""
+
+    after: int = 0
+    size: int = PAGE
+
+
+def run(step: SetStep, running: Running) -> None:
+    """Do one run of the step; a row that the database refuses is recorded, and passed over."""
+    due = step.due(running.at)
+    selection = Selection(due, running.options.since, running.options.only)
+    batch = Batch(due.table)
+    step.change(running.at, batch)
+    place = Place()
+    while not running.stopping and running.left():
+        try:
+            with running.transaction() as connection:
+                found = one_page(connection, selection, batch, place, running)
+        except DBAPIError as error:
+            narrow(selection, place, running, error)
+            continue
+        if found is None:
+            return
+        last, count = found
+        running.record.counts[step.outcome] += count
+        running.attempted += count
+        place.after, place.size = last, min(PAGE, place.size * 2)
+
+
+def one_page(
+    connection: Connection, selection: Selection, batch: Batch, place: Place, running: Running
+) -> tuple[int, int] | None:
+    """Change the next page of rows; return the last key of it and how many rows; None where none is left."""
+    size = min(place.size, running.left())
+    keys = page(selection, place.after, size).subquery()
+    last = connection.scalar(select(func.max(keys.c[0])))
+    if last is None:
+        return None
+    author = Author(running.open_record(connection), running.at.now)
+    chosen = page(selection, place.after, size).where(selection.key <= last)
+    table = selection.due.table
+    return last, apply(connection, batch, chosen.with_for_update(**passing_over(table)), author)
+
+
+def page(selection: Selection, after: int, size: int) -> Select[tuple[int]]:
+    return selection.keys().where(selection.key > after).order_by(selection.key).limit(size)
+
+
+def narrow(selection: Selection, place: Place, running: Running, error: DBAPIError) -> None:
+    """Halve the page that the database refused, until the bad row stands alone; record it and go on."""
+    if place.size > 1:
+        place.size //= 2
+        return
+    reason = f"the database refused its change: {first_line(error.orig or error)}"
+    with running.transaction() as connection:
+        place.after = connection.scalar(page(selection, place.after, 1)) or place.after
+        running.open_record(connection)
+        table = selection.due.table.name
+        running.record.error(connection, running.at.now, table, place.after, reason)
+    running.record.counts["failed"] += 1
+    place.size = PAGE

@@ -1,0 +1,1 @@
+"""The tables: the frame's own, and one file per domain."""

@@ -1,0 +1,70 @@
+"""The frame's own tables: run records, the audit trail, idle counters, the installation's name."""
+
+from sqlalchemy import Column, Identity, Index, Integer, Table, Text
+
+from jobctl.tables.types import Id, Instant, Json, instants, metadata, one_of
+
+OUTCOMES = ("running", "done", "items failed", "interrupted", "failed", "died")
+
+# One row: eight characters made by the first `db upgrade`, the beginning of every derived key.
+installation = Table("installation", metadata, Column("id", Text, primary_key=True))
+
+_runs = (
+    Column("id", Id, Identity(), primary_key=True),
+    Column("job", Text, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("outcome", Text, nullable=False),
+    Column("exit_code", Integer),
+    Column("counts", Json, nullable=False),
+    Column("options", Json, nullable=False),
+    Column("error", Text),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+)
+# AUTOINCREMENT: the trail outlives a pruned run, whose number must not name another one.
+runs = Table(
+    "runs", metadata, *_runs, one_of("outcome", OUTCOMES), *instants(*_runs), sqlite_autoincrement=True
+)
+Index("ix_runs_job_id", runs.c.job, runs.c.id)
+Index("ix_runs_ended_at", runs.c.ended_at)
+
+_run_errors = (
+    Column("id", Id, Identity(), primary_key=True),
+    Column("run_id", Id, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("table_name", Text, nullable=False),
+    Column("row_id", Id),
+    Column("error", Text, nullable=False),
+)
+run_errors = Table("run_errors", metadata, *_run_errors, *instants(*_run_errors))
+Index("ix_run_errors_run_id", run_errors.c.run_id, run_errors.c.id)
+Index("ix_run_errors_at", run_errors.c.at)
+
+# Not tied to `runs` by a foreign key: the trail outlives the run records.
+_audit_trail = (
+    Column("id", Id, Identity(), primary_key=True),
+    Column("run_id", Id, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("table_name", Text, nullable=False),
+    Column("row_id", Id, nullable=False),
+    Column("before", Json, nullable=False),
+    Column("after", Json, nullable=False),
+)
+audit_trail = Table("audit_trail", metadata, *_audit_trail, *instants(*_audit_trail))
+Index("ix_audit_trail_run_id", audit_trail.c.run_id, audit_trail.c.id)
+Index("ix_audit_trail_row", audit_trail.c.table_name, audit_trail.c.row_id)
+Index("ix_audit_trail_at", audit_trail.c.at)
+
+# A job that runs every few seconds mostly finds nothing; it must not fill the table of runs.
+_idle_runs = (
+    Column("id", Id, Identity(), primary_key=True),
+    Column("job", Text, nullable=False, unique=True),
+    Column("idle_runs", Integer, nullable=False),
+    Column("last_idle_at", Instant),
+    Column("overlaps", Integer, nullable=False),
+    Column("last_overlap_at", Instant),
+    Column("last_at", Instant, nullable=False),
+)
+idle_runs = Table("idle_runs", metadata, *_idle_runs, *instants(*_idle_runs))

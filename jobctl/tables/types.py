@@ -1,0 +1,112 @@
+"""Column types and table parts that are the same on SQLite and PostgreSQL."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    BindParameter,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Dialect,
+    Integer,
+    MetaData,
+    Text,
+    literal,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeDecorator
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# Text compares as instants only in one form of one width.
+FIXED_WIDTH = "%Y-%m-%dT%H:%M:%S.%fZ"
+DIGITS = "[0-9]"
+FIXED_WIDTH_GLOB = (
+    f"{DIGITS * 4}-{DIGITS * 2}-{DIGITS * 2}T{DIGITS * 2}:{DIGITS * 2}:{DIGITS * 2}.{DIGITS * 6}Z"
+)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An instant in UTC: `timestamptz` on PostgreSQL, fixed-width text on SQLite. Naive ones are refused."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return dialect.type_descriptor(TIMESTAMP(timezone=True) if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("an instant needs a time zone")
+        return value if dialect.name == "postgresql" else value.astimezone(UTC).strftime(FIXED_WIDTH)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
+
+
+Id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows by itself only in an INTEGER key
+Json = JSON().with_variant(JSONB(), "postgresql")
+
+
+def inline(value: str) -> BindParameter[str]:
+    """Write a constant into the SQL itself: a partial index serves only a condition that it can read."""
+    return literal(value, Text(), literal_execute=True)
+
+
+def one_of(column: str, allowed: Iterable[str]) -> CheckConstraint:
+    listed = ", ".join(f"'{each}'" for each in allowed)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def instants(*columns: Column[Any]) -> list[CheckConstraint]:
+    """Refuse, on SQLite, text that is no instant of the fixed width."""
+    return [
+        CheckConstraint(f"{each.name} GLOB '{FIXED_WIDTH_GLOB}'", name=f"{each.name}_instant").ddl_if(
+            dialect="sqlite"
+        )
+        for each in columns
+        if isinstance(each.type, Instant)
+    ]
+
+
+def personal(column: Column[Any]) -> Column[Any]:
+    """Mark a column whose values the audit trail must not keep."""
+    column.info["personal"] = True
+    return column
+
+
+class Latest(ColumnElement[Any]):
+    """The latest of instants of which all but the first may be null."""
+
+    inherit_cache = False
+
+    def __init__(self, *columns: str) -> None:
+        self.columns = columns
+
+
+@compiles(Latest, "postgresql")
+def _greatest(element: Latest, compiler: SQLCompiler, **_: object) -> str:  # noqa: ARG001 (its signature)
+    return f"greatest({', '.join(element.columns)})"
+
+
+@compiles(Latest, "sqlite")
+def _max(element: Latest, compiler: SQLCompiler, **_: object) -> str:  # noqa: ARG001 (its signature)
+    first, *rest = element.columns
+    return f"max({', '.join([first, *(f'coalesce({each}, {first})' for each in rest)])})"

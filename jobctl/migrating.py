@@ -28,10 +28,11 @@ def migrations() -> Path:
     return shipped if shipped.is_dir() else package.parent / "migrations"
 
 
-def upgrade(settings: Settings) -> tuple[str | None, str]:
+def upgrade(settings: Settings, name: str | None = None) -> tuple[str | None, str]:
     """Bring the database to the newest schema; return the migration before and after.
 
-    Creates the embedded database where there is none.
+    Creates the embedded database where there is none. A new database becomes the installation `name`,
+    by default a random one.
 
     Safe to run in several places at once: one does the work, the others wait for it.
     """
@@ -46,9 +47,12 @@ def upgrade(settings: Settings) -> tuple[str | None, str]:
         if before != db.SCHEMA:
             migrate(connection)
         if before is None:
-            name = "".join(secrets.choice(ALPHABET) for _ in range(KEY_LENGTH))
-            connection.execute(insert(installation).values(id=name))
+            connection.execute(insert(installation).values(id=name or random_name()))
     return before, db.SCHEMA
+
+
+def random_name() -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(KEY_LENGTH))
 
 
 def prepare_embedded(settings: Settings) -> None:

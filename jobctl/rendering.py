@@ -15,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_datetime
+from babel.dates import format_date, format_datetime, get_timezone_location
 from babel.numbers import format_currency, get_currency_precision
 from jinja2 import (
     Environment,
@@ -155,11 +155,11 @@ def parsed(value: Any) -> datetime:
 
 @pass_context
 def instant(context: Context, value: Any) -> str:
-    """Write an ISO 8601 instant as the recipient's date and time, with the zone."""
-    written: str = format_datetime(
-        parsed(value), "EEEE d MMMM, HH:mm zzz", tzinfo=context["zone"], locale=context["locale"]
-    )
-    return written
+    """Write an ISO 8601 instant as the recipient's date and time, and say where that time holds."""
+    zone, locale = context["zone"], context["locale"]
+    written: str = format_datetime(parsed(value), "EEEE d MMMM, HH:mm", tzinfo=zone, locale=locale)
+    where = "UTC" if zone is UTC else get_timezone_location(zone, locale=locale, return_city=True)
+    return f"{written} ({where})"
 
 
 @pass_context

@@ -1,0 +1,86 @@
+"""One real PostgreSQL for the whole run, and for each test a migrated database of its own on each kind."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from jobctl import migrating
+from jobctl.settings import Settings, declared, variable
+from tests import postgres
+from tests.world import World
+
+TEMPLATE = "jobctl_test_template"
+SERVER, FOLDER = "JOBCTL_TEST_SERVER", "JOBCTL_TEST_FOLDER"
+KINDS = ("sqlite", "postgresql")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--sqlite-only", action="store_true", help="leave PostgreSQL out")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the server and make the templates, once: in the process that hands the tests to others."""
+    if hasattr(config, "workerinput"):
+        return
+    folder = Path(tempfile.mkdtemp(prefix="jobctl-tests-"))
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ[FOLDER] = str(folder)
+    migrating.upgrade(Settings(jobctl_home=folder))
+    if config.getoption("--sqlite-only"):
+        return
+    server = postgres.start()
+    config.add_cleanup(server.stop)
+    os.environ[SERVER] = server.url
+    postgres.drop_database(server.url, TEMPLATE)
+    migrating.upgrade(Settings(database_url=plain(postgres.create_database(server.url, TEMPLATE))))
+
+
+def plain(url: str) -> str:
+    return url.replace("+psycopg", "", 1)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test that needs a database on both kinds."""
+    if "kind" in metafunc.fixturenames:
+        only = metafunc.config.getoption("--sqlite-only")
+        metafunc.parametrize("kind", KINDS[:1] if only else KINDS)
+
+
+@pytest.fixture
+def empty(kind: str, tmp_path: Path) -> Iterator[Settings]:
+    """Give the settings of a database that exists and is empty (SQLite: of one that doesn't exist)."""
+    if kind == "sqlite":
+        yield Settings(jobctl_home=tmp_path)
+        return
+    name = f"jobctl_test_{uuid4().hex}"
+    url = plain(postgres.create_database(os.environ[SERVER], name))
+    yield Settings(jobctl_home=tmp_path, database_url=url)
+    postgres.drop_database(os.environ[SERVER], name)
+
+
+@pytest.fixture
+def world(kind: str, tmp_path: Path) -> Iterator[World]:
+    """Give a migrated database with nobody in it."""
+    if kind == "sqlite":
+        shutil.copy(Path(os.environ[FOLDER]) / "jobctl.db", tmp_path)
+        with World(Settings(jobctl_home=tmp_path)) as made:
+            yield made
+        return
+    name = f"jobctl_test_{uuid4().hex}"
+    url = plain(postgres.create_database(os.environ[SERVER], name, TEMPLATE))
+    with World(Settings(jobctl_home=tmp_path, database_url=url)) as made:
+        yield made
+    postgres.drop_database(os.environ[SERVER], name)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the settings of whoever runs the tests, and their folder, out of them."""
+    for each in declared():
+        monkeypatch.delenv(variable(each), raising=False)
+    monkeypatch.chdir(tmp_path)

@@ -1,0 +1,394 @@
+"""What becomes of a queued message: a world in which it is due, then one changed fact per test."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from jobctl.errors import Exit
+from jobctl.parsing import uncertain
+from jobctl.tables.notifications import inbox, notifications
+from tests.servers import DROP, HookServer, MailServer, Reply, closed_port
+from tests.world import NOW, World, ago, ahead
+
+
+def test_a_due_message_is_sent(world: World) -> None:
+    """The row says when; the audit trail says from what to what; the run record counts it."""
+    message = world.message()
+    done = world.send()
+    row = world.row(message)
+    assert (done.exit_code, done.counts) == (Exit.DONE, {"sent": 1})
+    assert (row.status, row.attempts, row.claimed_by) == ("sent", 1, None)
+    assert row.settled_at >= NOW
+    (audit,) = world.trail()
+    assert (audit.table_name, audit.row_id) == ("notifications", message)
+    assert (audit.before["status"], audit.after["status"]) == ("queued", "sent")
+    assert (world.last_run().outcome, world.last_run().exit_code) == ("done", 0)
+
+
+def test_the_tray_puts_it_into_the_inbox(world: World) -> None:
+    user = world.user(name="Anna")
+    message = world.message(user)
+    world.send()
+    (placed,) = world.rows(inbox)
+    assert (placed.user_id, placed.notification_id, placed.subject) == (user, message, "Welcome, Anna")
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        {"status": "sent"},
+        {"status": "failed"},
+        {"attempts": 5},
+        {"send_after": ahead(seconds=1)},
+        {"next_attempt_at": ahead(seconds=1)},
+    ],
+    ids=str,
+)
+def test_it_is_left_alone_when_one_condition_fails(world: World, fact: dict[str, Any]) -> None:
+    message = world.message(**fact)
+    before = world.row(message)
+    assert world.send().exit_code == Exit.DONE
+    assert world.row(message) == before
+
+
+def test_send_after_and_next_attempt_may_be_this_very_instant(world: World) -> None:
+    world.message(send_after=NOW)
+    world.message(next_attempt_at=NOW)
+    assert world.send().counts == {"sent": 2}
+
+
+def test_oldest_goes_first(world: World) -> None:
+    new, old = world.message(queued_at=ago(hours=1)), world.message(queued_at=ago(hours=2))
+    world.send(limit=1)
+    assert world.statuses() == {new: "queued", old: "sent"}
+
+
+def test_since_bounds_when_it_was_queued(world: World) -> None:
+    early, late = world.message(queued_at=ago(hours=2)), world.message(queued_at=ago(hours=1))
+    world.send(since=ago(hours=1))
+    assert world.statuses() == {early: "queued", late: "sent"}
+
+
+def test_past_its_time_it_expires_and_is_never_sent_late(world: World) -> None:
+    message = world.message(expires_at=NOW)
+    done = world.send()
+    assert (done.exit_code, done.counts) == (Exit.DONE, {"expired": 1})
+    assert world.row(message).status == "expired"
+    assert world.rows(inbox) == []
+
+
+def test_a_superseded_message_is_cancelled(world: World) -> None:
+    user = world.user()
+    old = world.message(user, topic="session-7")
+    new = world.message(user, topic="session-7")
+    other = world.message(user, topic="session-8")
+    assert world.send().exit_code == Exit.DONE
+    assert world.statuses() == {old: "cancelled", new: "sent", other: "sent"}
+
+
+class TestRecipients:
+    def test_one_who_is_unknown_is_skipped(self, world: World) -> None:
+        message = world.message(user_id=4711)
+        assert world.send().counts == {"skipped": 1}
+        assert world.row(message).reason
+
+    def test_one_who_left_is_skipped(self, world: World) -> None:
+        world.message(world.user(deleted_at=ago(days=1)))
+        assert world.send().counts == {"skipped": 1}
+
+    def test_one_who_opted_out_of_the_channel_is_skipped(self, world: World) -> None:
+        user = world.user()
+        world.opt_out(user, "tray")
+        world.message(user)
+        assert world.send().counts == {"skipped": 1}
+
+    def test_opting_out_never_suppresses_a_receipt(self, world: World) -> None:
+        user = world.user()
+        world.opt_out(user, "tray")
+        world.opt_out(user, "tray", "transactional")
+        world.message(user, category="transactional")
+        assert world.send().counts == {"sent": 1}
+
+    def test_opting_out_of_a_category_leaves_the_others(self, world: World) -> None:
+        user = world.user()
+        world.opt_out(user, "tray", "marketing")
+        digest, reminder = world.message(user, category="marketing"), world.message(user, category="reminder")
+        world.send()
+        assert world.statuses() == {digest: "skipped", reminder: "sent"}
+
+    def test_accepting_a_category_goes_before_opting_out_of_the_channel(self, world: World) -> None:
+        user = world.user()
+        world.opt_out(user, "tray")
+        world.opt_out(user, "tray", "reminder", accepted=True)
+        world.message(user, category="reminder")
+        assert world.send().counts == {"sent": 1}
+
+    def test_one_without_an_address_is_a_failure_for_a_person(self, world: World) -> None:
+        world.configure(email_channel="console")
+        message = world.message(world.user(email=None), channel="email")
+        assert world.send().exit_code == Exit.ITEMS_FAILED
+        assert world.row(message).status == "failed"
+        assert world.errors()[0].row_id == message
+
+
+class TestBadRows:
+    """One bad row never stops the others; its error is recorded with its number."""
+
+    @pytest.mark.parametrize(
+        "fact",
+        [
+            {"template": "no-such-template"},
+            {"template": "../../etc/passwd"},
+            {"template": "session-reminder", "context": {}},
+            {
+                "template": "session-reminder",
+                "context": {"partner": "X", "join_url": "u", "starts_at": "soon"},
+            },
+            {"template": "payment-receipt", "context": {"amount": "free", "description": "", "paid_at": ""}},
+            {"context": None},
+            {"context": ["nonsense"]},
+            {"context": 17},
+        ],
+        ids=str,
+    )
+    def test_it_fails_alone(self, world: World, fact: dict[str, Any]) -> None:
+        good, bad = world.message(), world.message(**fact)
+        done = world.send()
+        assert done.exit_code == Exit.ITEMS_FAILED
+        assert world.statuses() == {good: "sent", bad: "failed"}
+        assert [each.row_id for each in world.errors()] == [bad]
+        assert world.row(bad).reason
+
+    def test_nonsense_of_the_recipient_does_not_stop_the_message(self, world: World) -> None:
+        """An unknown time zone or language falls back, and the text says which zone it is in."""
+        session = {"partner": "Ben", "join_url": "u", "starts_at": "2026-11-22T13:00:00+00:00"}
+        user = world.user(locale="xx-nonsense", time_zone="Mars/Olympus")
+        world.message(user, template="session-reminder", context=session)
+        assert world.send().exit_code == Exit.DONE
+        assert "13:00 (UTC)" in world.rows(inbox)[0].body
+
+
+class TestMail:
+    """How the mail server's answers become statuses, attempts and exit codes."""
+
+    @pytest.fixture
+    def server(self, world: World) -> Iterator[MailServer]:
+        with MailServer() as server:
+            world.configure(**mail_settings(server))
+            yield server
+
+    @pytest.mark.parametrize("stage", ["RCPT", "DATA", "CONTENT"])
+    def test_4xx_to_the_message_queues_it_again(self, world: World, server: MailServer, stage: Any) -> None:
+        server.script(stage, "451 4.3.0 later")
+        message = world.message(channel="email")
+        done = world.send()
+        row = world.row(message)
+        assert (done.exit_code, done.counts) == (Exit.DONE, {"queued again": 1})
+        assert (row.status, row.attempts, row.claimed_by) == ("queued", 1, None)
+        assert ahead(seconds=20) < row.next_attempt_at < ahead(seconds=60)
+        assert "451" in row.reason
+
+    @pytest.mark.parametrize("stage", ["RCPT", "DATA", "CONTENT"])
+    def test_5xx_to_the_message_fails_it(self, world: World, server: MailServer, stage: Any) -> None:
+        server.script(stage, "550 5.1.1 no")
+        message = world.message(channel="email")
+        done = world.send()
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"failed": 1})
+        assert (world.row(message).status, world.row(message).attempts) == ("failed", 1)
+        assert "550" in world.row(message).reason
+
+    def test_the_wait_doubles_and_the_last_attempt_fails(self, world: World, server: MailServer) -> None:
+        server.script("RCPT", "451 later")
+        message = world.message(channel="email", attempts=3)
+        world.send()
+        assert ahead(minutes=3) < world.row(message).next_attempt_at < ahead(minutes=6)
+        world.change(notifications, message, next_attempt_at=None)
+        assert world.send().exit_code == Exit.ITEMS_FAILED
+        assert (world.row(message).status, world.row(message).attempts) == ("failed", 5)
+
+    def test_an_acknowledgement_lost_is_sent_again_under_the_same_id(
+        self, world: World, server: MailServer
+    ) -> None:
+        server.script("CONTENT", DROP, times=1)
+        message = world.message(channel="email")
+        done = world.send()
+        assert (done.exit_code, world.row(message).status) == (Exit.DONE, "queued")
+        assert world.row(message).attempts == 1
+        world.send(now=ahead(hours=1))
+        assert world.row(message).status == "sent"
+        ids = [each.parsed["Message-ID"] for each in server.messages]
+        assert len(ids) == 2
+        assert len(set(ids)) == 1
+
+    def test_an_acknowledgement_lost_is_held_where_the_settings_say_so(
+        self, world: World, server: MailServer
+    ) -> None:
+        world.configure(on_uncertain=uncertain("email=hold"))
+        server.script("CONTENT", DROP, times=1)
+        message = world.message(channel="email")
+        assert world.send().exit_code == Exit.ITEMS_FAILED
+        assert world.row(message).status == "held"
+        world.send(now=ahead(hours=1))
+        assert len(server.messages) == 1
+
+    @pytest.mark.parametrize(
+        ("stage", "reply"),
+        [("MAIL", "450 not now"), ("MAIL", "550 never"), ("RCPT", "421 closing"), ("CONTENT", "421 closing")],
+    )
+    def test_a_failure_of_the_channel_costs_nobody_an_attempt(
+        self, world: World, server: MailServer, stage: Any, reply: str
+    ) -> None:
+        server.script(stage, reply)
+        ids = world.messages(40, channel="email")
+        tray = world.message()
+        done = world.send()
+        assert done.exit_code == Exit.UNREACHABLE
+        left = [world.row(each) for each in ids]
+        assert {(each.status, each.attempts, each.claimed_by) for each in left} == {("queued", 0, None)}
+        assert world.row(tray).status == "sent"
+        assert world.last_run().outcome == "failed"
+
+    def test_421_in_the_middle_leaves_the_rest_for_the_next_run(
+        self, world: World, server: MailServer
+    ) -> None:
+        server.script("RCPT", "421 enough", recipient="u25@example.com")
+        world.messages(50, channel="email")
+        done = world.send(concurrency=4)
+        sent = [each for each in world.rows(notifications) if each.status == "sent"]
+        assert done.exit_code == Exit.UNREACHABLE
+        assert 20 <= len(sent) < 50
+        server.unscript()
+        assert world.send().exit_code == Exit.DONE
+        assert sorted(each.recipients[0] for each in server.messages) == sorted(
+            f"u{n}@example.com" for n in range(50)
+        )
+
+    def test_a_server_that_is_down(self, world: World) -> None:
+        world.configure(
+            smtp_host="127.0.0.1", smtp_port=closed_port(), smtp_tls="none", email_from="m@x.example"
+        )
+        message = world.message(channel="email")
+        done = world.send()
+        assert done.exit_code == Exit.UNREACHABLE
+        assert (world.row(message).status, world.row(message).attempts) == ("queued", 0)
+
+
+def test_a_login_refused_is_the_channels_failure(world: World) -> None:
+    with MailServer(login=("jobctl", "right"), tls="starttls") as server:
+        world.configure(**mail_settings(server), smtp_username="jobctl", smtp_password="wrong-horse")
+        message = world.message(channel="email")
+        done = world.send()
+    assert done.exit_code == Exit.UNREACHABLE
+    assert (world.row(message).status, world.row(message).attempts) == ("queued", 0)
+    assert "wrong-horse" not in done.out + done.err + str(world.everything())
+
+
+def mail_settings(server: MailServer) -> dict[str, Any]:
+    return {
+        "smtp_host": "127.0.0.1",
+        "smtp_port": server.port,
+        "smtp_tls": server.tls,
+        "smtp_ca_file": server.ca_file if server.tls != "none" else None,
+        "email_from": "Market <market@example.com>",
+    }
+
+
+class TestWebhooks:
+    """The same for the answers of a user's endpoint."""
+
+    @pytest.fixture
+    def server(self, world: World) -> Iterator[HookServer]:
+        with HookServer() as server:
+            world.configure(webhook_secret=b"x" * 32, webhook_allow_private=True)
+            yield server
+
+    def test_a_delivery(self, world: World, server: HookServer) -> None:
+        user = world.user(webhook_url=f"{server.url}/hook")
+        message = world.message(user, channel="webhook", template="order.paid", context={"order": 7})
+        assert world.send().counts == {"sent": 1}
+        (request,) = server.requests
+        assert request.headers["webhook-id"].endswith(f"notification-{message}")
+
+    @pytest.mark.parametrize("status", [408, 429, 500, 503])
+    def test_a_passing_refusal_queues_it_again(self, world: World, server: HookServer, status: int) -> None:
+        server.default = Reply(status)
+        message = world.message(world.user(webhook_url=server.url), channel="webhook")
+        assert world.send().exit_code == Exit.DONE
+        row = world.row(message)
+        assert (row.status, row.attempts) == ("queued", 1)
+        assert row.next_attempt_at > ahead(seconds=20)
+
+    def test_retry_after_is_honoured(self, world: World, server: HookServer) -> None:
+        server.default = Reply(429, {"Retry-After": "7200"})
+        message = world.message(world.user(webhook_url=server.url), channel="webhook")
+        world.send()
+        assert world.row(message).next_attempt_at >= ahead(hours=2)
+
+    @pytest.mark.parametrize("status", [302, 400, 404, 410])
+    def test_a_lasting_refusal_fails_it(self, world: World, server: HookServer, status: int) -> None:
+        server.default = Reply(status, {"Location": "/elsewhere"})
+        message = world.message(world.user(webhook_url=server.url), channel="webhook")
+        assert world.send().exit_code == Exit.ITEMS_FAILED
+        assert (world.row(message).status, world.row(message).attempts) == ("failed", 1)
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_an_endpoint_that_locks_us_out_costs_no_attempt_and_stops_no_other(
+        self, world: World, server: HookServer, status: int
+    ) -> None:
+        server.default = Reply(status)
+        with HookServer() as healthy:
+            locked = world.message(world.user(webhook_url=server.url), channel="webhook")
+            other = world.message(world.user(webhook_url=healthy.url), channel="webhook")
+            assert world.send().exit_code == Exit.UNREACHABLE
+        assert (world.row(locked).status, world.row(locked).attempts) == ("queued", 0)
+        assert world.row(other).status == "sent"
+
+    def test_an_endpoint_that_is_down_costs_no_attempt(self, world: World, server: HookServer) -> None:
+        url = f"http://127.0.0.1:{closed_port()}/"
+        message = world.message(world.user(webhook_url=url), channel="webhook")
+        assert world.send().exit_code == Exit.UNREACHABLE
+        assert (world.row(message).status, world.row(message).attempts) == ("queued", 0)
+
+    def test_an_answer_lost_is_asked_again_under_the_same_id(self, world: World, server: HookServer) -> None:
+        server.default = Reply(drop=True)
+        message = world.message(world.user(webhook_url=server.url), channel="webhook")
+        world.send()
+        assert (world.row(message).status, world.row(message).attempts) == ("queued", 1)
+        server.default = Reply()
+        world.send(now=ahead(hours=1))
+        assert world.row(message).status == "sent"
+        assert len({each.headers["webhook-id"] for each in server.requests}) == 1
+
+    def test_a_private_address_is_refused(self, world: World, server: HookServer) -> None:
+        world.configure(webhook_allow_private=False)
+        message = world.message(world.user(webhook_url=server.url), channel="webhook")
+        assert world.send().exit_code == Exit.ITEMS_FAILED
+        assert world.row(message).status == "failed"
+        assert server.requests == []
+
+
+class TestWhatIsNotConfigured:
+    def test_on_postgresql_a_channel_without_settings_is_exit_78_and_the_message_waits(
+        self, world: World
+    ) -> None:
+        """Nobody's join link ends in a log, marked sent, by accident; the embedded database prints it."""
+        message, tray = world.message(channel="email"), world.message()
+        done = world.send()
+        if world.settings.database_url:
+            assert done.exit_code == Exit.MISCONFIGURED
+            assert world.statuses() == {message: "queued", tray: "sent"}
+            assert world.row(message).attempts == 0
+        else:
+            assert done.exit_code == Exit.DONE
+            assert world.statuses() == {message: "sent", tray: "sent"}
+
+    @pytest.mark.parametrize("channel", ["email", "sms", "push", "webhook"])
+    def test_the_console_is_taken_where_it_is_asked_for(self, world: World, channel: str) -> None:
+        world.configure(**{f"{channel}_channel": "console"})
+        message = world.message(channel=channel, address="anna@example.com")
+        done = world.send()
+        assert (done.exit_code, world.row(message).status) == (Exit.DONE, "sent")
+        assert "anna@example.com" in done.err
+        assert done.document["counts"] == {"sent": 1}

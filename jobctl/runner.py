@@ -116,10 +116,12 @@ def ticks(invocation: Invocation, started: float) -> Iterator[None]:
     if every is None:
         return
     interval = every.total_seconds()
-    last = lasting.total_seconds() - interval if lasting else math.inf
+    last = lasting.total_seconds() / interval - 1 if lasting else math.inf
+    number = 0
     while not invocation.stop.told.is_set():
-        next_at = math.floor((time.monotonic() - started) / interval + 1) * interval
-        if next_at > last or invocation.stop.wait(started + next_at - time.monotonic()):
+        passed = time.monotonic() - started
+        number = max(number + 1, math.ceil(passed / interval))
+        if number > last or invocation.stop.wait(number * interval - passed):
             return
         yield
 

@@ -47,8 +47,9 @@ def plain(url: str) -> str:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test that needs a database on both kinds."""
     if "kind" in metafunc.fixturenames:
-        only = metafunc.config.getoption("--sqlite-only")
-        metafunc.parametrize("kind", KINDS[:1] if only else KINDS)
+        kinds = KINDS[:1] if metafunc.config.getoption("--sqlite-only") else KINDS
+        server = metafunc.definition.get_closest_marker("server")
+        metafunc.parametrize("kind", [each for each in kinds if not server or each == "postgresql"])
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ class MailServer:
     def wait_for(self, count: int) -> None:
         """Return as soon as that many messages have come."""
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.messages) >= count, timeout=5)
+            assert self.changed.wait_for(lambda: len(self.messages) >= count, timeout=30)
 
     async def _hang_up(self, farewell: str) -> None:
         for each in self.sessions:

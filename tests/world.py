@@ -26,7 +26,8 @@ from jobctl.steps.running import Options, Stop
 from jobctl.tables.frame import audit_trail, run_errors, runs
 from jobctl.tables.notifications import channel_preferences, notifications, users
 
-NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+# Past, so that what is due at it is due to real processes as well.
+NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 JOBCTL = Path(sys.executable).with_name("jobctl")
 
 
@@ -83,7 +84,7 @@ class World:
 
     def message(self, user_id: int | None = None, **values: Any) -> int:
         """Queue a message that is due, to a user of its own where none is named."""
-        defaults = {
+        defaults: dict[str, Any] = {
             "user_id": self.user() if user_id is None and "user_id" not in values else user_id,
             "channel": "tray",
             "template": "welcome",

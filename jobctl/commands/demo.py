@@ -92,7 +92,7 @@ def demo(*, folder: Path) -> None:
     logs.set_up(settings.log_format, 0, ())
     create(settings)
     click.echo(
-        f"A small marketplace with ten queued messages is in {folder}. The job:\n\n$ jobctl notification-sender"
+        f"A small marketplace with ten queued messages is in {folder}.\n\n$ jobctl notification-sender"
     )
     code = run(
         Invocation(entry("notification-sender"), Options(), settings, Output(), Stop(settings.stop_grace))

@@ -162,7 +162,7 @@ class TestBadRows:
 
     def test_nonsense_of_the_recipient_does_not_stop_the_message(self, world: World) -> None:
         """An unknown time zone or language falls back, and the text says which zone it is in."""
-        session = {"partner": "Ben", "join_url": "u", "starts_at": "2026-11-22T13:00:00+00:00"}
+        session = {"partner": "Ben", "join_url": "u", "starts_at": "2026-03-02T13:00:00+00:00"}
         user = world.user(locale="xx-nonsense", time_zone="Mars/Olympus")
         world.message(user, template="session-reminder", context=session)
         assert world.send().exit_code == Exit.DONE

@@ -1,0 +1,230 @@
+"""Real processes: kills, stop signals, several at once, the database cut off."""
+
+import signal
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from jobctl.errors import Exit
+from jobctl.locks import open_locks
+from jobctl.steps.running import Stop
+from jobctl.tables.frame import idle_runs, runs
+from jobctl.tables.notifications import notifications
+from tests.servers import MailServer
+from tests.world import World
+
+SENDER = "notification-sender"
+
+
+@pytest.fixture
+def server() -> Iterator[MailServer]:
+    with MailServer() as server:
+        yield server
+
+
+def mail(server: MailServer) -> dict[str, str]:
+    return {
+        "SMTP_HOST": "127.0.0.1",
+        "SMTP_PORT": str(server.port),
+        "SMTP_TLS": "none",
+        "EMAIL_FROM": "Market <market@example.com>",
+    }
+
+
+def arrived(server: MailServer) -> list[str]:
+    return [each.recipients[0] for each in server.messages]
+
+
+def everyone(count: int) -> list[str]:
+    return sorted(f"u{n}@example.com" for n in range(count))
+
+
+def test_killed_and_run_again_nothing_is_missing_and_little_repeated(
+    world: World, server: MailServer
+) -> None:
+    """At most the concurrency comes twice for each kill, and under the same Message-ID."""
+    world.messages(60, channel="email")
+    server.latency = 0.02
+    for kill_after in (10, 30):
+        process = world.process(SENDER, "--concurrency", "4", **mail(server))
+        server.wait_for(kill_after)
+        process.kill()
+        process.communicate()
+    assert world.call(SENDER, "-v", **mail(server)).exit_code == Exit.DONE
+    assert set(world.statuses().values()) == {"sent"}
+    assert sorted(set(arrived(server))) == everyone(60)
+    assert len(server.messages) <= 60 + 2 * 4
+    ids = {each.recipients[0]: each.parsed["Message-ID"] for each in server.messages}
+    assert all(ids[each.recipients[0]] == each.parsed["Message-ID"] for each in server.messages)
+    assert [each.outcome for each in world.rows(runs)] == ["died", "died", "done"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, Exit.TERMINATED), (signal.SIGINT, Exit.INTERRUPTED)]
+)
+def test_told_to_stop_it_finishes_what_is_under_way(
+    world: World, server: MailServer, number: int, code: Exit
+) -> None:
+    world.messages(60, channel="email")
+    server.latency = 0.05
+    process = world.process(SENDER, "--concurrency", "4", **mail(server))
+    server.wait_for(8)
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert process.returncode == code
+    assert (world.last_run().outcome, world.last_run().exit_code) == ("interrupted", code)
+    rows = world.rows(notifications)
+    assert {each.claimed_by for each in rows} == {None}
+    assert {(each.status, each.attempts) for each in rows} == {("sent", 1), ("queued", 0)}
+    assert len(server.messages) == sum(each.status == "sent" for each in rows) < 60
+    assert world.call(SENDER, **mail(server)).exit_code == Exit.DONE
+    assert sorted(arrived(server)) == everyone(60)
+
+
+def test_what_does_not_answer_within_the_grace_is_left_for_the_next_run(
+    world: World, server: MailServer
+) -> None:
+    world.messages(3, channel="email")
+    server.latency = 30
+    process = world.process(SENDER, STOP_GRACE="200ms", **mail(server))
+    server.wait_for(3)
+    process.terminate()
+    process.communicate(timeout=10)
+    assert process.returncode == Exit.TERMINATED
+    assert {(each.status, each.attempts) for each in world.rows(notifications)} == {("queued", 1)}
+    server.latency = 0
+    assert world.call(SENDER, **mail(server)).exit_code == Exit.DONE
+    assert set(world.statuses().values()) == {"sent"}
+
+
+def test_two_runs_share_the_work(world: World, server: MailServer) -> None:
+    world.messages(200, channel="email")
+    server.latency = 0.02
+    both = [world.process(SENDER, "--share", "--concurrency", "4", **mail(server)) for _ in range(2)]
+    for each in both:
+        each.communicate(timeout=60)
+    assert sorted(arrived(server)) == everyone(200)
+    assert min(each.counts["sent"] for each in world.rows(runs)) >= 40
+
+
+class TestOverlap:
+    def test_a_second_start_leaves_at_once_and_is_counted(self, world: World) -> None:
+        world.message()
+        with open_locks(world.settings) as rival:
+            assert rival.take_job(SENDER, share=False)
+            assert world.send().exit_code == Exit.DONE
+        assert set(world.statuses().values()) == {"queued"}
+        assert world.rows(idle_runs)[0].overlaps == 1
+
+    def test_it_is_an_error_where_asked_for(self, world: World) -> None:
+        with open_locks(world.settings) as rival:
+            assert rival.take_job(SENDER, share=False)
+            assert world.call(SENDER, "--fail-if-locked").exit_code == Exit.LOCK_HELD
+
+    def test_those_that_share_exclude_those_that_do_not(self, world: World) -> None:
+        with open_locks(world.settings) as rival, open_locks(world.settings) as other:
+            assert rival.take_job(SENDER, share=True)
+            assert other.take_job(SENDER, share=True)
+            with open_locks(world.settings) as third:
+                assert not third.take_job(SENDER, share=False)
+
+    def test_jobs_do_not_exclude_each_other(self, world: World) -> None:
+        with open_locks(world.settings) as rival:
+            assert rival.take_job("history-prune", share=False)
+            assert world.send().exit_code == Exit.DONE
+
+
+class TestEvery:
+    def test_it_repeats_in_one_process_and_leaves_one_record(self, world: World) -> None:
+        world.messages(3)
+        done = world.call(SENDER, "--every", "500ms", "--for", "3s", "--limit", "1", "--json")
+        assert done.exit_code == Exit.DONE
+        assert done.counts == {"sent": 3}
+        assert len(world.rows(runs)) == 1
+        assert world.rows(idle_runs)[0].idle_runs >= 1
+
+    def test_the_last_tick_leaves_one_interval_to_the_next_start(self, world: World) -> None:
+        world.stop = Hurried()
+        world.send(every=timedelta(seconds=10), lasting=timedelta(minutes=1))
+        assert world.rows(idle_runs)[0].idle_runs == 6
+
+    def test_stopped_between_two_ticks_it_leaves_at_once(self, world: World) -> None:
+        process = world.process(SENDER, "--every", "1h")
+        while not world.rows(idle_runs):
+            assert process.poll() is None
+        process.terminate()
+        process.communicate(timeout=10)
+        assert process.returncode == Exit.TERMINATED
+
+    def test_a_start_that_finds_the_lock_waits_for_its_predecessor(self, world: World) -> None:
+        """Else a minutely crontab line would lose whole minutes to its predecessor's last seconds."""
+        world.message()
+        with open_locks(world.settings) as rival:
+            assert rival.take_job(SENDER, share=False)
+            world.stop = Hurried(meanwhile=lambda: rival.__exit__(None, None, None))
+            once = timedelta(seconds=10)
+            assert world.send(every=once, lasting=once).counts == {"sent": 1}
+
+    def test_it_waits_no_longer_than_an_interval(self, world: World) -> None:
+        world.message()
+        world.stop = Hurried()
+        with open_locks(world.settings) as rival:
+            assert rival.take_job(SENDER, share=False)
+            world.send(every=timedelta(seconds=10), lasting=timedelta(minutes=1))
+        assert set(world.statuses().values()) == {"queued"}
+        assert sum(world.stop.waited) == pytest.approx(10, abs=0.2)
+
+
+class Hurried(Stop):
+    """Waits no time at all, and notes how long it should have been."""
+
+    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        super().__init__(timedelta(seconds=8))
+        self.meanwhile, self.waited = meanwhile, list[float]()
+
+    def wait(self, seconds: float) -> bool:
+        self.waited.append(seconds)
+        self.meanwhile()
+        return False
+
+
+@pytest.mark.server
+class TestDatabaseCutOff:
+    """What only a database server can do to a run."""
+
+    def test_cut_off_in_the_middle_nothing_is_lost(self, world: World, server: MailServer) -> None:
+        """The server ends every connection; the run says so with 69, and the next one goes on."""
+        world.messages(60, channel="email")
+        server.latency = 0.05
+        process = world.process(SENDER, "--concurrency", "4", **mail(server))
+        server.wait_for(10)
+        cut_off(str(world.settings.database_url), "")
+        _, said = process.communicate(timeout=20)
+        assert process.returncode == Exit.UNREACHABLE
+        assert "Traceback" not in said
+        assert world.call(SENDER, **mail(server)).exit_code == Exit.DONE
+        assert sorted(set(arrived(server))) == everyone(60)
+        assert len(server.messages) <= 64
+
+    def test_with_its_locks_gone_it_sends_no_more(self, world: World, server: MailServer) -> None:
+        world.messages(60, channel="email")
+        server.latency = 0.05
+        process = world.process(SENDER, "--concurrency", "4", **mail(server))
+        server.wait_for(10)
+        cut_off(str(world.settings.database_url), "jobctl locks")
+        process.communicate(timeout=20)
+        assert process.returncode == Exit.UNREACHABLE
+        assert len(server.messages) < 30
+        rows = world.rows(notifications)
+        assert sum(each.status == "sent" for each in rows) == len(server.messages)
+
+
+def cut_off(url: str, application: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name LIKE %s AND pid <> pg_backend_pid()",
+            [f"{application or 'jobctl'}%"],
+        )

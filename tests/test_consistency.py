@@ -9,10 +9,10 @@ import pytest
 
 from jobctl.commands.job_help import command_line
 from jobctl.errors import Exit
+from jobctl.job import At, EffectStep, SetStep
 from jobctl.registry import COMMANDS, JOBS, Entry
 from jobctl.runner import steps_of
 from jobctl.settings import declared, load, variable
-from jobctl.job import At, EffectStep, SetStep
 from tests.world import NOW, World, command
 
 ROOT = Path(__file__).parent.parent
@@ -90,7 +90,7 @@ def test_the_readme_lists_every_job_and_command() -> None:
         assert f"| `jobctl {name}` | {summary} |" in readme
 
 
-def test_env_example_has_exactly_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_env_example_has_exactly_the_settings(tmp_path: Path) -> None:
     """Each once, with its default; and the file is read without a complaint."""
     text = (ROOT / ".env.example").read_text()
     listed = dict(re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", text, re.MULTILINE))
@@ -106,14 +106,14 @@ def test_env_example_has_exactly_the_settings(tmp_path: Path, monkeypatch: pytes
 def documented() -> list[str]:
     """Return the commands of the README's and docs' shell blocks that an operator would type."""
     texts = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    blocks = [block for each in texts for block in re.findall(r"```sh\n(.*?)```", each.read_text(), re.DOTALL)]
+    blocks = [
+        block for each in texts for block in re.findall(r"```sh\n(.*?)```", each.read_text(), re.DOTALL)
+    ]
     return sorted({line for block in blocks for line in block.splitlines() if line.startswith("jobctl ")})
 
 
 @pytest.mark.parametrize("line", documented())
-def test_every_documented_command_runs(
-    line: str, kind: str, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_documented_command_runs(line: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is understood, and does not fail for a reason of its own (1) or as misused (2)."""
     for name, value in world.environment().items():
         monkeypatch.setenv(name, value)
@@ -121,5 +121,7 @@ def test_every_documented_command_runs(
     world.run("notification-sender")
     world.message()
     world.run("notification-sender")
-    arguments = shlex.split(line, comments=True)[1:]
+    arguments = shlex.split(line.replace("--every 10s --for 1m", "--every 50ms --for 100ms"), comments=True)[
+        1:
+    ]
     assert command(*arguments).exit_code in {Exit.DONE, Exit.ITEMS_FAILED}

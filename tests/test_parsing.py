@@ -222,7 +222,7 @@ class TestPostgresUrl:
     def test_a_port_that_cannot_be_among_several_hosts(self, port: str) -> None:
         refuses(parsing.postgres_url, f"postgresql://u:p@h1:5432,h2:{port}/db")
 
-    @pytest.mark.parametrize("sign", "/@#?")
+    @pytest.mark.parametrize("sign", "/@")
     @pytest.mark.parametrize("digits", ["12", "horse"])
     def test_a_sign_in_a_password_that_would_end_it_is_refused_where_it_is_not_encoded(
         self, sign: str, digits: str

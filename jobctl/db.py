@@ -207,18 +207,28 @@ def translate(error: Exception, settings: Settings) -> JobctlError | None:
     where = "the database" if settings.database_url else f"the database {settings.embedded_path.absolute()}"
     if not settings.database_url:
         return translate_sqlite(cause, said, where)
-    if isinstance(error, ProgrammingError) and getattr(cause, "sqlstate", None) == "42501":
+    state = getattr(cause, "sqlstate", None)
+    if state == "42501":
         return MisconfiguredError(f"{where} refused: {said}; grant jobctl's role what it needs")
+    if state is None and isinstance(error, ProgrammingError):
+        return unreachable(said)
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    if not lost and not isinstance(error, OperationalError):
+    if not lost and (not isinstance(error, OperationalError) or state in CONFLICTS):
         return None
-    if getattr(cause, "sqlstate", None) in {"40001", "40P01"}:  # a conflict with another transaction
-        return None
-    if any(
-        hint in said for hint in ("authentication failed", "no password", "does not exist", "no pg_hba.conf")
-    ):
-        return MisconfiguredError(f"{where} refused the connection: {said}; check DATABASE_URL")
-    return UnreachableError(f"{where} cannot be reached: {said}; nothing is lost, run it again")
+    return unreachable(said)
+
+
+# A deadlock, a serialization failure: of two transactions, and not of the database.
+CONFLICTS = {"40001", "40P01"}
+# What a server or libpq says where trying again would not help.
+WRONG = ("authentication failed", "no password", "does not exist", "no pg_hba.conf", "invalid", "certificate")
+
+
+def unreachable(said: str, variable: str = "DATABASE_URL") -> JobctlError:
+    """Return the error for a PostgreSQL that didn't let us in, or went away."""
+    if any(hint in said for hint in WRONG):
+        return MisconfiguredError(f"the database cannot be used: {said}; check {variable}")
+    return UnreachableError(f"the database cannot be reached: {said}; nothing is lost, run it again")
 
 
 # What SQLite says, and what that means to whoever reads it.

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
-from jobctl.db import connect_arguments, first_line
+from jobctl.db import connect_arguments, first_line, unreachable
 from jobctl.errors import MisconfiguredError, UnreachableError
 from jobctl.settings import Settings
 
@@ -164,6 +164,7 @@ class PostgresLocks:
 
     def __init__(self, settings: Settings) -> None:
         self.url = str(settings.database_lock_url or settings.database_url)
+        self.variable = "DATABASE_LOCK_URL" if settings.database_lock_url else "DATABASE_URL"
         self.connection = self.connect()
         self.poll = select.poll()
         self.poll.register(self.connection.fileno(), select.POLLIN)
@@ -181,9 +182,7 @@ class PostgresLocks:
                 **connect_arguments(self.url, "jobctl locks"),
             )
         except psycopg.Error as error:
-            raise UnreachableError(
-                f"the database cannot be reached for locks: {first_line(error)}"
-            ) from error
+            raise unreachable(first_line(error), self.variable) from error
 
     def refuse_pooler(self) -> None:
         """Raise MisconfiguredError where a pooler gives our session to others between statements.

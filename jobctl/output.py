@@ -119,7 +119,8 @@ def as_document(record: RunRecord, exit_code: Exit, complaints: Sequence[str]) -
 def sentence(record: RunRecord, exit_code: Exit) -> str:
     counted = ", ".join(f"{count:,} {outcome}" for outcome, count in record.counts.items() if count)
     stopped = " before it was stopped" if exit_code in (Exit.INTERRUPTED, Exit.TERMINATED) else ""
-    said = f"{record.job}: {counted or 'nothing was due'}{stopped}."
+    nothing = "nothing was done" if exit_code else "nothing was due"
+    said = f"{record.job}: {counted or nothing}{stopped}."
     if record.errors:
         return f"{said} {record.errors:,} failed: jobctl runs show {record.id}"
     return f"{said} More: jobctl runs show {record.id}" if exit_code and record.id else said

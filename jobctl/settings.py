@@ -310,7 +310,7 @@ def read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
     try:
         with path.open(encoding="utf-8") as stream:
             broken = [each.original.line for each in parse_stream(stream) if each.error]
-        values = dotenv_values(path, encoding="utf-8")
+        values = {} if broken else dotenv_values(path, encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         problems.append(
             f"{path}: cannot be read ({parsing.reason(error)}); make it a readable UTF-8 text file"

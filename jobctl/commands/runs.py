@@ -6,12 +6,11 @@ from typing import Any
 import click
 from sqlalchemy import Connection, Select, func, select
 
-from jobctl.commands.shared import as_json, loaded, show, table
+from jobctl.commands.shared import as_json, job_argument, loaded, show, table
 from jobctl.db import open_database
 from jobctl.errors import UsageError
 from jobctl.locks import Locks, open_locks
 from jobctl.output import readable, to_json
-from jobctl.registry import JOBS
 from jobctl.tables.frame import audit_trail, run_errors, runs
 
 SHOWN = 20  # changed rows and errors on a terminal; --json has all
@@ -23,7 +22,7 @@ def runs_group() -> None:
 
 
 @runs_group.command(name="list")
-@click.argument("job", required=False, type=click.Choice([each.name for each in JOBS]))
+@job_argument(required=False)
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Newest so many.")
 @as_json
 def list_(job: str | None, *, limit: int, as_json: bool) -> None:

@@ -1,15 +1,14 @@
 """What operator commands share: opening the database, options, plain tables."""
 
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from jobctl import logs, settings
-from jobctl.db import Database, open_database
 from jobctl.output import readable, to_json
+from jobctl.registry import JOBS
 from jobctl.settings import Loaded
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -19,12 +18,6 @@ def loaded() -> Loaded:
     found = settings.load()
     logs.set_up(found.settings.log_format, 0, found.secrets)
     return found
-
-
-@contextmanager
-def database(*, read_only: bool = True) -> Iterator[Database]:
-    with open_database(loaded().settings, read_only=read_only, name="jobctl operator") as opened:
-        yield opened
 
 
 def width(text: str) -> int:
@@ -53,7 +46,6 @@ def show(header: Sequence[str], rows: Sequence[Sequence[Any]], *, json: bool, em
         click.echo(table([each.replace("_", " ") for each in header], rows) if rows else empty)
 
 
-def job_argument(function: Callable[..., Any]) -> Callable[..., Any]:
-    from jobctl.registry import JOBS  # noqa: PLC0415
-
-    return click.argument("job", type=click.Choice([each.name for each in JOBS]))(function)
+def job_argument(*, required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    names = click.Choice([each.name for each in JOBS])
+    return click.argument("job", metavar="JOB" if required else "[JOB]", type=names, required=required)

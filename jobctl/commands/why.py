@@ -10,13 +10,13 @@ from sqlalchemy import Column, ColumnElement, Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.visitors import iterate
 
-from jobctl.commands.shared import as_json, loaded
+from jobctl.commands.shared import as_json, job_argument, loaded
 from jobctl.db import clock, open_database
 from jobctl.errors import UsageError
 from jobctl.job import At, Due, Step
 from jobctl.locks import Locks, open_locks
 from jobctl.output import readable, to_json
-from jobctl.registry import JOBS, entry
+from jobctl.registry import entry
 from jobctl.runner import steps_of
 from jobctl.steps.selection import Selection
 from jobctl.tables.frame import runs
@@ -48,7 +48,7 @@ class Explanation:
 
 
 @click.command()
-@click.argument("job", type=click.Choice([each.name for each in JOBS]))
+@job_argument()
 @click.argument("row", type=click.IntRange(1))
 @click.option("--sql", is_flag=True, help="Print the SELECT that finds due rows, with its values.")
 @as_json

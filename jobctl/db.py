@@ -154,13 +154,18 @@ def engine(
 
 def postgres_engine(settings: Settings, *, read_only: bool, name: str) -> Engine:
     url = str(settings.database_url)
-    made = create_engine(
-        url.replace("postgresql://", "postgresql+psycopg://", 1),
-        poolclass=NullPool,
-        isolation_level="REPEATABLE READ" if read_only else "READ COMMITTED",
-        connect_args=connect_arguments(url, name)
+
+    def connect() -> Any:
+        import psycopg  # noqa: PLC0415 (no start on SQLite pays for it)
+
+        # By libpq's own reading of the URL: several hosts, services, TLS parameters.
         # A pooler hands each transaction to another server session, where what we prepared is unknown.
-        | ({"prepare_threshold": None} if settings.database_lock_url else {}),
+        prepared: dict[str, Any] = {"prepare_threshold": None} if settings.database_lock_url else {}
+        return psycopg.connect(url, **connect_arguments(url, name), **prepared)
+
+    isolation: Any = "REPEATABLE READ" if read_only else "READ COMMITTED"
+    made = create_engine(
+        "postgresql+psycopg://", creator=connect, poolclass=NullPool, isolation_level=isolation
     )
     return made.execution_options(postgresql_readonly=True) if read_only else made
 

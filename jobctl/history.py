@@ -1,5 +1,6 @@
 """Run records, idle counters and item errors: what a run leaves for whoever asks later."""
 
+import logging
 import os
 import platform
 from collections import Counter
@@ -10,11 +11,13 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from jobctl import __version__
+from jobctl import __version__, logs
 from jobctl.db import Database, insert_once
 from jobctl.errors import Exit
 from jobctl.locks import Locks
 from jobctl.tables.frame import idle_runs, run_errors, runs
+
+log = logging.getLogger(__name__)
 
 OUTCOME = {
     Exit.DONE: "done",
@@ -54,6 +57,8 @@ class RunRecord:
             assert key is not None
             locks.hold_run(key[0])
             self.id = int(key[0])
+            logs.context["run"] = self.id
+            log.info("run.began")
         return self.id
 
     def error(
@@ -72,6 +77,7 @@ class RunRecord:
             "error": error,
         }
         connection.execute(update(runs).where(runs.c.id == self.id).values(values))
+        log.info("run.ended", extra={"outcome": values["outcome"], "exit_code": int(exit_code)})
 
 
 def note_idle(connection: Connection, job: str, now: datetime, *, overlap: bool = False) -> None:

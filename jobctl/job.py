@@ -4,10 +4,10 @@ A job describes, the frame acts: a job file holds no connection, clock, transpor
 with ``JOB = <step>`` or a tuple of steps.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import IO, Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Column, ColumnElement, FromClause, Join, Table
@@ -19,6 +19,7 @@ RowT = TypeVar("RowT", bound=tuple[Any, ...])
 PayloadT = TypeVar("PayloadT")
 AnswerT = TypeVar("AnswerT")
 OutsideT = TypeVar("OutsideT")
+ListedT = TypeVar("ListedT", bound="Listed")
 
 
 @dataclass(frozen=True)
@@ -178,4 +179,28 @@ class EffectStep(Generic[RowT, PayloadT, AnswerT, OutsideT]):
     lane: ColumnElement[Any] | None = None  # the scope that rows are sorted into, where a column tells it
 
 
-Step = SetStep | EffectStep[Any, Any, Any, Any]
+class Listed(Protocol):
+    """One thing that somebody else lists."""
+
+    @property
+    def id(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class ListStep(Generic[ListedT, OutsideT]):
+    """What somebody else lists, from where the last complete run ended.
+
+    `pages` yields what lies in the half-open window from its second argument up to its third. What is
+    `here` already, by its id, never reaches `settle`, which inserts the rest `once` under theirs.
+    """
+
+    source: str  # whose watermark
+    reach: Callable[[Settings], timedelta]  # how far back the window goes at the least
+    connect: Callable[[At, Means], AbstractContextManager[OutsideT]]
+    pages: Callable[[OutsideT, datetime, datetime], Iterable[Sequence[ListedT]]]
+    here: Column[Any]
+    settle: Callable[[At, ListedT, RowChanges], str]
+
+
+DueStep = SetStep | EffectStep[Any, Any, Any, Any]
+Step = DueStep | ListStep[Any, Any]

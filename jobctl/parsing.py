@@ -196,7 +196,8 @@ def postgres_url(value: str) -> str:
         raise ValueError("a URL that begins with postgresql:// (SQLite needs no URL, only JOBCTL_HOME)")
     try:
         parts = urlsplit(f"postgresql://{rest}")
-        valid = parts.port is None or parts.port > 0
+        # libpq takes several hosts, each with its port; of those it is the judge.
+        valid = "," in parts.netloc or parts.port is None or parts.port > 0
     except ValueError:
         valid = False
     if not valid:

@@ -12,12 +12,12 @@ from jobctl import history, logs
 from jobctl.db import Database, clock, open_database
 from jobctl.errors import Exit, JobctlError, LockHeldError, UsageError, worst
 from jobctl.history import RunRecord
-from jobctl.job import At, SetStep, Step
+from jobctl.job import At, DueStep, EffectStep, ListStep, SetStep, Step
 from jobctl.locks import Locks, open_locks, wait_for
 from jobctl.output import Output
 from jobctl.registry import Entry
 from jobctl.settings import Settings
-from jobctl.steps import effect
+from jobctl.steps import effect, listing
 from jobctl.steps import set as set_step
 from jobctl.steps.running import Options, Running, Stop
 
@@ -47,6 +47,11 @@ class Invocation:
 def steps_of(entry: Entry) -> tuple[Step, ...]:
     job = importlib.import_module(entry.module).JOB
     return job if isinstance(job, tuple) else (job,)
+
+
+def due_steps(entry: Entry) -> list[DueStep]:
+    """Return the steps that select rows of ours, as all do but those that follow a list."""
+    return [step for step in steps_of(entry) if not isinstance(step, ListStep)]
 
 
 def run(invocation: Invocation) -> Exit:
@@ -126,6 +131,16 @@ def ticks(invocation: Invocation, started: float) -> Iterator[None]:
         yield
 
 
+def run_step(step: Step, running: Running) -> None:
+    match step:
+        case SetStep():
+            set_step.run(step, running)
+        case EffectStep():
+            effect.run(step, running)
+        case ListStep():
+            listing.run(step, running)
+
+
 @dataclass
 class Loop:
     """The ticks of one invocation, and the one run record that they share."""
@@ -145,7 +160,7 @@ class Loop:
         counted = self.record.counts.total()
         try:
             for step in steps_of(self.invocation.entry):
-                (set_step.run if isinstance(step, SetStep) else effect.run)(step, running)  # type: ignore[arg-type]
+                run_step(step, running)
         finally:
             self.fail(running.exit_code, *running.complaints)
         if self.record.errors:

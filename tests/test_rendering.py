@@ -198,7 +198,9 @@ class TestErrors:
     """Each is one sentence that names the template and what is wrong."""
 
     @pytest.mark.parametrize("part", ["subject.txt", "txt", "html"])
-    @pytest.mark.parametrize("content", ["{{ room }}", "{{ recipient.email }}", "{% for x in rooms %}{% endfor %}"])
+    @pytest.mark.parametrize(
+        "content", ["{{ room }}", "{{ recipient.email }}", "{% for x in rooms %}{% endfor %}"]
+    )
     def test_what_the_context_lacks_is_an_error_and_not_a_blank(
         self, folder: Path, part: str, content: str
     ) -> None:
@@ -224,7 +226,11 @@ class TestErrors:
     @pytest.mark.parametrize(
         "content",
         ["{{ 1 // 0 }}", "{{ 'x' + 1 }}", "{{ [][0] + 1 }}", "{{ 'soon' | instant }}", "{{ 7 | day }}"]
-        + ["{{ 'free' | money }}", "{{ {'minor': 1} | money }}", "{{ {'minor': 1.5, 'currency': 'EUR'} | money }}"],
+        + [
+            "{{ 'free' | money }}",
+            "{{ {'minor': 1} | money }}",
+            "{{ {'minor': 1.5, 'currency': 'EUR'} | money }}",
+        ],
     )
     def test_what_goes_wrong_on_the_way(self, folder: Path, content: str) -> None:
         put_all(folder, "moved", content)

@@ -408,9 +408,7 @@ class TestSecrecy:
 
     @pytest.mark.parametrize("each", SECRETS, ids=lambda each: each.name)
     @pytest.mark.parametrize("form", ["HORSE STAPLE", "mysql://u:HORSE@h/db", "whsec_HORSE", "a@b:HORSE"])
-    def test_a_secret_that_is_wrong(
-        self, home: Path, environment: Environment, each: Any, form: str
-    ) -> None:
+    def test_a_secret_that_is_wrong(self, home: Path, environment: Environment, each: Any, form: str) -> None:
         environment(**{variable(each): form, "STOP_GRACE": "soon"})
         for command_line in COMMANDS:
             done = command(*command_line)
@@ -450,5 +448,8 @@ class TestSecrecy:
     def test_a_short_password_does_not_damage_what_is_printed(self, world: World, password: str) -> None:
         """JSON stays JSON, and says the same, whatever words the password shares with it."""
         login = {"SMTP_USERNAME": "jobctl", "SMTP_PASSWORD": password}
-        plain, with_password = world.call("db", "check", "--json"), world.call("db", "check", "--json", **login)
+        plain, with_password = (
+            world.call("db", "check", "--json"),
+            world.call("db", "check", "--json", **login),
+        )
         assert with_password.document == plain.document

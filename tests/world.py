@@ -15,11 +15,10 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Table, insert, select, text, update
 
-from jobctl import cli
+from jobctl import cli, registry
 from jobctl.db import engine
 from jobctl.errors import Exit
 from jobctl.output import Output
-from jobctl.registry import entry
 from jobctl.runner import Invocation, run
 from jobctl.settings import Settings
 from jobctl.steps.running import Options, Stop
@@ -157,7 +156,7 @@ class World:
         output = Output(as_json=chosen.as_json, verbosity=chosen.verbosity)
         out, err = StringIO(), StringIO()
         with redirect_stdout(out), redirect_stderr(err):
-            code = run(Invocation(entry(job), chosen, self.settings, output, self.stop, now))
+            code = run(Invocation(registry.entry(job), chosen, self.settings, output, self.stop, now))
         return Done(int(code), out.getvalue(), err.getvalue())
 
     def send(self, **options: Any) -> Done:

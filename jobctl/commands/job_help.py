@@ -8,9 +8,9 @@ from importlib import import_module
 import click
 
 from jobctl import settings
-from jobctl.job import At, Due
+from jobctl.job import At, Due, ListStep
 from jobctl.registry import Entry
-from jobctl.runner import steps_of
+from jobctl.runner import due_steps, steps_of
 
 # The conditions' texts are all that is wanted; no row is ever compared with this instant.
 SOME_TIME = At(datetime(2000, 1, 1, tzinfo=UTC))
@@ -36,8 +36,12 @@ def write_description(entry: Entry, formatter: click.HelpFormatter) -> None:
                 formatter.write_text(f"• {condition}")
 
 
+def listed(entry: Entry) -> list[str]:
+    return [step.source for step in steps_of(entry) if isinstance(step, ListStep)]
+
+
 def dues(entry: Entry) -> list[Due]:
-    return [step.due(SOME_TIME) for step in steps_of(entry)]
+    return [step.due(SOME_TIME) for step in due_steps(entry)]
 
 
 def titles(entry: Entry) -> list[str]:
@@ -47,6 +51,8 @@ def titles(entry: Entry) -> list[str]:
 
 def write_reference(entry: Entry, formatter: click.HelpFormatter) -> None:
     with formatter.section("What --since bounds"):
+        for source in listed(entry):
+            formatter.write_text(f"the start of the window that {source} is asked for")
         formatter.write_text(
             ", ".join(dict.fromkeys(str(due.since) for due in dues(entry) if due.since is not None))
         )

@@ -7,7 +7,7 @@ from jobctl.commands.shared import as_json, loaded, show
 from jobctl.db import Database, clock, open_database
 from jobctl.job import At
 from jobctl.registry import JOBS, Entry
-from jobctl.runner import steps_of
+from jobctl.runner import due_steps
 from jobctl.settings import Settings
 from jobctl.steps.selection import Selection
 from jobctl.tables.frame import idle_runs, runs
@@ -47,6 +47,6 @@ def last_run(entry: Entry, connection: Connection) -> tuple[object, str]:
 
 
 def waiting(entry: Entry, at: At, connection: Connection) -> int | str:
-    selections = [Selection(step.due(at), None, None) for step in steps_of(entry)]
+    selections = [Selection(step.due(at), None, None) for step in due_steps(entry)]
     count = sum(connection.scalar(each.count(MOST + 1)) or 0 for each in selections)
     return f"more than {MOST}" if count > MOST else count

@@ -13,11 +13,11 @@ from sqlalchemy.sql.visitors import iterate
 from jobctl.commands.shared import as_json, job_argument, loaded
 from jobctl.db import clock, open_database
 from jobctl.errors import UsageError
-from jobctl.job import At, Due, Step
+from jobctl.job import At, Due, DueStep
 from jobctl.locks import Locks, open_locks
 from jobctl.output import readable, to_json
 from jobctl.registry import entry
-from jobctl.runner import steps_of
+from jobctl.runner import due_steps
 from jobctl.steps.selection import Selection
 from jobctl.tables.frame import runs
 
@@ -55,7 +55,7 @@ class Explanation:
 def why(job: str, row: int, *, sql: bool, as_json: bool) -> None:
     """Explain why the row with that number is, or is not, due for a job."""
     settings = loaded().settings
-    steps = steps_of(entry(job))
+    steps = due_steps(entry(job))
     with (
         open_database(settings, read_only=True) as database,
         open_locks(settings) as locks,
@@ -78,13 +78,13 @@ def why(job: str, row: int, *, sql: bool, as_json: bool) -> None:
         click.echo("\n\n".join("\n".join(told(each, row, job)) for each in found))
 
 
-def select_of(step: Step, at: At, connection: Connection) -> str:
+def select_of(step: DueStep, at: At, connection: Connection) -> str:
     dialect = postgresql.dialect() if connection.dialect.name == "postgresql" else sqlite.dialect()  # type: ignore[no-untyped-call]
     query = Selection(step.due(at), at.since, None).keys()
     return str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
 
-def explain(step: Step, at: At, row: int, connection: Connection, locks: Locks) -> Explanation | None:
+def explain(step: DueStep, at: At, row: int, connection: Connection, locks: Locks) -> Explanation | None:
     due = step.due(at)
     this = select(due.table).where(due.key == row)
     values = connection.execute(this).mappings().first()
@@ -134,7 +134,7 @@ def claim_of(values: Mapping[Any, Any], connection: Connection, locks: Locks) ->
     return f"run {owner}{where} had it and is dead; the next run settles it"
 
 
-def when_due(step: Step, at: At, row: int, connection: Connection) -> datetime | None:
+def when_due(step: DueStep, at: At, row: int, connection: Connection) -> datetime | None:
     """Find, by asking the conditions at other times, when they will hold if nothing but time passes."""
 
     def holds(ahead: timedelta) -> bool:

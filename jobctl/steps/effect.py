@@ -175,7 +175,8 @@ class EffectRun:
             for item in items:
                 self.write_alone(item)
             return self.commit([], returned, room)
-        self.running.record.counts.update(item.outcome for item in items)
+        for item in items:
+            self.count(item)
         self.running.record.counts.update({"left queued": len(returned)} if returned else {})
         return self.remember(found, room)
 
@@ -186,6 +187,10 @@ class EffectRun:
             self.after = (found[-1].place_in_order, found[-1].id)
         self.running.attempted += len(found)
         return [self.step.row(*row[:-1]) for row in found]
+
+    def count(self, item: Noted) -> None:
+        self.running.record.counts[item.outcome] += 1
+        log.info("row.settled", extra={"row": item.row.id, "outcome": item.outcome})
 
     def write(self, connection: Connection, items: Sequence[Noted]) -> None:
         if items:
@@ -207,8 +212,7 @@ class EffectRun:
             return self.write_alone(
                 note(self.step, self.at, item.row, Broken(f"the database refused it: {said}"))
             )
-        self.running.record.counts[item.outcome] += 1
-        return None
+        return self.count(item)
 
     def give_back(self, connection: Connection, ids: Sequence[int]) -> None:
         """Return rows whose call never began, with their attempt."""

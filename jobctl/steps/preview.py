@@ -7,11 +7,23 @@ from typing import Any
 from sqlalchemy import Connection, Table, select
 
 from jobctl.changes import Batch, value_of
-from jobctl.job import At, Call, EffectStep, Lost, NotBegunError, ScopeDownError, SetStep, Step
+from jobctl.job import (
+    At,
+    Call,
+    EffectStep,
+    ListStep,
+    Lost,
+    Means,
+    NotBegunError,
+    ScopeDownError,
+    SetStep,
+    Step,
+)
+from jobctl.steps import listing
 from jobctl.steps.effect import DIED, dead_claims, decide
 from jobctl.steps.running import Running
 from jobctl.steps.selection import Selection
-from jobctl.steps.settling import Noted, note
+from jobctl.steps.settling import Noted, note, note_listed
 
 PAGE = 500
 
@@ -21,7 +33,7 @@ class Shown:
     """What would become of one row: a change from what to what, a request, or both empty: a deletion."""
 
     table: str
-    row_id: int
+    row_id: int | str  # of what somebody else lists: its id there
     outcome: str
     before: Mapping[str, Any]
     after: Mapping[str, Any]
@@ -29,9 +41,13 @@ class Shown:
 
 
 def preview(step: Step, running: Running, connection: Connection) -> Iterator[Shown]:
-    if isinstance(step, SetStep):
-        return preview_set(step, running, connection)
-    return preview_effect(step, running, connection)
+    match step:
+        case SetStep():
+            return preview_set(step, running, connection)
+        case EffectStep():
+            return preview_effect(step, running, connection)
+        case ListStep():
+            return preview_list(step, running, connection)
 
 
 def pages(selection: Selection, running: Running, connection: Connection) -> Iterator[Any]:
@@ -92,6 +108,23 @@ def preview_set(step: SetStep, running: Running, connection: Connection) -> Iter
         before = {name: named[f"before_{name}"] for name in batch.values()}
         after = {name: named[f"after_{name}"] for name in batch.values()}
         yield Shown(due.table.name, row.id, step.outcome, before, after, {})
+
+
+def preview_list(step: ListStep[Any, Any], running: Running, connection: Connection) -> Iterator[Shown]:
+    """Show what would be recorded; asking the other side for its list changes nothing there."""
+    start, end = listing.window(step, running, connection)
+    with step.connect(running.at, Means(running.stop, 1, running.out)) as outside:
+        for page in step.pages(outside, start, end):
+            for item in listing.fresh(step, page, connection)[: running.left()]:
+                running.attempted += 1
+                yield from recorded(note_listed(step, running.at, item))
+
+
+def recorded(noted: Noted) -> Iterator[Shown]:
+    for table, _, values in noted.inserts:
+        yield Shown(table.name, noted.row.id, noted.outcome, {}, values, {})
+    for reason in noted.errors:
+        yield Shown("listed", noted.row.id, noted.outcome, {}, {}, {"reason": reason})
 
 
 def row_named(row: Any) -> Mapping[str, Any]:

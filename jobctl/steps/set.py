@@ -43,6 +43,7 @@ def run(step: SetStep, running: Running) -> None:
         last, count = found
         running.record.counts[step.outcome] += count
         running.attempted += count
+        log.info("page.changed", extra={"rows": count, "last": last, "outcome": step.outcome})
         place.after, place.size = last, min(PAGE, place.size * 2)
 
 

@@ -13,7 +13,7 @@ from jobctl import changes
 from jobctl.changes import Author
 from jobctl.db import first_line, insert_once
 from jobctl.history import RunRecord
-from jobctl.job import At, Broken, EffectStep
+from jobctl.job import At, Broken, EffectStep, ListStep
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +48,28 @@ def note(step: EffectStep[Any, Any, Any, Any], at: At, row: Any, answer: Any) ->
     noted = Noted(row, last_resort=isinstance(answer, Broken))
     try:
         noted.outcome = step.settle(at, row, answer, noted)
-    except Exception as error:
+    except Exception as error:  # isolation: one bad row never stops the others
         log.debug("settle.broken", exc_info=True)
-        reason = f"{type(error).__name__}: {first_line(error)}"
-        if not noted.last_resort:
-            return note(step, at, row, Broken(reason))
-        noted = Noted(row, outcome="failed", errors=[reason], last_resort=True)
+        if noted.last_resort:
+            return failed(row, error)
+        return note(step, at, row, Broken(f"{type(error).__name__}: {first_line(error)}"))
     return noted
+
+
+def note_listed(step: ListStep[Any, Any], at: At, item: Any) -> Noted:
+    """Let the job settle one thing that was listed."""
+    noted = Noted(item)
+    try:
+        noted.outcome = step.settle(at, item, noted)
+    except Exception as error:  # isolation: one bad item never stops the others
+        log.debug("settle.broken", exc_info=True)
+        return failed(item, error)
+    return noted
+
+
+def failed(row: Any, error: Exception) -> Noted:
+    reason = f"{type(error).__name__}: {first_line(error)}"
+    return Noted(row, outcome="failed", errors=[reason], last_resort=True)
 
 
 def write(
@@ -72,10 +87,14 @@ def write(
         if changes.update_rows(connection, table, rows, fence, author) != len(rows):
             raise ChangedMeanwhileError
     for item in items:
-        for other, once, values in item.inserts:
-            connection.execute(insert_once(other, once, values, connection.dialect.name))
+        write_inserts(connection, item)
         for reason in item.errors:
             record.error(connection, at, table.name, item.row.id, reason)
+
+
+def write_inserts(connection: Connection, item: Noted) -> None:
+    for table, once, values in item.inserts:
+        connection.execute(insert_once(table, once, values, connection.dialect.name))
 
 
 def alike(items: Sequence[Noted]) -> list[list[Noted]]:

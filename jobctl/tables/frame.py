@@ -57,6 +57,14 @@ Index("ix_audit_trail_run_id", audit_trail.c.run_id, audit_trail.c.id)
 Index("ix_audit_trail_row", audit_trail.c.table_name, audit_trail.c.row_id)
 Index("ix_audit_trail_at", audit_trail.c.at)
 
+# How far a list step has followed what somebody else lists.
+_watermarks = (
+    Column("id", Id, Identity(), primary_key=True),
+    Column("source", Text, nullable=False, unique=True),
+    Column("until", Instant, nullable=False),
+)
+watermarks = Table("watermarks", metadata, *_watermarks, *instants(*_watermarks))
+
 # A job that runs every few seconds mostly finds nothing; it must not fill the table of runs.
 _idle_runs = (
     Column("id", Id, Identity(), primary_key=True),

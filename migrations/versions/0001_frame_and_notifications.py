@@ -87,6 +87,12 @@ def frame() -> None:
         sa.Column("last_at", Instant, nullable=False),
         sa.UniqueConstraint("job", name="uq_idle_runs_job"),
     )
+    create(
+        "watermarks",
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("until", Instant, nullable=False),
+        sa.UniqueConstraint("source", name="uq_watermarks_source"),
+    )
 
 
 def people() -> None:

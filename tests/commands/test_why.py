@@ -17,6 +17,7 @@ from tests.world import Done, World, command
 
 SENDER = "notification-sender"
 STATUS, ATTEMPTS, TIME = "it is queued", "attempts are left", "its time to be sent has come"
+TOMORROW = timedelta(days=1)  # from when the test runs
 PERSONAL = {
     "name": "Wilhelmina",
     "email": "w.horse@example.com",
@@ -99,17 +100,21 @@ def test_the_conditions_come_with_the_rows_values(world: World) -> None:
 @pytest.mark.parametrize(
     ("fact", "condition"),
     [
-        *(({"status": each}, STATUS) for each in ("sent", "failed", "held", "expired", "skipped", "cancelled")),
+        *(
+            ({"status": each}, STATUS)
+            for each in ("sent", "failed", "held", "expired", "skipped", "cancelled")
+        ),
         ({"attempts": 5}, ATTEMPTS),
         ({"attempts": 6}, ATTEMPTS),
-        ({"send_after": present(days=1)}, TIME),
-        ({"next_attempt_at": present(days=1)}, TIME),
-        ({"queued_at": present(days=1)}, TIME),
+        ({"send_after": TOMORROW}, TIME),
+        ({"next_attempt_at": TOMORROW}, TIME),
+        ({"queued_at": TOMORROW}, TIME),
     ],
     ids=str,
 )
 def test_one_changed_fact_breaks_one_condition(world: World, fact: dict[str, Any], condition: str) -> None:
-    explanation = explained(queued(world, **fact))
+    values = {name: present() + value if value is TOMORROW else value for name, value in fact.items()}
+    explanation = explained(queued(world, **values))
     assert explanation["due"] is False
     assert failing(explanation) == [condition]
 
@@ -286,7 +291,9 @@ def test_nothing_personal_is_told(world: World) -> None:
     user = world.user(**PERSONAL, created_at=present(days=-1))
     context = {"partner": "Bartholomew"}
     message = queued(world, user_id=user, channel="email", address="another@example.com", context=context)
-    world.change(notifications, message, reason="550 w.horse@example.com", provider_message_id="<id@example.com>")
+    world.change(
+        notifications, message, reason="550 w.horse@example.com", provider_message_id="<id@example.com>"
+    )
     told = ""
     for options in ((), ("--json",), ("--sql",)):
         done: Done = command("why", SENDER, str(message), *options)

@@ -147,7 +147,8 @@ def cancelling(world: World) -> str:
     if not world.settings.database_url:
         return (
             "CREATE TRIGGER rival AFTER UPDATE OF claimed_by ON notifications "
-            "WHEN NEW.claimed_by IS NOT NULL BEGIN UPDATE notifications SET status = 'cancelled' WHERE id = NEW.id; END"
+            "WHEN NEW.claimed_by IS NOT NULL "
+            "BEGIN UPDATE notifications SET status = 'cancelled' WHERE id = NEW.id; END"
         )
     return (
         "CREATE FUNCTION rival() RETURNS trigger LANGUAGE plpgsql AS "

@@ -29,7 +29,12 @@ def old_run(world: World, **values: object) -> int:
 
 
 def settled(world: World, **values: Any) -> int:
-    given: dict[str, Any] = {"status": "sent", "settled_at": ago(days=30), "context": {"secret": 1}, "address": "a@b.example"}
+    given: dict[str, Any] = {
+        "status": "sent",
+        "settled_at": ago(days=30),
+        "context": {"secret": 1},
+        "address": "a@b.example",
+    }
     return world.message(**(given | {"reason": "said to a@b.example"} | values))
 
 

@@ -1,0 +1,179 @@
+"""`jobctl demo`: the jobs at work on a marketplace of its own, and on nobody else's."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from jobctl.errors import Exit
+from jobctl.settings import Settings
+from jobctl.tables.frame import installation
+from jobctl.tables.notifications import inbox
+from tests.servers import closed_port
+from tests.world import World, command
+
+OUTCOME = {
+    1: "sent",
+    2: "sent",
+    3: "sent",
+    4: "sent",
+    5: "sent",
+    6: "skipped",
+    7: "sent",
+    8: "failed",
+    9: "expired",
+    10: "queued",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "demo"
+
+
+def statuses(folder: Path) -> dict[int, str]:
+    with World(Settings(jobctl_home=folder)) as made:
+        return made.statuses()
+
+
+def test_ten_messages_come_to_what_the_job_promises(folder: Path) -> None:
+    done = command("demo", "--folder", str(folder))
+    assert (done.exit_code, done.err) == (Exit.DONE, "")
+    assert statuses(folder) == OUTCOME
+
+
+def test_what_they_leave_is_there_to_be_looked_at(folder: Path) -> None:
+    """A run record, the error of the one that failed, the tray's row, and the mails as files."""
+    command("demo", "--folder", str(folder))
+    with World(Settings(jobctl_home=folder)) as made:
+        run = made.last_run()
+        assert (run.id, run.job, run.outcome, run.exit_code) == (1, "notification-sender", "items failed", 3)
+        assert (
+            run.counts == {"sent": 7, "skipped": 1, "failed": 1, "expired": 1}
+            or sum(run.counts.values()) == 9
+        )
+        assert [each.row_id for each in made.errors()] == [8]
+        assert [each.notification_id for each in made.rows(inbox)] == [5]
+    mails = list((folder / "outbox").glob("*.eml"))
+    assert len(mails) == 5
+
+
+def test_what_it_suggests_next_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command("demo", "--folder", str(folder))
+    monkeypatch.setenv("JOBCTL_HOME", str(folder))
+    assert command("why", "notification-sender", "10").exit_code == Exit.DONE
+    assert command("runs", "show", "1").exit_code == Exit.DONE
+    assert [each["id"] for each in command("notifications", "list", "--failed", "--json").document] == [8]
+
+
+def test_its_folder_is_in_the_one_that_it_is_called_in(tmp_path: Path) -> None:
+    assert command("demo").exit_code == Exit.DONE
+    assert statuses(tmp_path / "jobctl-demo") == OUTCOME
+
+
+def test_it_can_be_run_again(folder: Path) -> None:
+    """And begins anew: the same ten messages, none of the first time."""
+    for _ in range(2):
+        assert command("demo", "--folder", str(folder)).exit_code == Exit.DONE
+        assert statuses(folder) == OUTCOME
+    assert len(list((folder / "outbox").glob("*.eml"))) == 5
+
+
+def test_it_can_be_run_again_after_someone_retried(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command("demo", "--folder", str(folder))
+    monkeypatch.setenv("JOBCTL_HOME", str(folder))
+    assert command("notifications", "retry", "8").exit_code == Exit.DONE
+    monkeypatch.delenv("JOBCTL_HOME")
+    assert command("demo", "--folder", str(folder)).exit_code == Exit.DONE
+    assert statuses(folder) == OUTCOME
+
+
+class TestOthersDatabases:
+    """What is there and is no demo's stays as it is."""
+
+    def refused(self, folder: Path) -> None:
+        before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        assert command("demo", "--folder", str(folder)).exit_code == Exit.MISCONFIGURED
+        assert {path: path.read_bytes() for path in folder.iterdir() if path in before} == before
+
+    def test_a_real_one(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        folder.mkdir()
+        monkeypatch.setenv("JOBCTL_HOME", str(folder))
+        assert command("db", "upgrade").exit_code == Exit.DONE
+        monkeypatch.delenv("JOBCTL_HOME")
+        self.refused(folder)
+
+    def test_a_demos_that_became_somebodys(self, folder: Path) -> None:
+        command("demo", "--folder", str(folder))
+        with World(Settings(jobctl_home=folder)) as made, made.engine.begin() as connection:
+            connection.execute(update(installation).values(id="realreal"))
+        self.refused(folder)
+
+    def test_one_of_another_program(self, folder: Path) -> None:
+        folder.mkdir()
+        with closing(sqlite3.connect(folder / "jobctl.db")) as connection:
+            connection.execute("CREATE TABLE theirs (id INTEGER)")
+        self.refused(folder)
+
+    def test_what_is_no_database(self, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "jobctl.db").write_text(
+            "a letter to my aunt, rather longer than a database's header is " * 9
+        )
+        self.refused(folder)
+
+    def test_a_file_where_the_folder_should_be(self, folder: Path) -> None:
+        folder.touch()
+        assert command("demo", "--folder", str(folder)).exit_code in (Exit.USAGE, Exit.MISCONFIGURED)
+        assert folder.read_bytes() == b""
+
+    def test_other_files_in_the_demos_folder(self, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "notes.txt").write_text("mine")
+        for _ in range(2):
+            assert command("demo", "--folder", str(folder)).exit_code == Exit.DONE
+        assert (folder / "notes.txt").read_text() == "mine"
+
+
+class TestSettings:
+    """The demo reads none: whatever is configured, nothing leaves the machine."""
+
+    def test_database_url_is_left_alone(
+        self, world: World, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.message()
+        for name, value in world.environment().items():
+            monkeypatch.setenv(name, value)
+        before = world.everything()
+        assert command("demo", "--folder", str(folder)).exit_code == Exit.DONE
+        assert world.everything() == before
+        assert statuses(folder) == OUTCOME
+
+    def test_the_environment_is_not_read(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        given = {
+            "DATABASE_URL": f"postgresql://u:p@127.0.0.1:{closed_port()}/db",
+            "JOBCTL_EMBEDDED": "never",
+            "SMTP_HOST": "127.0.0.1",
+            "SMTP_PORT": str(closed_port()),
+            "EMAIL_CHANNEL": "smtp",
+            "STOP_GRACE": "nonsense",
+        }
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        assert command("demo", "--folder", str(folder)).exit_code == Exit.DONE
+        assert statuses(folder) == OUTCOME
+
+    def test_an_env_file_is_not_read(self, tmp_path: Path, folder: Path) -> None:
+        folder.mkdir()
+        for each in (tmp_path, folder):
+            (each / ".env").write_text("EMAIL_CHANNEL=smtp\nSTOP_GRACE=nonsense\na broken line\n")
+        assert command("demo", "--folder", str(folder)).exit_code == Exit.DONE
+        assert statuses(folder) == OUTCOME
+
+
+def test_a_real_process(tmp_path: Path, folder: Path) -> None:
+    done = World(Settings(jobctl_home=tmp_path)).call("demo", "--folder", str(folder))
+    assert (done.exit_code, done.err) == (Exit.DONE, "")
+    assert statuses(folder) == OUTCOME

@@ -1,0 +1,59 @@
+"""A job that follows a list, for the tests of its kind of step: its items become tray messages."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from jobctl.job import At, ListStep, Means, RowChanges, ScopeDownError
+from jobctl.tables.notifications import notifications
+
+
+@dataclass(frozen=True)
+class Item:
+    id: str
+    at: datetime
+    channel: str = "tray"
+
+
+@dataclass
+class Elsewhere:
+    """Somebody who lists things, two on a page, and remembers the windows that were asked for."""
+
+    items: list[Item] = field(default_factory=list)
+    asked: list[tuple[datetime, datetime]] = field(default_factory=list)
+    down: bool = False
+
+    def pages(self, start: datetime, end: datetime) -> Iterator[Sequence[Item]]:
+        self.asked.append((start, end))
+        if self.down:
+            raise ScopeDownError("elsewhere", "no answer")
+        found = [each for each in self.items if start <= each.at < end]
+        for n in range(0, len(found), 2):
+            yield found[n : n + 2]
+
+
+ELSEWHERE = Elsewhere()
+
+
+def connect(_at: At, _means: Means) -> AbstractContextManager[Elsewhere]:
+    return nullcontext(ELSEWHERE)
+
+
+def settle(at: At, item: Item, change: RowChanges) -> str:
+    if item.channel == "nonsense":
+        change.error("nobody knows that channel")
+        return "failed"
+    values = {"channel": item.channel, "template": "welcome", "context": {}, "queued_at": at.now}
+    change.insert(notifications, once=["once_key"], once_key=item.id, **values)
+    return "recorded"
+
+
+JOB = ListStep(
+    source="elsewhere",
+    reach=lambda _settings: timedelta(hours=1),
+    connect=connect,
+    pages=Elsewhere.pages,
+    here=notifications.c.once_key,
+    settle=settle,
+)

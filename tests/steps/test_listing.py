@@ -1,0 +1,84 @@
+"""The list step: windows, the watermark, what is here already, bad items."""
+
+import pytest
+
+from jobctl import registry
+from jobctl.errors import Exit
+from jobctl.registry import Entry
+from jobctl.tables.frame import runs, watermarks
+from jobctl.tables.notifications import notifications
+from tests.steps import listing_job
+from tests.steps.listing_job import Elsewhere, Item
+from tests.world import NOW, World, ago, ahead
+
+JOB = Entry("follow", "tests.steps.listing_job", "* * * * *", None, "Follow a list.", ())
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
+    monkeypatch.setattr(registry, "JOBS", (*registry.JOBS, JOB))
+    there = Elsewhere([Item(f"i{n}", ago(minutes=10 + n)) for n in range(5)])
+    monkeypatch.setattr(listing_job, "ELSEWHERE", there)
+    return there
+
+
+def here(world: World) -> set[str]:
+    return {each.once_key for each in world.rows(notifications)}
+
+
+def test_what_is_listed_and_not_here_is_recorded_once(world: World) -> None:
+    assert world.run("follow").counts == {"recorded": 5}
+    assert world.run("follow").counts == {}
+    assert here(world) == {"i0", "i1", "i2", "i3", "i4"}
+    assert len(world.rows(runs)) == 1
+
+
+def test_the_window_reaches_back_to_the_watermark_when_runs_were_missed(
+    world: World, elsewhere: Elsewhere
+) -> None:
+    world.run("follow")
+    world.run("follow", now=ahead(minutes=2))
+    world.run("follow", now=ahead(days=3))
+    minute, overlap = ahead(minutes=1) - NOW, ahead(minutes=10) - NOW
+    first, second, late = elsewhere.asked
+    assert first == (ago(minutes=61), ago(minutes=1))
+    assert second == (ahead(minutes=2) - minute - (first[1] - first[0]), ahead(minutes=1))
+    assert late == (second[1] - overlap, ahead(days=3) - minute)
+
+
+def test_the_watermark_moves_only_once_everything_is_settled(world: World, elsewhere: Elsewhere) -> None:
+    for options in ({"limit": 3}, {"since": ago(minutes=30)}, {"dry_run": True}):
+        world.run("follow", **options)
+        assert world.rows(watermarks) == []
+    elsewhere.down = True
+    assert world.run("follow").exit_code == Exit.UNREACHABLE
+    assert world.rows(watermarks) == []
+    elsewhere.down = False
+    world.run("follow")
+    assert [(each.source, each.until) for each in world.rows(watermarks)] == [("elsewhere", ago(minutes=1))]
+
+
+def test_since_is_the_start_of_the_window_and_its_end_is_excluded(world: World, elsewhere: Elsewhere) -> None:
+    elsewhere.items = [
+        Item("start", ago(minutes=30)),
+        Item("end", ago(minutes=1)),
+        Item("before", ago(hours=1)),
+    ]
+    world.run("follow", since=ago(minutes=30))
+    assert here(world) == {"start"}
+
+
+def test_a_bad_item_is_an_error_and_stops_no_other(world: World, elsewhere: Elsewhere) -> None:
+    """One that the job refuses, and one that the database does."""
+    elsewhere.items += [Item("odd", ago(minutes=20), "nonsense"), Item("worse", ago(minutes=21), "pigeon")]
+    done = world.run("follow")
+    assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"recorded": 5, "failed": 2})
+    assert sorted(each.error.partition(":")[0] for each in world.errors()) == ["odd", "worse"]
+
+
+def test_the_dry_run_shows_it_and_changes_nothing(world: World) -> None:
+    before = world.everything()
+    shown = world.run("follow", dry_run=True).document
+    assert [each["row_id"] for each in shown["rows"]] == ["i0", "i1", "i2", "i3", "i4"]
+    assert world.everything() == before
+    assert world.run("follow").counts == shown["counts"]

@@ -1,14 +1,12 @@
 FROM python:3.13-slim AS base
 ENV PATH=/opt/jobctl/bin:$PATH \
-    PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_NO_CACHE_DIR=1 \
-    PIP_ROOT_USER_ACTION=ignore \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 
 
 # What jobctl needs, as long as pyproject.toml and constraints.txt stay the same.
 FROM base AS dependencies
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb')); \
@@ -38,7 +36,7 @@ LABEL org.opencontainers.image.title="jobctl" \
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         -x '/(site-packages|ensurepip|idlelib|pydoc_data|test|tkinter|turtledemo)/' \
         "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
-    && pip uninstall --yes pip \
+    && pip uninstall --yes --root-user-action ignore pip \
     && groupadd --gid 10001 jobctl \
     && useradd --uid 10001 --gid 10001 --home-dir /var/lib/jobctl --shell /usr/sbin/nologin jobctl \
     && install -d -o 10001 -g 10001 /var/lib/jobctl

@@ -5,6 +5,8 @@ A command's module is imported when the command is invoked: `jobctl --help` load
 
 import gc
 import importlib
+import os
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -64,6 +66,9 @@ def jobctl() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; leave with the exit code that the README documents."""
+    if os.getpid() == 1:
+        # In a container the kernel spares process 1 what it has no handler for, and imports take time.
+        signal.signal(signal.SIGTERM, lambda number, _frame: os._exit(128 + number))
     # Nothing that is imported becomes garbage: collecting meanwhile would only cost time.
     gc.disable()
     sys.exit(guarded(arguments))

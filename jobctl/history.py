@@ -82,12 +82,12 @@ class RunRecord:
 
 def note_idle(connection: Connection, job: str, now: datetime, *, overlap: bool = False) -> None:
     """Count a run that found nothing to do, or found another one at work, in the job's one row."""
-    count, last = ("overlaps", "last_overlap_at") if overlap else ("idle_runs", "last_idle_at")
+    count, last = ("overlapped", "last_overlap_at") if overlap else ("idle_runs", "last_idle_at")
     row = idle_runs.c.job == job
     changed = update(idle_runs).where(row).values({count: idle_runs.c[count] + 1, last: now, "last_at": now})
     if connection.execute(changed).rowcount:
         return
-    fresh = {"job": job, "idle_runs": 0, "overlaps": 0, "last_at": now} | {count: 1, last: now}
+    fresh = {"job": job, "idle_runs": 0, "overlapped": 0, "last_at": now} | {count: 1, last: now}
     connection.execute(insert_once(idle_runs, ("job",), fresh, connection.dialect.name))
 
 

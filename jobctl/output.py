@@ -68,7 +68,7 @@ class Output:
             click.echo(redact(f"jobctl: {each}"), err=True)
         if self.as_json:
             click.echo(to_json(as_document(record, exit_code, complaints)))
-        elif record.id is not None or exit_code or self.talks_when_idle:
+        elif exit_code or (record.id is not None and self.verbosity >= 0) or self.talks_when_idle:
             click.echo(redact(sentence(record, exit_code)))
 
     @contextmanager

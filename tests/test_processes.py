@@ -94,6 +94,7 @@ def test_what_does_not_answer_within_the_grace_is_left_for_the_next_run(
     process.communicate(timeout=10)
     assert process.returncode == Exit.TERMINATED
     assert {(each.status, each.attempts) for each in world.rows(notifications)} == {("queued", 1)}
+    assert world.last_run().counts == {"left under way": 3}
     server.latency = 0
     assert world.call(SENDER, **mail(server)).exit_code == Exit.DONE
     assert set(world.statuses().values()) == {"sent"}
@@ -116,7 +117,7 @@ class TestOverlap:
             assert rival.take_job(SENDER, share=False)
             assert world.send().exit_code == Exit.DONE
         assert set(world.statuses().values()) == {"queued"}
-        assert world.rows(idle_runs)[0].overlaps == 1
+        assert world.rows(idle_runs)[0].overlapped == 1
 
     def test_it_is_an_error_where_asked_for(self, world: World) -> None:
         with open_locks(world.settings) as rival:

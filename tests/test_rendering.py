@@ -100,8 +100,20 @@ class TestLanguages:
 
     @pytest.mark.parametrize(
         ("locale", "language"),
-        [("de", "de"), ("de-AT", "de"), ("de_AT", "de"), ("DE", "de"), ("de-Latn-AT", "de"), ("es-MX", "es")]
-        + [("en-GB", "en"), ("fr", "en"), ("fr-CA", "en"), (None, "en"), ("", "en"), ("nonsense!", "en")],
+        [
+            ("de", "de"),
+            ("de-AT", "de"),
+            ("de_AT", "de"),
+            ("DE", "de"),
+            ("de-Latn-AT", "de"),
+            ("es-MX", "es"),
+            ("en-GB", "en"),
+            ("fr", "en"),
+            ("fr-CA", "en"),
+            (None, "en"),
+            ("", "en"),
+            ("nonsense!", "en"),
+        ],
     )
     def test_which_is_chosen(self, locale: str | None, language: str) -> None:
         reader = Reader("Anna", locale, None)
@@ -168,7 +180,7 @@ class TestFolder:
     def test_subject_and_text_may_not(self, folder: Path, missing: str) -> None:
         put_all(folder, "moved", "x")
         (folder / f"en/moved.{missing}").unlink()
-        with pytest.raises(RenderError, match=f"en/moved.{missing}"):
+        with pytest.raises(RenderError, match=re.escape(f"en/moved.{missing}")):
             render("moved", folder=folder)
 
     def test_html_whose_layout_is_missing_is_not_html_that_is_missing(self, folder: Path) -> None:
@@ -181,8 +193,23 @@ class TestFolder:
 class TestNames:
     @pytest.mark.parametrize(
         "name",
-        ["../en/welcome", "en/welcome", "/etc/passwd", "..", ".", "", "-welcome", "welcome.txt", "Welcome"]
-        + ["welcome\n", "wel come", "welcome\x00", "wélcome", "C:welcome", "{{ 7 }}"],
+        [
+            "../en/welcome",
+            "en/welcome",
+            "/etc/passwd",
+            "..",
+            ".",
+            "",
+            "-welcome",
+            "welcome.txt",
+            "Welcome",
+            "welcome\n",
+            "wel come",
+            "welcome\x00",
+            "wélcome",
+            "C:welcome",
+            "{{ 7 }}",
+        ],
     )
     def test_a_name_is_letters_digits_and_hyphens(self, name: str) -> None:
         with pytest.raises(RenderError):
@@ -206,7 +233,7 @@ class TestErrors:
     ) -> None:
         put_all(folder, "moved", "x")
         put(folder, f"en/moved.{part}", content)
-        with pytest.raises(RenderError, match="undefined|no attribute"):
+        with pytest.raises(RenderError, match=r"undefined|no attribute"):
             render("moved", folder=folder)
 
     @pytest.mark.parametrize("part", ["subject.txt", "txt", "html"])
@@ -225,8 +252,12 @@ class TestErrors:
 
     @pytest.mark.parametrize(
         "content",
-        ["{{ 1 // 0 }}", "{{ 'x' + 1 }}", "{{ [][0] + 1 }}", "{{ 'soon' | instant }}", "{{ 7 | day }}"]
-        + [
+        [
+            "{{ 1 // 0 }}",
+            "{{ 'x' + 1 }}",
+            "{{ [][0] + 1 }}",
+            "{{ 'soon' | instant }}",
+            "{{ 7 | day }}",
             "{{ 'free' | money }}",
             "{{ {'minor': 1} | money }}",
             "{{ {'minor': 1.5, 'currency': 'EUR'} | money }}",

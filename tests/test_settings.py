@@ -217,7 +217,7 @@ class TestEnvFile:
 
     def test_comments_quotes_and_export_are_understood(self, home: Path) -> None:
         (home / ".env").write_text(
-            '# for the demo\n\nexport STOP_GRACE=5s\nEMAIL_FROM="A B <m@example.com>"\nSMTP_TIMEOUT=1m # why\n'
+            '# why\n\nexport STOP_GRACE=5s\nEMAIL_FROM="A B <m@example.com>"\nSMTP_TIMEOUT=1m # why\n'
         )
         assert [value(name) for name in ("STOP_GRACE", "EMAIL_FROM", "SMTP_TIMEOUT")] == [
             "5s",
@@ -401,7 +401,8 @@ class TestSecrecy:
     def test_a_secret_among_a_urls_parameters(
         self, home: Path, environment: Environment, parameter: str
     ) -> None:
-        url = f"postgresql://jobctl@127.0.0.1:{closed_port()}/market?connect_timeout=5&{parameter}=HORSE%20STAPLE"
+        server = f"postgresql://jobctl@127.0.0.1:{closed_port()}/market"
+        url = f"{server}?connect_timeout=5&{parameter}=HORSE%20STAPLE"
         environment(DATABASE_URL=url)
         for command_line in COMMANDS:
             self.assert_nothing_is_told(command(*command_line))

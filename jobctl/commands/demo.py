@@ -169,9 +169,9 @@ def why(row: Any) -> str:
 
 
 def suggest(folder: Path) -> None:
-    # DATABASE_URL, where it is set, would lead away from the demo.
-    elsewhere = "DATABASE_URL= " if os.environ.get("DATABASE_URL") else ""
-    prefix = f"{elsewhere}JOBCTL_HOME={folder} {sys.argv[0]}"
+    # These, where they are set, would lead away from the demo.
+    elsewhere = [f"{name}= " for name in ("DATABASE_URL", "JOBCTL_EMBEDDED") if os.environ.get(name)]
+    prefix = f"{''.join(elsewhere)}JOBCTL_HOME={folder} {sys.argv[0]}"
     click.echo(
         f"\nTry next:\n  {prefix} why notification-sender 10\n  {prefix} runs show 1\n"
         f"  {prefix} notifications list --failed"

@@ -1,6 +1,7 @@
 """A job as a command: the options that all jobs share, and their help."""
 
 import gc
+import os
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -94,7 +95,7 @@ def options() -> list[click.Parameter]:
         ),
         Grouped(["--json", "as_json"], is_flag=True, heading=SAYS, help="Print JSON, and nothing else."),
         Grouped(["-v", "--verbose"], count=True, heading=SAYS, help="Log events to stderr; -vv: all."),
-        Grouped(["-q", "--quiet"], is_flag=True, heading=SAYS, help="Log errors only."),
+        Grouped(["-q", "--quiet"], is_flag=True, heading=SAYS, help="Say nothing unless something failed."),
     ]
 
 
@@ -184,7 +185,8 @@ def heed_signals(stop: Any) -> None:
     codes = {signal.SIGTERM: Exit.TERMINATED, signal.SIGINT: Exit.INTERRUPTED}
 
     def told(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
+        # Not the default action, which is none for process 1, as in a container.
+        signal.signal(number, lambda again, _: os._exit(128 + again))
         stop.now(codes[signal.Signals(number)])
 
     for each in codes:

@@ -70,7 +70,7 @@ def write_reference(entry: Entry, formatter: click.HelpFormatter) -> None:
 def command_line(entry: Entry) -> str:
     """Return the command as the recommended crontab line has it."""
     loop = f" --every {entry.every} --for 1m" if entry.every else ""
-    return f"jobctl {entry.name}{loop}"
+    return f"jobctl {entry.name} -q{loop}"
 
 
 def settings_of(entry: Entry) -> Iterator[tuple[str, str]]:

@@ -81,6 +81,8 @@ class EffectRun:
             self.running.stop.wake = lambda: None
             pool.close(idle=not self.claimed)
         self.free_what_failed()
+        if self.claimed:
+            self.running.record.counts["left under way"] += len(self.claimed)
 
     def slide(self, pool: Pool, concurrency: int) -> None:
         """Keep calls under way until nobody is due, or the run is told to stop."""

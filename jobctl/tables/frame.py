@@ -71,7 +71,7 @@ _idle_runs = (
     Column("job", Text, nullable=False, unique=True),
     Column("idle_runs", Integer, nullable=False),
     Column("last_idle_at", Instant),
-    Column("overlaps", Integer, nullable=False),
+    Column("overlapped", Integer, nullable=False),
     Column("last_overlap_at", Instant),
     Column("last_at", Instant, nullable=False),
 )

@@ -82,7 +82,7 @@ def frame() -> None:
         sa.Column("job", sa.Text, nullable=False),
         sa.Column("idle_runs", sa.Integer, nullable=False),
         sa.Column("last_idle_at", Instant),
-        sa.Column("overlaps", sa.Integer, nullable=False),
+        sa.Column("overlapped", sa.Integer, nullable=False),
         sa.Column("last_overlap_at", Instant),
         sa.Column("last_at", Instant, nullable=False),
         sa.UniqueConstraint("job", name="uq_idle_runs_job"),

@@ -44,13 +44,13 @@ def running(world: World) -> int:
     return world.add(runs, values | {"host": "worker-1", "pid": 4711, "version": "0"})
 
 
-def test_every_job_has_a_line(world: World) -> None:
+def test_every_job_has_a_line() -> None:
     document = command("jobs", "--json").document
     assert [each["job"] for each in document] == [each.name for each in JOBS]
     assert [each["summary"] for each in document] == [each.summary for each in JOBS]
 
 
-def test_on_an_empty_database_nothing_waits_and_nothing_ran(world: World) -> None:
+def test_on_an_empty_database_nothing_waits_and_nothing_ran() -> None:
     for each in command("jobs", "--json").document:
         assert (each["waiting"], each["last_run"]) == (0, None)
 

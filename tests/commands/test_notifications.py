@@ -36,7 +36,7 @@ def one_of_each(world: World, **values: Any) -> dict[str, int]:
 
 def given_up(world: World, **values: Any) -> int:
     """Make a message that failed for good after all its attempts."""
-    defaults = {"status": "failed", "attempts": 5, "settled_at": NOW, "reason": "550 no"}
+    defaults: dict[str, Any] = {"status": "failed", "attempts": 5, "settled_at": NOW, "reason": "550 no"}
     return world.message(**defaults | values)
 
 

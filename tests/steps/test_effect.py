@@ -44,6 +44,13 @@ def test_nothing_due_prints_nothing_where_cron_would_mail_it(world: World) -> No
     assert (done.exit_code, done.out, done.err) == (Exit.DONE, "", "")
 
 
+def test_quiet_says_only_what_failed(world: World) -> None:
+    world.message()
+    assert world.send(as_json=False, verbosity=-1).out == ""
+    world.message(template="no-such-template")
+    assert world.send(as_json=False, verbosity=-1).out != ""
+
+
 def test_a_backlog_is_taken_in_pages(world: World) -> None:
     ids = world.messages(1200)
     assert world.send(concurrency=64).counts == {"sent": 1200}

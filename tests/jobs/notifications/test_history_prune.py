@@ -49,7 +49,7 @@ def test_run_records_go_after_their_retention(world: World) -> None:
 
 def test_item_errors_idle_counters_and_the_trail_go_too(world: World) -> None:
     world.add(run_errors, {"run_id": 1, "at": ago(days=91), "table_name": "t", "row_id": 1, "error": "e"})
-    idle = {"job": "gone", "idle_runs": 1, "overlaps": 0, "last_at": ago(days=91)}
+    idle = {"job": "gone", "idle_runs": 1, "overlapped": 0, "last_at": ago(days=91)}
     world.add(idle_runs, idle)
     trail = {"run_id": 1, "table_name": "t", "row_id": 1, "before": {}, "after": {}}
     world.add(audit_trail, trail | {"at": ago(days=365)})

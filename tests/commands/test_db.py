@@ -1,0 +1,370 @@
+"""`jobctl db`, and what every command says of a database that is missing, outdated, too new or not there."""
+
+import os
+import socketserver
+import struct
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+from sqlalchemy import text
+
+from jobctl import db
+from jobctl.errors import Exit
+from jobctl.settings import Settings
+from jobctl.tables.frame import installation
+from tests.servers import closed_port
+from tests.world import JOBCTL, World, command
+
+PASSWORD = "HORSE-STAPLE"
+WORK = (
+    ("notification-sender",),
+    ("notification-sender", "--dry-run"),
+    ("history-prune",),
+    ("jobs",),
+    ("jobs", "--json"),
+    ("runs", "list"),
+    ("runs", "show", "1"),
+    ("why", "notification-sender", "1"),
+    ("why", "notification-sender", "1", "--sql"),
+    ("notifications", "list"),
+    ("notifications", "retry", "1"),
+    ("notifications", "retry", "--all"),
+    ("db", "check"),
+    ("db", "check", "--json"),
+)
+EVERY = (*WORK, ("db", "current"), ("db", "upgrade"))
+each_of_work = pytest.mark.parametrize("arguments", WORK, ids=" ".join)
+each_of_all = pytest.mark.parametrize("arguments", EVERY, ids=" ".join)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    ours = {"JOBCTL_HOME": str(settings.jobctl_home)}
+    return ours | ({"DATABASE_URL": settings.database_url} if settings.database_url else {})
+
+
+def use(monkeypatch: pytest.MonkeyPatch, values: Mapping[str, str]) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def fresh(empty: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Give a database that nobody has upgraded: on PostgreSQL an empty one, on SQLite none at all."""
+    use(monkeypatch, environment_of(empty))
+    return empty
+
+
+@pytest.fixture
+def ready(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    use(monkeypatch, environment_of(world.settings))
+    return world
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give an empty JOBCTL_HOME, for what only the embedded database can come to."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("JOBCTL_HOME", str(folder))
+    return folder
+
+
+def installations(settings: Settings) -> list[str]:
+    with World(settings) as world:
+        return [each.id for each in world.rows(installation)]
+
+
+def at_revision(world: World, revision: str) -> None:
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+
+
+class TestUpgrade:
+    def test_it_makes_an_empty_database_ready(self, fresh: Settings) -> None:
+        assert command("db", "upgrade").exit_code == Exit.DONE
+        assert command("db", "check").exit_code == Exit.DONE
+        assert command("notification-sender").exit_code == Exit.DONE
+
+    def test_it_names_the_installation(self, fresh: Settings) -> None:
+        """Eight characters that every derived key can begin with."""
+        command("db", "upgrade")
+        (name,) = installations(fresh)
+        assert len(name) == 8
+        assert name.isascii()
+        assert name.isalnum()
+
+    def test_once_more_changes_nothing(self, ready: World) -> None:
+        ready.message()
+        before = ready.everything()
+        assert command("db", "upgrade").exit_code == Exit.DONE
+        assert ready.everything() == before
+
+    def test_several_at_once(self, fresh: Settings) -> None:
+        """As pods do that start together: one does the work, the others wait for it."""
+        environment = {"PATH": os.environ["PATH"], **environment_of(fresh)}
+        started = [
+            subprocess.Popen([JOBCTL, "db", "upgrade"], env=environment, stderr=subprocess.PIPE, text=True)
+            for _ in range(3)
+        ]
+        told = [process.communicate(timeout=60)[1] for process in started]
+        assert ([process.returncode for process in started], told) == ([0] * 3, [""] * 3)
+        assert len(installations(fresh)) == 1
+
+    def test_two_databases_are_two_installations(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        names = set()
+        for n in range(3):
+            folder = home / str(n)
+            folder.mkdir()
+            monkeypatch.setenv("JOBCTL_HOME", str(folder))
+            command("db", "upgrade")
+            names |= set(installations(Settings(jobctl_home=folder)))
+        assert len(names) == 3
+
+    def test_a_home_that_is_not_there_is_not_made(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("JOBCTL_HOME", str(home / "missing"))
+        done = command("db", "upgrade")
+        assert done.exit_code == Exit.MISCONFIGURED
+        assert str(home / "missing") in done.err
+        assert list(home.iterdir()) == []
+
+
+class TestCurrent:
+    def test_of_a_database_that_is_ready(self, ready: World) -> None:
+        assert command("db", "current").out.split() == [db.SCHEMA]
+
+    @pytest.mark.parametrize("revision", ["0000", "9999"])
+    def test_of_one_that_is_not(self, ready: World, revision: str) -> None:
+        """Whoever looks for the reason of a 78 must be told, and not get another 78."""
+        at_revision(ready, revision)
+        done = command("db", "current")
+        assert (done.exit_code, done.out.split()) == (Exit.DONE, [revision])
+
+    def test_of_one_without_tables(self, fresh: Settings) -> None:
+        if not fresh.database_url:
+            fresh.embedded_path.touch()
+        done = command("db", "current")
+        assert (done.exit_code, done.out.split()) == (Exit.DONE, ["none"])
+
+
+class TestCheck:
+    def test_json_names_the_kind_and_the_installation(self, ready: World) -> None:
+        done = command("db", "check", "--json")
+        assert done.exit_code == Exit.DONE
+        assert done.document == {
+            "database": ready.engine.dialect.name,
+            "installation": installations(ready.settings)[0],
+            "ok": True,
+        }
+
+    def test_it_writes_nothing(self, ready: World) -> None:
+        before = ready.everything()
+        command("db", "check")
+        assert ready.everything() == before
+
+
+class TestNotReady:
+    """No command works on a schema that it was not written for; each says which command helps."""
+
+    @each_of_work
+    def test_missing(self, fresh: Settings, arguments: tuple[str, ...]) -> None:
+        done = command(*arguments)
+        assert (done.exit_code, done.out) == (Exit.MISCONFIGURED, "")
+        assert "jobctl db upgrade" in done.err
+
+    @each_of_work
+    def test_without_tables(self, home: Path, arguments: tuple[str, ...]) -> None:
+        (home / "jobctl.db").touch()
+        done = command(*arguments)
+        assert (done.exit_code, done.out) == (Exit.MISCONFIGURED, "")
+        assert "jobctl db upgrade" in done.err
+
+    @each_of_work
+    def test_older(self, ready: World, arguments: tuple[str, ...]) -> None:
+        ready.message()
+        at_revision(ready, "0000")
+        before = ready.everything()
+        done = command(*arguments)
+        assert (done.exit_code, done.out) == (Exit.MISCONFIGURED, "")
+        assert "jobctl db upgrade" in done.err
+        assert ready.everything() == before
+
+    @pytest.mark.parametrize("revision", ["9999", "1000", "later"])
+    @pytest.mark.parametrize("arguments", [*WORK, ("db", "upgrade")], ids=" ".join)
+    def test_newer(self, ready: World, arguments: tuple[str, ...], revision: str) -> None:
+        """And `db upgrade` is no help, so it is not named, and leaves the newer schema alone."""
+        ready.message()
+        at_revision(ready, revision)
+        before = ready.everything()
+        done = command(*arguments)
+        assert (done.exit_code, done.out) == (Exit.MISCONFIGURED, "")
+        assert revision in done.err
+        assert "jobctl db upgrade" not in done.err
+        assert ready.everything() == before
+
+
+class TestEmbedded:
+    @each_of_all
+    def test_never_rules_it_out_for_every_command(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+    ) -> None:
+        """In a container a forgotten DATABASE_URL must not become a file that is gone tomorrow."""
+        command("db", "upgrade")
+        before = sorted(home.rglob("*"))
+        monkeypatch.setenv("JOBCTL_EMBEDDED", "never")
+        done = command(*arguments)
+        assert (done.exit_code, done.out) == (Exit.MISCONFIGURED, "")
+        assert "DATABASE_URL" in done.err
+        assert sorted(home.rglob("*")) == before
+
+    def test_never_makes_no_file(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("JOBCTL_EMBEDDED", "never")
+        for arguments in EVERY:
+            command(*arguments)
+        assert list(home.iterdir()) == []
+
+    @pytest.mark.parametrize("arguments", [*WORK, ("db", "current")], ids=" ".join)
+    def test_only_db_upgrade_makes_a_file(self, home: Path, arguments: tuple[str, ...]) -> None:
+        """A typing error in JOBCTL_HOME must not become a second, empty database."""
+        done = command(*arguments)
+        assert done.exit_code == Exit.MISCONFIGURED
+        assert str(home) in done.err
+        assert list(home.iterdir()) == []
+
+    @each_of_all
+    def test_a_file_that_is_no_database(self, home: Path, arguments: tuple[str, ...]) -> None:
+        letter = home / "jobctl.db"
+        letter.write_text("a letter to my aunt, rather longer than a database's header is " * 9)
+        before = letter.read_bytes()
+        done = command(*arguments)
+        assert (done.exit_code, done.out) == (Exit.MISCONFIGURED, "")
+        assert str(letter) in done.err
+        assert letter.read_bytes() == before
+
+    @each_of_all
+    def test_a_folder_in_its_place(self, home: Path, arguments: tuple[str, ...]) -> None:
+        (home / "jobctl.db").mkdir()
+        done = command(*arguments)
+        assert (done.exit_code, done.out) == (Exit.MISCONFIGURED, "")
+        assert str(home / "jobctl.db") in done.err
+
+
+class Unwelcoming(socketserver.ThreadingTCPServer):
+    """A PostgreSQL that asks for a password and finds it wrong."""
+
+    daemon_threads = True
+    REFUSAL = b'SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed for user "jobctl"\0\0'
+    STARTUP = 196608  # the protocol's number; requests of encryption come before it
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Refusal)
+        self.passwords: list[str] = []
+
+
+class Refusal(socketserver.StreamRequestHandler):
+    server: Unwelcoming
+
+    def handle(self) -> None:
+        while self.startup() != Unwelcoming.STARTUP:
+            self.wfile.write(b"N")
+        self.wfile.write(b"R" + struct.pack("!ii", 8, 3))
+        _, length = struct.unpack("!ci", self.rfile.read(5))
+        self.server.passwords.append(self.rfile.read(length - 4).rstrip(b"\0").decode())
+        self.wfile.write(b"E" + struct.pack("!i", len(Unwelcoming.REFUSAL) + 4) + Unwelcoming.REFUSAL)
+
+    def startup(self) -> int:
+        length, code = struct.unpack("!ii", self.rfile.read(8))
+        self.rfile.read(length - 8)
+        return int(code)
+
+
+@pytest.fixture
+def unwelcoming() -> Iterator[Unwelcoming]:
+    with Unwelcoming() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+class TestServers:
+    """A server that is away is 69, one that doesn't know us is 78; the password is in neither's message."""
+
+    def told(self, arguments: tuple[str, ...], exit_code: Exit) -> str:
+        done = command(*arguments)
+        assert (done.exit_code, done.out) == (exit_code, "")
+        assert PASSWORD not in done.err
+        return done.err
+
+    @each_of_all
+    def test_one_that_is_away(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+    ) -> None:
+        port = closed_port()
+        monkeypatch.setenv("DATABASE_URL", f"postgresql://jobctl:{PASSWORD}@127.0.0.1:{port}/market")
+        assert str(port) in self.told(arguments, Exit.UNREACHABLE)
+        assert list(home.iterdir()) == []
+
+    @each_of_all
+    def test_one_that_finds_the_password_wrong(
+        self,
+        home: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        unwelcoming: Unwelcoming,
+        arguments: tuple[str, ...],
+    ) -> None:
+        host = f"127.0.0.1:{unwelcoming.server_address[1]}"
+        monkeypatch.setenv("DATABASE_URL", f"postgresql://jobctl:{PASSWORD}@{host}/market")
+        assert "DATABASE_URL" in self.told(arguments, Exit.MISCONFIGURED)
+        assert set(unwelcoming.passwords) == {PASSWORD}
+
+    @pytest.mark.parametrize("arguments", [("db", "check"), ("db", "upgrade"), ("jobs",)], ids=" ".join)
+    @pytest.mark.parametrize("change", ["database", "user"])
+    def test_one_that_lacks_the_database_or_the_user(
+        self, ready: World, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], change: str
+    ) -> None:
+        if not ready.settings.database_url:
+            pytest.skip("the embedded database has no server")
+        parts = urlsplit(ready.settings.database_url)
+        changed = (
+            parts._replace(path="/no_such_database")
+            if change == "database"
+            else parts._replace(netloc=f"no_such_user:{PASSWORD}@{parts.hostname}:{parts.port}")
+        )
+        monkeypatch.setenv("DATABASE_URL", urlunsplit(changed))
+        assert f"no_such_{change}" in self.told(arguments, Exit.MISCONFIGURED)
+
+    def test_the_second_of_two_is_taken_where_the_first_is_away(
+        self, ready: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if not ready.settings.database_url:
+            pytest.skip("the embedded database has no server")
+        parts = urlsplit(ready.settings.database_url)
+        user = parts.netloc.rpartition("@")[0]
+        hosts = f"127.0.0.1:{closed_port()},{parts.hostname}:{parts.port}"
+        url = f"postgresql://{user}@{hosts}{parts.path}?target_session_attrs=read-write"
+        monkeypatch.setenv("DATABASE_URL", url)
+        ready.message()
+        for arguments in (("db", "check"), ("db", "upgrade"), ("jobs",), ("notification-sender",)):
+            assert command(*arguments).exit_code == Exit.DONE
+
+    @pytest.mark.parametrize(
+        ("path", "exit_code"),
+        [("/no_such_database", Exit.MISCONFIGURED), (None, Exit.UNREACHABLE)],
+        ids=["wrong", "away"],
+    )
+    def test_the_one_that_holds_the_locks(
+        self, ready: World, monkeypatch: pytest.MonkeyPatch, path: str | None, exit_code: Exit
+    ) -> None:
+        if not ready.settings.database_url:
+            pytest.skip("the embedded database has no server")
+        parts = urlsplit(ready.settings.database_url)
+        away = f"postgresql://jobctl:{PASSWORD}@127.0.0.1:{closed_port()}/market"
+        monkeypatch.setenv("DATABASE_LOCK_URL", urlunsplit(parts._replace(path=path)) if path else away)
+        message = ready.message()
+        self.told(("notification-sender",), exit_code)
+        assert ready.row(message).status == "queued"

@@ -1,0 +1,159 @@
+"""The migrations build what the tables say, and the indexes carry the statements that they are for."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, insert, inspect, select, text
+from sqlalchemy.schema import CreateSchema
+
+from jobctl import db, migrating
+from jobctl.tables.every import metadata
+from jobctl.tables.notifications import notifications
+from tests.world import NOW, World, ago, ahead, command
+
+ALEMBICS_OWN = "alembic_version"  # in the migrated database, in no table of ours
+SETTLED, QUEUED, LATER = 32_000, 300, 1_000
+DOUBLED = 5  # times, since rows are made faster from rows than from Python
+
+
+@pytest.fixture
+def by_the_tables(world: World, tmp_path: Path) -> tuple[Engine, str | None]:
+    """Give a place built from the tables' declarations: another file, or another schema."""
+    if world.engine.dialect.name == "sqlite":
+        other = create_engine(f"sqlite:///{tmp_path / 'declared.db'}")
+        metadata.create_all(other)
+        return other, None
+    with world.engine.begin() as connection:
+        connection.execute(CreateSchema("declared"))
+        there = connection.execution_options(schema_translate_map={None: "declared"})
+        metadata.create_all(there)
+    return world.engine, "declared"
+
+
+def schema_of(engine: Engine, schema: str | None) -> dict[str, Any]:
+    """Return all that the database itself knows of its tables, in an order of ours."""
+    found = inspect(engine)
+    tables = [each for each in found.get_table_names(schema) if each != ALEMBICS_OWN]
+    kinds = ["get_columns", "get_pk_constraint", "get_foreign_keys"]
+    kinds += ["get_unique_constraints", "get_check_constraints", "get_indexes"]
+    return {
+        each: {kind: in_order(getattr(found, kind)(each, schema), schema) for kind in kinds}
+        for each in tables
+    }
+
+
+def in_order(told: Any, schema: str | None) -> Any:
+    if isinstance(told, list):
+        return sorted((in_order(each, schema) for each in told), key=str)
+    if isinstance(told, dict):
+        return {name: in_order(value, schema) for name, value in sorted(told.items())}
+    if isinstance(told, str | int | bool | None):
+        # PostgreSQL names the schema of a sequence in a default.
+        return told.replace(f"{schema}.", "") if isinstance(told, str) and schema else told
+    return str(told)
+
+
+def test_alembic_sees_nothing_left_to_do(world: World) -> None:
+    # SQLite numbers rows by itself and has no IDENTITY, which Alembic takes for a missing default.
+    defaults = world.engine.dialect.name == "postgresql"
+    with world.engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": defaults}
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_migrated_schema_is_the_declared_one(
+    world: World, by_the_tables: tuple[Engine, str | None]
+) -> None:
+    """Also in what Alembic doesn't compare: CHECKs, the conditions of partial indexes, computed columns."""
+    declared = schema_of(*by_the_tables)
+    assert set(declared) == set(metadata.tables)
+    assert schema_of(world.engine, None) == declared
+
+
+def test_the_code_is_written_for_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrating.migrations()))
+    assert ScriptDirectory.from_config(config).get_heads() == [db.SCHEMA]
+
+
+@pytest.mark.parametrize("instant", ["2026-11-22 12:00:00", "2026-11-22T12:00:00Z", "yesterday", ""])
+def test_sqlite_refuses_an_instant_in_another_form(world: World, instant: str) -> None:
+    """Text compares as instants only where all of it is written alike."""
+    if world.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL has a type for instants")
+    message = world.message()
+    with world.engine.connect() as connection, pytest.raises(Exception, match="CHECK constraint failed"):
+        connection.execute(
+            text("UPDATE notifications SET send_after = :instant WHERE id = :id"),
+            {"instant": instant, "id": message},
+        )
+
+
+@pytest.mark.parametrize("status", ["lost", "SENT", ""])
+def test_no_database_takes_a_status_that_there_is_not(world: World, status: str) -> None:
+    with pytest.raises(Exception, match="ck_notifications_status"):
+        world.message(status=status)
+
+
+class TestIndexes:
+    """With a table as it is after some weeks: nearly all sent, some waiting for later, a few due."""
+
+    @pytest.fixture
+    def filled(self, world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+        for name, value in world.environment().items():
+            monkeypatch.setenv(name, value)
+        row: dict[str, Any] = {
+            "user_id": None,
+            "channel": "email",
+            "template": "welcome",
+            "context": {},
+            "send_after": None,
+        }
+        sent = {**row, "status": "sent", "attempts": 1, "settled_at": NOW}
+        waiting = {**row, "status": "queued", "attempts": 0, "settled_at": None}
+        later = {**waiting, "send_after": ahead(days=3650)}
+        rows = [{**sent, "queued_at": ago(minutes=n)} for n in range(SETTLED >> DOUBLED)]
+        rows += [{**waiting, "queued_at": ago(seconds=n)} for n in range(QUEUED)]
+        rows += [{**later, "queued_at": ago(seconds=n)} for n in range(LATER)]
+        ours = notifications.c
+        names = [name for name in row if name in ours] + ["status", "attempts", "settled_at", "queued_at"]
+        again = select(*(ours[name] for name in names)).where(ours.status == "sent")
+        with world.engine.begin() as connection:
+            connection.execute(insert(notifications), rows)
+            for _ in range(DOUBLED):
+                connection.execute(insert(notifications).from_select(names, again))
+        with world.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("ANALYZE"))
+        return world
+
+    def test_the_due_messages_are_found_by_theirs(self, filled: World) -> None:
+        """Neither the sent ones nor those that wait for later are read."""
+        statement = command("why", "notification-sender", "1", "--sql").out.strip().rstrip(";")
+        with filled.engine.connect() as connection:
+            assert len(connection.execute(text(statement.replace(":", r"\:"))).all()) == QUEUED
+            for asked in (statement, f"{statement} ORDER BY notifications.due_at, notifications.id LIMIT 16"):
+                assert "ix_notifications_due" in plan(connection, asked)
+
+    def test_the_rare_ones_are_found_by_theirs(self, filled: World) -> None:
+        expected = {
+            "claimed_by IN (1, 2)": "ix_notifications_claimed_by",
+            "status IN ('failed', 'held') ORDER BY id LIMIT 10": "ix_notifications_unfinished",
+            "topic = 'session-7' AND user_id = 7 AND channel = 'email'": "ix_notifications_topic",
+        }
+        with filled.engine.connect() as connection:
+            for condition, index in expected.items():
+                assert index in plan(connection, f"SELECT id FROM notifications WHERE {condition}")
+
+
+def plan(connection: Connection, statement: str) -> str:
+    """Ask the database how it would run a statement."""
+    explain = "EXPLAIN" if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+    rows = connection.execute(text(f"{explain} {statement}".replace(":", r"\:")))
+    return "\n".join(" ".join(map(str, row)) for row in rows)

@@ -109,6 +109,10 @@ def check_embedded(settings: Settings) -> None:
             "DATABASE_URL is not set, and JOBCTL_EMBEDDED=never rules the embedded database out: "
             "set DATABASE_URL, for example postgresql://user:password@host/database"
         )
+    if settings.embedded_path.is_dir():
+        raise MisconfiguredError(
+            f"{settings.embedded_path.absolute()} is a folder, not a database: remove it"
+        )
     if not settings.embedded_path.exists():
         raise MisconfiguredError(
             f"there is no database at {settings.embedded_path.absolute()}: {UPGRADE} to create it there, "

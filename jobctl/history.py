@@ -91,9 +91,9 @@ def note_idle(connection: Connection, job: str, now: datetime, *, overlap: bool 
     connection.execute(insert_once(idle_runs, ("job",), fresh, connection.dialect.name))
 
 
-def mark_the_dead(database: Database, locks: Locks, job: str, now: datetime) -> None:
-    """Close the records of runs of this job whose process is gone."""
-    unfinished = select(runs.c.id).where(runs.c.ended_at.is_(None), runs.c.job == job)
+def mark_the_dead(database: Database, locks: Locks, now: datetime) -> None:
+    """Close the records of runs whose process is gone."""
+    unfinished = select(runs.c.id).where(runs.c.ended_at.is_(None))
     with database.transaction() as connection:
         open_ids = set(connection.scalars(unfinished))
         dead = open_ids - locks.alive(open_ids)

@@ -2,22 +2,25 @@
 
 import json
 import logging
+import re
 import sys
 import time
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Any
 
 LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
 OURS = "jobctl"
 # What every record has; the rest was given with `extra`.
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
-_secrets: tuple[str, ...] = ()
+SHORTEST = 4
+_secrets: re.Pattern[str] | None = None
 context: MutableMapping[str, object] = {}  # added to every record: job, run
 
 
 def set_up(form: str, verbosity: int, secrets: Iterable[str]) -> None:
     """Send our events to stderr; verbosity: -1 errors only, 0 warnings, 1 events, 2 and more all."""
     global _secrets  # noqa: PLW0603 (one process, one set of secrets)
-    _secrets = tuple(sorted(filter(None, secrets), key=len, reverse=True))
+    _secrets = pattern(secrets)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Json() if form == "json" else Text())
     ours = logging.getLogger(OURS)
@@ -25,10 +28,28 @@ def set_up(form: str, verbosity: int, secrets: Iterable[str]) -> None:
     ours.setLevel(LEVELS.get(verbosity, logging.DEBUG))
 
 
+def pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
+    """Match secrets where they stand by themselves: the password `post` is not to be seen in `postgresql`.
+
+    Those of three characters or fewer would garble much and hide nothing.
+    """
+    longest_first = sorted((each for each in set(secrets) if len(each) >= SHORTEST), key=len, reverse=True)
+    alone = "|".join(re.escape(each) for each in longest_first)
+    return re.compile(rf"(?<![A-Za-z0-9])(?:{alone})(?![A-Za-z0-9])") if alone else None
+
+
 def redact(text: str) -> str:
-    for secret in _secrets:
-        text = text.replace(secret, "********")
-    return text
+    """Mask secrets in what others said, before it becomes part of anything printed."""
+    return _secrets.sub("********", text) if _secrets else text
+
+
+def redacted(value: Any) -> Any:
+    """Mask secrets in all text of a value made of dicts and lists."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {name: redacted(each) for name, each in value.items()}
+    return [redacted(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def facts(record: logging.LogRecord) -> dict[str, object]:
@@ -52,7 +73,7 @@ class Text(logging.Formatter):
 class Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {"at": instant(record), "level": record.levelname.lower(), "event": record.getMessage()}
-        line |= {name: str(value) for name, value in facts(record).items()}
+        line |= {name: redact(str(value)) for name, value in facts(record).items()}
         if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
-        return redact(json.dumps(line, ensure_ascii=False))
+            line["trace"] = redact(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False)

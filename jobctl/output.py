@@ -12,7 +12,7 @@ import click
 
 from jobctl.errors import Exit
 from jobctl.history import OUTCOME, RunRecord
-from jobctl.logs import redact
+from jobctl.logs import redact, redacted
 
 if TYPE_CHECKING:
     from jobctl.steps.preview import Shown
@@ -28,7 +28,7 @@ def plain(value: Any) -> Any:
 
 
 def to_json(value: Any) -> str:
-    return redact(json.dumps(value, default=plain, ensure_ascii=False))
+    return json.dumps(redacted(value), default=plain, ensure_ascii=False)
 
 
 def readable(value: Any) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 Parser = Callable[[str], Any]
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
@@ -32,7 +32,7 @@ def whole(low: int, high: int | None = None) -> Parser:
     bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
 
     def parse(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) < low or (high and int(value) > high):
+        if not re.fullmatch(r"[0-9]{1,19}", value) or int(value) < low or (high and int(value) > high):
             raise ValueError(f"a whole number {bounds}")
         return int(value)
 
@@ -103,10 +103,11 @@ def uncertain(value: str) -> Uncertain:
     """Read `hold`, `resend`, or `email=hold,sms=resend`; channels left out keep the default."""
     if value in ("hold", "resend"):
         return Uncertain(frozenset(CHANNELS if value == "hold" else ()))
-    hold = {"sms", "push"}
+    hold, named = {"sms", "push"}, list[str]()
     for part in value.split(","):
         channel, _, policy = part.strip().partition("=")
-        if channel not in CHANNELS or policy not in ("hold", "resend"):
+        named.append(channel)
+        if channel not in CHANNELS or policy not in ("hold", "resend") or named.count(channel) > 1:
             raise ValueError(
                 f"resend, hold, or channel=resend|hold with commas between ({', '.join(CHANNELS)})"
             )
@@ -118,7 +119,7 @@ def since(value: str, now: datetime) -> datetime:
     """Read an ISO 8601 date or date-time (no offset: UTC), or an age such as `36h`, into UTC."""
     if re.fullmatch(r"[0-9.]+[a-z]+", value):
         return now - duration(value)
-    if not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+    if not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]|$)", value):
         raise ValueError("an ISO 8601 date or date-time, or an age such as 90m, 36h, 7d")
     try:
         instant = datetime.fromisoformat(value)
@@ -189,41 +190,45 @@ def webhook_secret(value: str) -> bytes:
     return key
 
 
+POSTGRES_SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
+# A URL's password, and what a query may hold of them.
+PASSWORDS = re.compile(r"(?<=://)([^:@/?#]*:)([^@]*)(?=@)|(?<=[?&])((?:ssl)?password=)([^&]+)")
+
+
 def postgres_url(value: str) -> str:
     """Bring `postgres://`, `postgresql://` and `postgresql+psycopg://` to the one form that psycopg takes."""
     scheme, colon, rest = value.partition("://")
-    if not colon or scheme not in ("postgres", "postgresql", "postgresql+psycopg"):
+    if not colon or scheme not in POSTGRES_SCHEMES:
         raise ValueError("a URL that begins with postgresql:// (SQLite needs no URL, only JOBCTL_HOME)")
-    try:
-        parts = urlsplit(f"postgresql://{rest}")
-        # libpq takes several hosts, each with its port; of those it is the judge.
-        valid = "," in parts.netloc or parts.port is None or parts.port > 0
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ValueError(
-            "a PostgreSQL URL with a valid host and port; write / @ : in a password as %2F %40 %3A"
-        )
+    authority, _, after = (
+        re.split(r"([/?#])", rest, maxsplit=1) if re.search(r"[/?#]", rest) else (rest, "", "")
+    )
+    # libpq takes several hosts, each with its port; of those it is the judge.
+    port = authority.rpartition("@")[2].rpartition(":")[2]
+    odd_port = "," not in authority and ":" in authority.rpartition("@")[2] and not port_fits(port)
+    if authority.count("@") > 1 or "@" in after.partition("?")[0] or "#" in rest or odd_port:
+        raise ValueError("a PostgreSQL URL; in a password, / @ : ? # are written %2F %40 %3A %3F %23")
     return f"postgresql://{rest}"
 
 
+def port_fits(port: str) -> bool:
+    return not port or port.endswith("]") or (port.isdecimal() and 0 < int(port) < 1 << 16)
+
+
+def is_url(value: str) -> bool:
+    return value.partition("://")[0] in POSTGRES_SCHEMES and "://" in value
+
+
 def secret_parts(value: str) -> list[str]:
-    """Return what of a secret must never be printed: of a URL its password, of others the whole."""
-    if "://" not in value:
+    """Return what of a secret must never be printed: of a database URL its passwords, of others the whole."""
+    if not is_url(value):
         return [value]
-    try:
-        password = urlsplit(value).password
-    except ValueError:
-        return [value]
-    in_query = re.findall(r"[?&]password=([^&]+)", value)
-    found = [*([password] if password else []), *in_query]
-    return [*found, *(unquote(each) for each in found)]
+    found = [match[2] or match[4] for match in PASSWORDS.finditer(value)]
+    return [each for part in found if part for each in (part, unquote(part))]
 
 
 def masked(value: str) -> str:
-    """Show a secret so that it can be recognized as set, and a URL without its password."""
-    if "://" not in value:
+    """Show a secret so that it can be recognized as set, and a database URL without its passwords."""
+    if not is_url(value):
         return "********"
-    for part in secret_parts(value):
-        value = value.replace(part, "********")
-    return value
+    return PASSWORDS.sub(lambda match: f"{match[1] or match[3]}********", value)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -70,25 +71,27 @@ class Templates:
         """Render a template. Raises RenderError with what is wrong and where."""
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
             raise RenderError(f"{name!r} is no template's name: lower-case letters, digits and hyphens")
-        language = self.language(name, reader.locale)
-        values = {
-            **context,
-            "recipient": {"name": reader.name},
-            "language": language,
-            "locale": known_locale(reader.locale, language),
-            "zone": known_zone(reader.time_zone),
-        }
+        path = name
         try:
-            subject = self.environment.get_template(f"{language}/{name}.subject.txt").render(values).strip()
-            text = self.environment.get_template(f"{language}/{name}.txt").render(values)
-            return Rendered(subject, text, self.html(f"{language}/{name}.html", values))
+            language = self.language(name, reader.locale)
+            path = f"{language}/{name}"
+            values = {
+                **context,
+                "recipient": {"name": reader.name},
+                "language": language,
+                "locale": known_locale(reader.locale, language),
+                "zone": known_zone(reader.time_zone),
+            }
+            subject = self.environment.get_template(f"{path}.subject.txt").render(values).strip()
+            text = self.environment.get_template(f"{path}.txt").render(values)
+            return Rendered(subject, text, self.html(f"{path}.html", values))
         except TemplateNotFound as error:
             raise RenderError(f"there is no template file {error.name}") from error
         except TemplateError as error:
-            where = f"{getattr(error, 'filename', None) or f'{language}/{name}'}: "
-            raise RenderError(f"template {where}{error.message}") from error
+            where = getattr(error, "name", None) or path
+            raise RenderError(f"template {where}: {error.message}") from error
         except (TypeError, ValueError, ArithmeticError, LookupError) as error:
-            raise RenderError(f"template {language}/{name}: {error}") from error
+            raise RenderError(f"template {path}: {error}") from error
 
     def html(self, path: str, values: Mapping[str, Any]) -> str | None:
         try:
@@ -117,6 +120,8 @@ class Templates:
             self.environment.get_template(path)
         except TemplateNotFound:
             return False
+        except ValueError:
+            return True  # there and unreadable, as rendering it will tell
         return True
 
 
@@ -176,6 +181,6 @@ def money(context: Context, value: Any) -> str:
     if not isinstance(value, dict) or not isinstance(value.get("minor"), int):
         raise ValueError(f"expected an amount with minor and currency, got {value!r}")  # noqa: TRY004 (as above)
     currency = str(value["currency"])
-    amount = value["minor"] / 10 ** get_currency_precision(currency)
+    amount = Decimal(value["minor"]).scaleb(-get_currency_precision(currency))
     written: str = format_currency(amount, currency, locale=context["locale"])
     return written

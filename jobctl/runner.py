@@ -87,7 +87,7 @@ def real_run(invocation: Invocation, database: Database, locks: Locks) -> Exit:
         return overlapped(invocation, database)
     loop = Loop(invocation, database, locks, invocation.record())
     try:
-        history.mark_the_dead(database, locks, job, loop.now())
+        history.mark_the_dead(database, locks, loop.now())
         for _ in ticks(invocation, started):
             loop.tick()
     except JobctlError as error:

@@ -9,11 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobctl import parsing
 from jobctl.errors import MisconfiguredError
 from jobctl.parsing import Parser, Rate, Uncertain
+
+if TYPE_CHECKING:
+    from dotenv.parser import Binding
 
 ENV_FILE = ".env"
 
@@ -282,7 +285,7 @@ def load(environ: Mapping[str, str] | None = None) -> Loaded:
     Raises MisconfiguredError with every problem that there is.
     """
     environ = os.environ if environ is None else environ
-    home = Path(environ.get("JOBCTL_HOME") or ".")
+    home = Path(environ.get("JOBCTL_HOME") or ".").expanduser()
     problems: list[str] = []
     env_file = read_env_file(home / ENV_FILE, problems)
     reader = _Reader(
@@ -290,7 +293,8 @@ def load(environ: Mapping[str, str] | None = None) -> Loaded:
     )
     values = {each.name: reader.read(each) for each in declared()}
     settings = Settings(**values)
-    problems += contradictions(settings)
+    wrong = {each.partition(":")[0] for each in problems}
+    problems += [said for names, said in contradictions(settings) if not wrong & names]
     if problems:
         count = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
         raise MisconfiguredError(f"{count} in the settings:\n" + "\n".join(f"  {each}" for each in problems))
@@ -309,8 +313,8 @@ def read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
 
     try:
         with path.open(encoding="utf-8") as stream:
-            broken = [each.original.line for each in parse_stream(stream) if each.error]
-        values = {} if broken else dotenv_values(path, encoding="utf-8")
+            broken = [line_of(each) for each in parse_stream(stream) if each.error or lacks_value(each)]
+        values = {} if broken else dotenv_values(path, encoding="utf-8", interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
         problems.append(
             f"{path}: cannot be read ({parsing.reason(error)}); make it a readable UTF-8 text file"
@@ -318,6 +322,16 @@ def read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
         return {}
     problems += [f"{path}, line {line}: expected NAME=value" for line in broken]
     return {name: text for name, text in values.items() if text}
+
+
+def lacks_value(binding: "Binding") -> bool:
+    return binding.key is not None and binding.value is None
+
+
+def line_of(binding: "Binding") -> int:
+    """Return the line of a statement; the parser counts from the blank lines before it."""
+    text = binding.original.string
+    return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 class _Reader:
@@ -369,15 +383,20 @@ class _Reader:
         return text, str(path)
 
 
-def contradictions(settings: Settings) -> Iterable[str]:
-    """Tell which settings are right by themselves and wrong together."""
+def contradictions(settings: Settings) -> Iterable[tuple[set[str], str]]:
+    """Tell which settings are right by themselves and wrong together: their names, and what is wrong."""
     if settings.smtp_host and not settings.email_from:
-        yield "EMAIL_FROM: needed with SMTP_HOST, for example Marketplace <hello@example.com>"
+        names = {"EMAIL_FROM", "SMTP_HOST"}
+        yield names, "EMAIL_FROM: needed with SMTP_HOST, for example Marketplace <hello@example.com>"
     if settings.email_channel == "smtp" and not settings.smtp_host:
-        yield "SMTP_HOST: needed with EMAIL_CHANNEL=smtp, for example smtp.example.com"
+        names = {"SMTP_HOST", "EMAIL_CHANNEL"}
+        yield names, "SMTP_HOST: needed with EMAIL_CHANNEL=smtp, for example smtp.example.com"
     if bool(settings.smtp_username) != bool(settings.smtp_password):
-        yield "SMTP_USERNAME and SMTP_PASSWORD: set both, or neither"
+        names = {"SMTP_USERNAME", "SMTP_PASSWORD", "SMTP_PASSWORD_FILE"}
+        yield names, "SMTP_USERNAME and SMTP_PASSWORD: set both, or neither"
     if settings.webhook_channel == "http" and not settings.webhook_secret:
-        yield "WEBHOOK_SECRET: needed with WEBHOOK_CHANNEL=http, so that receivers can verify"
+        names = {"WEBHOOK_SECRET", "WEBHOOK_SECRET_FILE", "WEBHOOK_CHANNEL"}
+        yield names, "WEBHOOK_SECRET: needed with WEBHOOK_CHANNEL=http, so that receivers can verify"
     if settings.database_lock_url and not settings.database_url:
-        yield "DATABASE_LOCK_URL: goes with DATABASE_URL, which is not set"
+        names = {"DATABASE_LOCK_URL", "DATABASE_URL", "DATABASE_URL_FILE"}
+        yield names, "DATABASE_LOCK_URL: goes with DATABASE_URL, which is not set"

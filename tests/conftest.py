@@ -48,8 +48,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test that needs a database on both kinds."""
     if "kind" in metafunc.fixturenames:
         kinds = KINDS[:1] if metafunc.config.getoption("--sqlite-only") else KINDS
-        server = metafunc.definition.get_closest_marker("server")
-        metafunc.parametrize("kind", [each for each in kinds if not server or each == "postgresql"])
+        only = metafunc.definition.get_closest_marker("only")
+        metafunc.parametrize("kind", [each for each in kinds if not only or each in only.args])
 
 
 @pytest.fixture

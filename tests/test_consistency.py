@@ -11,7 +11,7 @@ from jobctl.commands.job_help import command_line
 from jobctl.errors import Exit
 from jobctl.job import At, EffectStep, SetStep
 from jobctl.registry import COMMANDS, JOBS, Entry
-from jobctl.runner import steps_of
+from jobctl.runner import due_steps
 from jobctl.settings import declared, load, variable
 from tests.world import NOW, World, command
 
@@ -36,7 +36,7 @@ def test_help_needs_no_database_and_no_sound_settings(job: Entry, monkeypatch: p
     said = " ".join(done.out.split())
     about = " ".join((importlib.import_module(job.module).__doc__ or "").split())
     assert about in said
-    for step in steps_of(job):
+    for step in due_steps(job):
         for condition in step.due(At(NOW)).when:
             assert condition in said
     for each in declared():
@@ -47,7 +47,7 @@ def test_help_needs_no_database_and_no_sound_settings(job: Entry, monkeypatch: p
 
 @JOB
 def test_every_step_reads_what_its_row_has(job: Entry) -> None:
-    for step in steps_of(job):
+    for step in due_steps(job):
         due = step.due(At(NOW))
         assert due.since is not None
         if isinstance(step, EffectStep):

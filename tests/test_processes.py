@@ -191,7 +191,7 @@ class Hurried(Stop):
         return False
 
 
-@pytest.mark.server
+@pytest.mark.only("postgresql")
 class TestDatabaseCutOff:
     """What only a database server can do to a run."""
 

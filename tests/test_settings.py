@@ -427,7 +427,7 @@ class TestSecrecy:
 
     @pytest.mark.parametrize("password", ["HORSE STAPLE", 'HORSE"STAPLE', "HORSE\\STAPLE"])
     def test_a_server_that_repeats_it_is_not_repeated(self, world: World, password: str) -> None:
-        """Neither on the terminal, nor in JSON, where a sign may be written otherwise, nor in the database."""
+        """Neither on the terminal, nor in JSON, where signs are written otherwise, nor in the database."""
         world.message(channel="email")
         with MailServer(login=("jobctl", "another"), tls="starttls") as server:
             done = world.call(

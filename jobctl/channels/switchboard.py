@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from jobctl.channels.protocol import Answer, Channel, Message
-from jobctl.errors import Exit
+from jobctl.errors import Exit, MisconfiguredError
 from jobctl.job import At, Means, ScopeDownError
 from jobctl.settings import Settings
 
@@ -60,7 +60,10 @@ class Switchboard:
     def channel(self, name: str) -> Channel:
         with self.opening:
             if name not in self.opened:
-                self.opened[name] = self.open(name)
+                try:
+                    self.opened[name] = self.open(name)
+                except MisconfiguredError as error:
+                    raise ScopeDownError(name, str(error), error.exit_code) from error
             return self.opened[name]
 
     def open(self, name: str) -> Channel:

@@ -108,8 +108,8 @@ def create(settings: Settings) -> None:
     """Make the demo's database anew, unless what is there is no demo's."""
     if settings.embedded_path.exists():
         refuse_others(settings)
-        for each in settings.jobctl_home.glob("jobctl.db*"):
-            shutil.rmtree(each) if each.is_dir() else each.unlink()
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            settings.embedded_path.with_name(f"jobctl.db{suffix}").unlink(missing_ok=True)
         shutil.rmtree(settings.jobctl_home / "outbox", ignore_errors=True)
     try:
         settings.jobctl_home.mkdir(parents=True, exist_ok=True)

@@ -3,13 +3,13 @@
 import gc
 import os
 import signal
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from jobctl import parsing
+from jobctl.commands.shared import NUMBER, Text
 from jobctl.registry import Entry
 
 ROWS, RUNS, SAYS = "Which rows", "How it runs", "What it says"
@@ -23,26 +23,13 @@ class Grouped(click.Option):
         self.heading = heading
 
 
-class Text(click.ParamType[Any]):
-    """Text read by one of our strict parsers; what it refuses is a usage error."""
-
-    def __init__(self, parse: Callable[[str], Any], name: str) -> None:
-        self.parse, self.name = parse, name
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return self.parse(value) if isinstance(value, str) else value
-        except ValueError as expected:
-            self.fail(f"expected {expected}; got {value!r}", param, ctx)
-
-
 def instant(text: str) -> datetime:
     # Ages are counted from here; the run compares with the database's clock, which is the one that counts.
     return parsing.since(text, datetime.now(UTC))
 
 
 def options() -> list[click.Parameter]:
-    when, duration, some = Text(instant, "when"), Text(parsing.duration, "duration"), click.IntRange(1)
+    when, duration, some = Text(instant, "when"), Text(parsing.duration, "duration"), NUMBER
     return [
         Grouped(
             ["--since"],

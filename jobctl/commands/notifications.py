@@ -1,22 +1,23 @@
 """`jobctl notifications`: look at messages, and queue failed ones again."""
 
-from collections import Counter
+import sys
 
 import click
 from sqlalchemy import select
 
-from jobctl.changes import Author, Batch, apply
-from jobctl.commands.shared import as_json, loaded, show
-from jobctl.db import clock, open_database
+from jobctl.commands.shared import NUMBER, as_json, loaded, show
+from jobctl.db import Database, clock, open_database
 from jobctl.errors import Exit, UsageError
 from jobctl.history import RunRecord
+from jobctl.job import At, BatchChanges, Due, SetStep
 from jobctl.locks import open_locks
+from jobctl.steps import set as set_step
+from jobctl.steps.running import Options, Running, Stop
 from jobctl.tables.notifications import STATUSES
 from jobctl.tables.notifications import notifications as messages
 from jobctl.tables.types import inline
 
 UNFINISHED = messages.c.status.in_([inline("failed"), inline("held")])
-PAGE = 2000
 
 
 @click.group()
@@ -27,8 +28,8 @@ def notifications() -> None:
 @notifications.command(name="list")
 @click.option("--failed", is_flag=True, help="Those that need someone: failed and held.")
 @click.option("--status", type=click.Choice(STATUSES), help="Those in this status.")
-@click.option("--user", "user_id", type=click.IntRange(1), metavar="ID", help="Those to this user.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Newest so many.")
+@click.option("--user", "user_id", type=NUMBER, metavar="ID", help="Those to this user.")
+@click.option("--limit", type=NUMBER, default=50, show_default=True, help="Newest so many.")
 @as_json
 def list_(*, failed: bool, status: str | None, user_id: int | None, limit: int, as_json: bool) -> None:
     """List notifications, newest first, with the reason of their status."""
@@ -55,33 +56,44 @@ def list_(*, failed: bool, status: str | None, user_id: int | None, limit: int, 
 
 
 @notifications.command()
-@click.argument("ids", nargs=-1, type=click.IntRange(1), metavar="[ID…]")
+@click.argument("ids", nargs=-1, type=NUMBER, metavar="[ID…]")
 @click.option("--all", "everything", is_flag=True, help="All that failed or are held.")
 def retry(ids: tuple[int, ...], *, everything: bool) -> None:
     """Queue failed or held notifications again, with all their attempts before them."""
     if bool(ids) == everything:
         raise UsageError("name the notifications to retry, or --all: jobctl notifications list --failed")
     settings = loaded().settings
-    batch = Batch(messages)
-    batch.update(
-        status="queued", attempts=0, next_attempt_at=None, claimed_by=None, settled_at=None, reason=None
-    )
-    wanted = UNFINISHED if everything else UNFINISHED & messages.c.id.in_(ids)
-    record = RunRecord("notifications retry", {"ids": list(ids)} if ids else {"all": True})
+    options = {"ids": list(ids)} if ids else {"all": True}
     with open_database(settings) as database, open_locks(settings) as locks:
-        count = 0
-        while True:
-            with database.transaction() as connection:
-                page = select(messages.c.id).where(wanted).order_by(messages.c.id).limit(PAGE)
-                if connection.scalar(page.limit(1)) is None:
-                    break
-                now = clock(connection)
-                author = Author(record.open(connection, locks, now), now)
-                count += apply(connection, batch, page.with_for_update(), author)
+        if ids:
+            refuse_others(ids, database)
+        record = RunRecord("notifications retry", options)
+        at = At(database.now(), settings, installation=database.installation)
+        stop = Stop(settings.stop_grace)
+        set_step.run(again(ids), Running(at, Options(), database, locks, stop, record, sys.stdout))
         if record.id is not None:
-            record.counts = Counter({"queued again": count})
             with database.transaction() as connection:
                 record.close(connection, clock(connection), Exit.DONE, None)
+            locks.release_run(record.id)
+    count = record.counts.total()
     click.echo(f"{count} queued again; the next run of notification-sender sends them.")
-    if missing := len(set(ids)) - count if ids else 0:
-        raise UsageError(f"{missing} of those numbers name no failed or held notification")
+
+
+def again(ids: tuple[int, ...]) -> SetStep:
+    def due(_: At) -> Due:
+        wanted = {"it failed or is held": UNFINISHED}
+        return Due(messages, wanted | ({"it was named": messages.c.id.in_(ids)} if ids else {}))
+
+    def change(_: At, batch: BatchChanges) -> None:
+        batch.update(status="queued", attempts=0, next_attempt_at=None, settled_at=None, reason=None)
+
+    return SetStep(due, change, "queued again")
+
+
+def refuse_others(ids: tuple[int, ...], database: Database) -> None:
+    """Raise UsageError, before anything is changed, where a number names no failed or held message."""
+    with database.transaction() as connection:
+        known = set(connection.scalars(select(messages.c.id).where(UNFINISHED, messages.c.id.in_(ids))))
+    if others := sorted(set(ids) - known):
+        named = ", ".join(str(each) for each in others)
+        raise UsageError(f"neither failed nor held: {named}; nothing was queued")

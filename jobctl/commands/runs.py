@@ -6,7 +6,7 @@ from typing import Any
 import click
 from sqlalchemy import Connection, Select, func, select
 
-from jobctl.commands.shared import as_json, job_argument, loaded, show, table
+from jobctl.commands.shared import NUMBER, as_json, job_argument, loaded, show, table
 from jobctl.db import open_database
 from jobctl.errors import UsageError
 from jobctl.locks import Locks, open_locks
@@ -23,7 +23,7 @@ def runs_group() -> None:
 
 @runs_group.command(name="list")
 @job_argument(required=False)
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Newest so many.")
+@click.option("--limit", type=NUMBER, default=20, show_default=True, help="Newest so many.")
 @as_json
 def list_(job: str | None, *, limit: int, as_json: bool) -> None:
     """List runs that did something, newest first."""
@@ -63,7 +63,7 @@ def counted(counts: Mapping[str, int]) -> str:
 
 
 @runs_group.command(name="show")
-@click.argument("run_id", metavar="ID", type=click.IntRange(1))
+@click.argument("run_id", metavar="ID", type=NUMBER)
 @as_json
 def show_(run_id: int, *, as_json: bool) -> None:
     """Show one run: its counts, the rows that it changed, its errors."""

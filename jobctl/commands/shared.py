@@ -6,11 +6,26 @@ from typing import Any
 
 import click
 
-from jobctl import logs, settings
+from jobctl import logs, parsing, settings
 from jobctl.output import readable, to_json
 from jobctl.registry import JOBS
 from jobctl.settings import Loaded
 
+
+class Text(click.ParamType[Any]):
+    """Text read by one of our strict parsers; what it refuses is a usage error."""
+
+    def __init__(self, parse: Callable[[str], Any], name: str) -> None:
+        self.parse, self.name = parse, name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self.parse(value) if isinstance(value, str) else value
+        except ValueError as expected:
+            self.fail(f"expected {expected}; got {value!r}", param, ctx)
+
+
+NUMBER = Text(parsing.whole(1, 2**63 - 1), "number")  # of a row, or how many
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Column, ColumnElement, Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.visitors import iterate
 
-from jobctl.commands.shared import as_json, job_argument, loaded
+from jobctl.commands.shared import NUMBER, as_json, job_argument, loaded
 from jobctl.db import clock, open_database
 from jobctl.errors import UsageError
 from jobctl.job import At, Due, DueStep
@@ -35,10 +35,25 @@ class Held:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """The run that has the row, and whether it is still at work."""
+
+    run: int
+    host: str | None
+    pid: int | None
+    alive: bool
+
+    def __str__(self) -> str:
+        where = f" ({self.host}, process {self.pid})" if self.host else ""
+        doing = "is working on it" if self.alive else "had it and is dead; the next run settles it"
+        return f"run {self.run}{where} {doing}"
+
+
+@dataclass(frozen=True)
 class Explanation:
     table: str
     conditions: list[Held]
-    claim: str | None
+    claim: Claim | None
     due_at: datetime | None
     row: Mapping[str, Any]
 
@@ -46,10 +61,18 @@ class Explanation:
     def due(self) -> bool:
         return not self.claim and all(each.holds for each in self.conditions)
 
+    def document(self) -> dict[str, Any]:
+        claim = vars(self.claim) if self.claim else None
+        return vars(self) | {
+            "due": self.due,
+            "conditions": [vars(each) for each in self.conditions],
+            "claim": claim,
+        }
+
 
 @click.command()
 @job_argument()
-@click.argument("row", type=click.IntRange(1))
+@click.argument("row", type=NUMBER)
 @click.option("--sql", is_flag=True, help="Print the SELECT that finds due rows, with its values.")
 @as_json
 def why(job: str, row: int, *, sql: bool, as_json: bool) -> None:
@@ -71,9 +94,7 @@ def why(job: str, row: int, *, sql: bool, as_json: bool) -> None:
         tables = ", ".join(dict.fromkeys(step.due(at).table.name for step in steps))
         raise UsageError(f"there is no row {row} in {tables}")
     if as_json:
-        click.echo(
-            to_json([{**vars(each), "conditions": [vars(one) for one in each.conditions]} for each in found])
-        )
+        click.echo(to_json([each.document() for each in found]))
     else:
         click.echo("\n\n".join("\n".join(told(each, row, job)) for each in found))
 
@@ -123,15 +144,12 @@ def shown_values(
     return {name.removeprefix(f"{due.table.name}."): value for name, value in found.items()}
 
 
-def claim_of(values: Mapping[Any, Any], connection: Connection, locks: Locks) -> str | None:
+def claim_of(values: Mapping[Any, Any], connection: Connection, locks: Locks) -> Claim | None:
     owner = values.get("claimed_by")
     if owner is None:
         return None
     run = connection.execute(select(runs.c.host, runs.c.pid).where(runs.c.id == owner)).first()
-    where = f" ({run.host}, process {run.pid})" if run else ""
-    if locks.alive([owner]):
-        return f"run {owner}{where} is working on it"
-    return f"run {owner}{where} had it and is dead; the next run settles it"
+    return Claim(owner, run and run.host, run and run.pid, owner in locks.alive([owner]))
 
 
 def when_due(step: DueStep, at: At, row: int, connection: Connection) -> datetime | None:

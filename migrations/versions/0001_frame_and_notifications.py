@@ -26,7 +26,7 @@ def create_index(name: str, table: str, columns: list[str], where: str | None = 
 
 def one_of(table: str, column: str, *allowed: str) -> sa.CheckConstraint:
     listed = ", ".join(f"'{each}'" for each in allowed)
-    return sa.CheckConstraint(f"{column} IN ({listed})", name=f"ck_{table}_{column}")
+    return sa.CheckConstraint(f"{column} IN ({listed})", name=op.f(f"ck_{table}_{column}"))
 
 
 def upgrade() -> None:
@@ -152,7 +152,7 @@ def outbox() -> None:
         one_of(
             "notifications", "status", "queued", "sent", "failed", "held", "expired", "skipped", "cancelled"
         ),
-        sa.CheckConstraint("attempts >= 0", name="ck_notifications_attempts"),
+        sa.CheckConstraint("attempts >= 0", name=op.f("ck_notifications_attempts")),
         autoincrement=True,
     )
     create_index("ix_notifications_due", "notifications", ["due_at", "id"], "status = 'queued'")

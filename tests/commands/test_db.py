@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -83,6 +84,18 @@ def at_revision(world: World, revision: str) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
 
 
+def upgrading(settings: Settings) -> "subprocess.Popen[str]":
+    """Start a real `jobctl db upgrade`."""
+    environment = {"PATH": os.environ["PATH"], **environment_of(settings)}
+    return subprocess.Popen([JOBCTL, "db", "upgrade"], env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def finished(started: list["subprocess.Popen[str]"]) -> None:
+    """Wait for upgrades; all must have succeeded, with nothing to complain of."""
+    told = [process.communicate(timeout=60)[1] for process in started]
+    assert ([process.returncode for process in started], told) == ([0] * 3, [""] * 3)
+
+
 class TestUpgrade:
     def test_it_makes_an_empty_database_ready(self, fresh: Settings) -> None:
         assert command("db", "upgrade").exit_code == Exit.DONE
@@ -105,13 +118,24 @@ class TestUpgrade:
 
     def test_several_at_once(self, fresh: Settings) -> None:
         """As pods do that start together: one does the work, the others wait for it."""
-        environment = {"PATH": os.environ["PATH"], **environment_of(fresh)}
-        started = [
-            subprocess.Popen([JOBCTL, "db", "upgrade"], env=environment, stderr=subprocess.PIPE, text=True)
-            for _ in range(3)
-        ]
-        told = [process.communicate(timeout=60)[1] for process in started]
-        assert ([process.returncode for process in started], told) == ([0] * 3, [""] * 3)
+        finished([upgrading(fresh) for _ in range(3)])
+        assert len(installations(fresh)) == 1
+
+    def test_several_that_all_found_the_database_empty(self, fresh: Settings) -> None:
+        """All are held up at the first thing that they would make, and let go together."""
+        if not fresh.database_url:
+            pytest.skip("only a server lets a test hold up others in the middle")
+        with psycopg.connect(fresh.database_url) as blocker:
+            blocker.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+            started = [upgrading(fresh) for _ in range(3)]
+            with psycopg.connect(fresh.database_url, autocommit=True) as observer:
+                held_up = (
+                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = "
+                )
+                while observer.execute(f"{held_up} current_database()").fetchone() != (3,):
+                    assert all(process.poll() is None for process in started)
+            blocker.rollback()
+        finished(started)
         assert len(installations(fresh)) == 1
 
     def test_two_databases_are_two_installations(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,6 +361,15 @@ class TestServers:
         )
         monkeypatch.setenv("DATABASE_URL", urlunsplit(changed))
         assert f"no_such_{change}" in self.told(arguments, Exit.MISCONFIGURED)
+
+    @pytest.mark.parametrize(
+        "rest", ["127.0.0.1:1,127.0.0.1:0/m", "127.0.0.1:1,127.0.0.1:http/m", "127.0.0.1:1/m?sslmode=loud"]
+    )
+    def test_what_only_libpq_can_judge(self, home: Path, monkeypatch: pytest.MonkeyPatch, rest: str) -> None:
+        monkeypatch.setenv("DATABASE_URL", f"postgresql://jobctl:{PASSWORD}@{rest}")
+        for arguments in (("db", "check"), ("db", "upgrade"), ("jobs",)):
+            assert "DATABASE_URL" in self.told(arguments, Exit.MISCONFIGURED)
+        assert list(home.iterdir()) == []
 
     def test_the_second_of_two_is_taken_where_the_first_is_away(
         self, ready: World, monkeypatch: pytest.MonkeyPatch

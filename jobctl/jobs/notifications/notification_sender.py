@@ -86,6 +86,7 @@ superseded_by = (
         newer.c.user_id == ours.user_id,
         newer.c.channel == ours.channel,
         newer.c.id > ours.id,
+        newer.c.status.in_([inline("queued"), inline("sent")]),
     )
     .scalar_subquery()
 )

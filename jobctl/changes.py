@@ -6,7 +6,7 @@ it is a few in a transaction that excludes every other writer.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -15,6 +15,7 @@ from sqlalchemy import (
     FromClause,
     Select,
     Table,
+    bindparam,
     delete,
     func,
     insert,
@@ -23,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from jobctl.db import among, json_object, rows_of
+from jobctl.db import among_named, given_rows, given_values, id_list, id_list_type, json_object
 from jobctl.tables.frame import audit_trail
 from jobctl.tables.types import inline
 
@@ -35,8 +36,8 @@ UNAUDITED = {"claimed_by", "attempts"}
 class Author:
     """Who changes, and when: the run's number and the moment."""
 
-    run_id: int
-    at: datetime
+    run_id: Any
+    at: Any
 
 
 @dataclass
@@ -66,31 +67,51 @@ def allowed(table: Table, values: Mapping[str, Any]) -> list[ColumnElement[bool]
     return [table.c.status.in_([inline(each) for each in origins])]
 
 
-def apply(
-    connection: Connection, batch: Batch, chosen: Select[Any], author: Author, given: FromClause | None = None
-) -> int:
+def apply(connection: Connection, batch: Batch, chosen: Select[Any], author: Author) -> int:
     """Change the rows that `chosen` selects by their key; return how many there were.
 
     chosen: locks its rows by itself (`with_for_update`), waiting for others' or passing over them.
-    given: a table of values, by the key, for columns that differ from row to row.
     """
+    return statements_of(batch, chosen, author, connection.dialect.name).run(connection, {})
+
+
+@dataclass(frozen=True)
+class Statements:
+    """What a change is made of, for one dialect: on PostgreSQL one statement, on SQLite a few."""
+
+    parts: Sequence[Any]
+
+    def run(self, connection: Connection, values: Mapping[str, Any]) -> int:
+        """Run them; the last one tells how many rows there were."""
+        *before, last = self.parts
+        for each in before:
+            connection.execute(each, values)
+        if connection.dialect.name == "postgresql":
+            return int(connection.scalar(last, values) or 0)
+        return connection.execute(last, values).rowcount
+
+
+def statements_of(
+    batch: Batch, chosen: Select[Any], author: Author, dialect: str, given: FromClause | None = None
+) -> Statements:
+    """given: a table of values, by the key, for columns that differ from row to row."""
     values = batch.values() | (
         {} if given is None else {each.name: each for each in given.c if each.name != "id"}
     )
     statements = (
-        [delete(batch.table)] if batch.deleted else audited(batch.table, values, author, connection, given)
+        [delete(batch.table)] if batch.deleted else audited(batch.table, values, author, dialect, given)
     )
-    if connection.dialect.name == "postgresql":
-        return apply_at_once(connection, batch.table, statements, chosen)
-    return apply_in_turn(connection, batch.table, statements, chosen)
+    if dialect == "postgresql":
+        return Statements([at_once(batch.table, statements, chosen)])
+    return Statements(in_turn(batch.table, statements, chosen))
 
 
 def audited(
-    table: Table, values: Mapping[str, Any], author: Author, connection: Connection, given: FromClause | None
+    table: Table, values: Mapping[str, Any], author: Author, dialect: str, given: FromClause | None
 ) -> list[Any]:
     matched = [] if given is None else [given.c.id == table.c.id]
     change = update(table).values(values).where(*matched)
-    trail = audit(table, values, author, connection.dialect.name)
+    trail = audit(table, values, author, dialect)
     return [change] if trail is None else [(trail, matched), change]
 
 
@@ -101,8 +122,8 @@ def audit(table: Table, values: Mapping[str, Any], author: Author, dialect: str)
         return None
     after = {name: value_of(table, name, values[name]) for name in shown}
     return select(
-        literal(author.run_id, audit_trail.c.run_id.type),
-        literal(author.at, audit_trail.c.at.type),
+        value_of(audit_trail, "run_id", author.run_id),
+        value_of(audit_trail, "at", author.at),
         inline(table.name),
         table.c.id,
         json_object({name: table.c[name] for name in shown}, dialect),
@@ -117,10 +138,8 @@ def value_of(table: Table, name: str, value: Any) -> ColumnElement[Any]:
 AUDIT_COLUMNS = ["run_id", "at", "table_name", "row_id", "before", "after"]
 
 
-def apply_at_once(
-    connection: Connection, table: Table, statements: Sequence[Any], chosen: Select[Any]
-) -> int:
-    """Run all of it as one PostgreSQL statement, in which every part sees the rows as they were."""
+def at_once(table: Table, statements: Sequence[Any], chosen: Select[Any]) -> Any:
+    """Make all of it one PostgreSQL statement, in which every part sees the rows as they were."""
     batch = chosen.cte("batch")
     theirs = table.c.id == batch.c.id
     *trails, change = statements
@@ -128,44 +147,61 @@ def apply_at_once(
     for trail, matched in trails:
         rows = insert(audit_trail).from_select(AUDIT_COLUMNS, trail.where(theirs, *matched))
         counted = counted.add_cte(rows.cte("trail"))
-    return int(connection.scalar(counted) or 0)
+    return counted
 
 
-def apply_in_turn(
-    connection: Connection, table: Table, statements: Sequence[Any], chosen: Select[Any]
-) -> int:
-    """Run it on SQLite: the audit rows while the old row is still there, the change last."""
+def in_turn(table: Table, statements: Sequence[Any], chosen: Select[Any]) -> list[Any]:
+    """Order it for SQLite: the audit rows while the old row is still there, the change last."""
     theirs = table.c.id.in_(chosen)
     *trails, change = statements
-    for trail, matched in trails:
-        connection.execute(insert(audit_trail).from_select(AUDIT_COLUMNS, trail.where(theirs, *matched)))
-    return connection.execute(change.where(theirs)).rowcount
+    told = [
+        insert(audit_trail).from_select(AUDIT_COLUMNS, trail.where(theirs, *matched))
+        for trail, matched in trails
+    ]
+    return [*told, change.where(theirs)]
 
 
 def update_rows(
-    connection: Connection,
-    table: Table,
-    rows: Mapping[int, Mapping[str, Any]],
-    fence: ColumnElement[bool],
-    author: Author,
+    connection: Connection, table: Table, rows: Mapping[int, Mapping[str, Any]], owner: int, author: Author
 ) -> int:
-    """Give each row (by id) its own values, where `fence` and the transitions still hold; return how many.
+    """Give each row (by id) its own values, where `owner` has it claimed and the transitions allow it.
 
-    All rows must have values for the same columns.
+    Returns how many there were. All rows must have values for the same columns.
     """
-    ids = list(rows)
-    names = list(rows[ids[0]])
-    same = {
-        name: rows[ids[0]][name]
-        for name in names
-        if all(rows[each][name] == rows[ids[0]][name] for each in ids)
+    ids, dialect = list(rows), connection.dialect
+    first = rows[ids[0]]
+    same = {name: value for name, value in first.items() if all(rows[each][name] == value for each in ids)}
+    varying = tuple(name for name in first if name not in same)
+    values = {
+        "the_ids": id_list(ids, dialect.name),
+        "the_owner": owner,
+        "the_run": author.run_id,
+        "the_time": author.at,
+        **{f"new_{name}": value for name, value in same.items()},
     }
-    varying = [name for name in names if name not in same]
-    dialect = connection.dialect
-    conditions = [among(table.c.id, ids, dialect.name), fence, *allowed(table, same)]
-    chosen = select(table.c.id).where(*conditions).with_for_update()
-    given = None
     if varying:
         columns = [table.c[name] for name in ("id", *varying)]
-        given = rows_of(columns, [(each, *(rows[each][name] for name in varying)) for each in ids], dialect)
-    return apply(connection, Batch(table, [same]), chosen, author, given)
+        listed = [(each, *(rows[each][name] for name in varying)) for each in ids]
+        values |= given_values(columns, listed, dialect)
+    return row_update(table, tuple(same), varying, same.get("status"), dialect.name).run(connection, values)
+
+
+@lru_cache
+def row_update(
+    table: Table, same: tuple[str, ...], varying: tuple[str, ...], status: str | None, dialect: str
+) -> Statements:
+    """Build what `update_rows` runs, once for each shape: building it takes longer than running it."""
+    ids = bindparam("the_ids", type_=id_list_type(dialect))
+    conditions = [
+        among_named(table.c.id, ids, dialect),
+        table.c.claimed_by == bindparam("the_owner", type_=table.c.claimed_by.type),
+        *allowed(table, {} if status is None else {"status": status}),
+    ]
+    chosen = select(table.c.id).where(*conditions).with_for_update()
+    new = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in same}
+    author = Author(
+        bindparam("the_run", type_=audit_trail.c.run_id.type),
+        bindparam("the_time", type_=audit_trail.c.at.type),
+    )
+    given = given_rows([table.c[name] for name in ("id", *varying)], dialect) if varying else None
+    return statements_of(Batch(table, [new]), chosen, author, dialect, given)

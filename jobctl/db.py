@@ -23,6 +23,7 @@ from sqlalchemy import (
     FromClause,
     Insert,
     Table,
+    Text,
     bindparam,
     column,
     create_engine,
@@ -277,10 +278,21 @@ def clock(connection: Connection) -> datetime:
 
 def among(key: ColumnElement[Any], ids: Sequence[int], dialect: str) -> ColumnElement[bool]:
     """Return `key IN ids` as one parameter, so that a statement is compiled once whatever their number."""
+    return among_named(key, bindparam(None, id_list(ids, dialect), id_list_type(dialect)), dialect)
+
+
+def among_named(key: ColumnElement[Any], ids: ColumnElement[Any], dialect: str) -> ColumnElement[bool]:
     if dialect == "postgresql":
-        return key == func.any(bindparam(None, list(ids), ARRAY(BigInteger)))
-    each = func.json_each(json.dumps(list(ids))).table_valued(column("value"))
-    return key.in_(select(each.c.value))
+        return key == func.any(ids)
+    return key.in_(select(func.json_each(ids).table_valued(column("value")).c.value))
+
+
+def id_list(ids: Sequence[int], dialect: str) -> Any:
+    return list(ids) if dialect == "postgresql" else json.dumps(list(ids))
+
+
+def id_list_type(dialect: str) -> Any:
+    return ARRAY(BigInteger) if dialect == "postgresql" else Text()
 
 
 def json_object(columns: Mapping[str, ColumnElement[Any]], dialect: str) -> ColumnElement[Any]:
@@ -298,24 +310,33 @@ def fixed_width(instant: ColumnElement[Any]) -> ColumnElement[str]:
     return func.to_char(func.timezone("UTC", instant), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
 
 
-def rows_of(columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]], dialect: Dialect) -> FromClause:
-    """Hand rows of values to SQL as a table, in one parameter a column (PostgreSQL) or in one (SQLite)."""
-    if dialect.name == "postgresql":
-        arrays = [
-            bindparam(None, [row[n] for row in rows], ARRAY(each.type)) for n, each in enumerate(columns)
-        ]
+def given_rows(columns: Sequence[Column[Any]], dialect: str) -> FromClause:
+    """Hand rows of values to SQL as a table, in one parameter a column (PostgreSQL) or in one (SQLite).
+
+    The parameters are what `given_values` returns.
+    """
+    if dialect == "postgresql":
+        arrays = [bindparam(f"given_{each.name}", type_=ARRAY(each.type)) for each in columns]
         named = [column(each.name, each.type) for each in columns]
         return func.unnest(*arrays).table_valued(*named, name="given").render_derived()
-    writers = [each.type.dialect_impl(dialect).bind_processor(dialect) for each in columns]
-    stored = [
-        [write(value) if write else value for write, value in zip(writers, row, strict=True)] for row in rows
-    ]
-    row_value = func.json_each(json.dumps(stored)).table_valued(column("value")).c.value
+    row_value = func.json_each(bindparam("given_rows", type_=Text())).table_valued(column("value")).c.value
     extracted = [
         func.json_extract(row_value, f"$[{n}]", type_=each.type).label(each.name)
         for n, each in enumerate(columns)
     ]
     return select(*extracted).subquery("given")
+
+
+def given_values(
+    columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]], dialect: Dialect
+) -> dict[str, Any]:
+    if dialect.name == "postgresql":
+        return {f"given_{each.name}": [row[n] for row in rows] for n, each in enumerate(columns)}
+    writers = [each.type.dialect_impl(dialect).bind_processor(dialect) for each in columns]
+    stored = [
+        [write(value) if write else value for write, value in zip(writers, row, strict=True)] for row in rows
+    ]
+    return {"given_rows": json.dumps(stored)}
 
 
 def insert_once(table: Table, once: Sequence[str], values: Mapping[str, Any], dialect: str) -> Insert:

@@ -7,13 +7,14 @@ that a crash leaves at most that many outcomes open.
 
 import logging
 import queue
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Select, Table, Update, bindparam, select, update
 from sqlalchemy.exc import DBAPIError
 
-from jobctl.db import among, first_line, passing_over
+from jobctl.db import among, among_named, first_line, id_list, id_list_type, passing_over
 from jobctl.errors import Exit
 from jobctl.job import At, Broken, Call, EffectStep, Lost, Means, NotBegunError, ScopeDownError
 from jobctl.steps.pool import Pool
@@ -45,6 +46,7 @@ def run(step: AnyEffect, running: Running) -> None:
     with running.transaction() as connection:
         if connection.scalar(work.selection.one()) is None:
             return
+        running.open_record(connection)
     concurrency = running.options.concurrency or step.concurrency(running.at.settings)
     with step.connect(running.at, Means(running.stop, concurrency, running.out)) as outside:
         work.serve(outside, concurrency)
@@ -64,6 +66,7 @@ class EffectRun:
         self.answers: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self.after: After | None = None
         self.exhausted = False
+        self.claims: dict[tuple[bool, int], Select[Any]] = {}  # built once for each shape
 
     def recover(self) -> None:
         """Settle as lost what dead runs had claimed."""
@@ -231,20 +234,23 @@ class EffectRun:
         room = min(room, self.running.left())
         if room <= 0:
             return []
-        page = self.selection.page(self.after, room)
-        if self.closed and self.step.lane is not None:
-            page = page.where(self.step.lane.not_in(sorted(self.closed)))
-        found = connection.execute(page.with_for_update(**passing_over(self.table))).all()
-        if found:
-            self.take([row.id for row in found], connection)
+        values = {**self.selection.place(self.after, room), "the_owner": self.running.run_id}
+        dialect = connection.dialect.name
+        found = connection.execute(self.claiming(dialect), values).all()
+        if found and dialect != "postgresql":
+            ids = id_list([row.id for row in found], dialect)
+            connection.execute(taking(self.table, dialect), {**values, "the_ids": ids})
         return found
 
-    def take(self, ids: Collection[int], connection: Connection) -> None:
-        values: dict[str, Any] = {"claimed_by": self.running.open_record(connection)}
-        if "attempts" in self.table.c:
-            values["attempts"] = self.table.c.attempts + 1
-        theirs = among(self.table.c.id, list(ids), connection.dialect.name)
-        connection.execute(update(self.table).where(theirs).values(values))
+    def claiming(self, dialect: str) -> Select[Any]:
+        """Return the SELECT that finds rows to claim; on PostgreSQL it claims them as well."""
+        shape = (self.after is None, len(self.closed))
+        if shape not in self.claims:
+            page = self.selection.page(first=self.after is None)
+            if self.closed and self.step.lane is not None:
+                page = page.where(self.step.lane.not_in(sorted(self.closed)))
+            self.claims[shape] = taken_at_once(page, self.table) if dialect == "postgresql" else page
+        return self.claims[shape]
 
     def free_what_failed(self) -> None:
         """Give up the claims on rows that could not be settled, but not on calls still under way."""
@@ -267,3 +273,21 @@ def dead_claims(step: AnyEffect, running: Running, connection: Connection) -> li
     columns = [each.label(name) for name, each in due.read.items()]
     theirs = select(*columns).select_from(due.rows).where(owner.in_(dead)).order_by(due.key)
     return [step.row(*row) for row in connection.execute(theirs)]
+
+
+def claim_values(table: Table) -> dict[str, Any]:
+    owner = {"claimed_by": bindparam("the_owner", type_=table.c.claimed_by.type)}
+    return {**owner, "attempts": table.c.attempts + 1} if "attempts" in table.c else owner
+
+
+@cache
+def taking(table: Table, dialect: str) -> Update:
+    theirs = among_named(table.c.id, bindparam("the_ids", type_=id_list_type(dialect)), dialect)
+    return update(table).where(theirs).values(claim_values(table))
+
+
+def taken_at_once(page: Select[Any], table: Table) -> Select[Any]:
+    """Claim the rows of a page in the statement that finds them: one way to the server and back."""
+    found = page.with_for_update(**passing_over(table)).cte("found")
+    taken = update(table).where(table.c.id == found.c.id).values(claim_values(table)).cte("taken")
+    return select(found).add_cte(taken).order_by(found.c.place_in_order, found.c.id)

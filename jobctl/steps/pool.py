@@ -18,9 +18,10 @@ class Pool:
         self.size, self.call, self.answers = size, call, answers
         self.work: queue.SimpleQueue[tuple[int, Any] | None] = queue.SimpleQueue()
         self.threads: list[threading.Thread] = []
+        self.idle = threading.Semaphore(0)
 
     def begin(self, row_id: int, payload: Any) -> None:
-        if len(self.threads) < self.size:
+        if not self.idle.acquire(blocking=False) and len(self.threads) < self.size:
             thread = threading.Thread(target=self.serve, name=f"call-{len(self.threads)}", daemon=True)
             self.threads.append(thread)
             thread.start()
@@ -29,7 +30,9 @@ class Pool:
     def serve(self) -> None:
         while (work := self.work.get()) is not None:
             row_id, payload = work
-            self.answers.put((row_id, self.call(payload)))
+            answer = self.call(payload)
+            self.idle.release()
+            self.answers.put((row_id, answer))
 
     def close(self, *, idle: bool) -> None:
         """Let the threads go; wait for them where none is in a call."""

@@ -54,7 +54,8 @@ def pages(selection: Selection, running: Running, connection: Connection) -> Ite
     """Yield the due rows page by page, up to --limit."""
     after = None
     while size := min(PAGE, running.left()):
-        found = connection.execute(selection.page(after, size)).all()
+        page = selection.page(first=after is None)
+        found = connection.execute(page, selection.place(after, size)).all()
         if not found:
             return
         after = (found[-1].place_in_order, found[-1].id)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, select, tuple_
 
 from jobctl.job import Due
 
@@ -35,15 +35,22 @@ class Selection:
         """Count the due rows, no further than `cap`: a backlog of millions is a backlog."""
         return select(func.count()).select_from(self.keys().limit(cap).subquery())
 
-    def page(self, after: After | None, size: int) -> Select[Any]:
-        """Select rows as the job reads them, with their place in the order last."""
+    def page(self, *, first: bool) -> Select[Any]:
+        """Select rows as the job reads them, their place in the order last; `place` has its parameters."""
         columns = [each.label(name) for name, each in self.due.read.items()]
         place = self.order.label("place_in_order")
         rows = select(*columns, place).select_from(self.due.rows).where(*self.conditions)
-        if after is not None:
-            rows = rows.where(tuple_(self.order, self.key) > self.place(after))
-        return rows.order_by(self.order, self.key).limit(size)
+        if not first:
+            # Typed as the columns are: on SQLite an instant compares only in its stored form.
+            after = (
+                bindparam("after_place", type_=self.order.type),
+                bindparam("after_key", type_=self.key.type),
+            )
+            rows = rows.where(tuple_(self.order, self.key) > tuple_(*after))
+        return rows.order_by(self.order, self.key).limit(bindparam("page_size", type_=Integer()))
 
-    def place(self, after: After) -> ColumnElement[Any]:
-        # Typed as the columns are: on SQLite an instant compares only in its stored form.
-        return tuple_(literal(after[0], self.order.type), literal(after[1], self.key.type))
+    @staticmethod
+    def place(after: After | None, size: int) -> dict[str, Any]:
+        if after is None:
+            return {"page_size": size}
+        return {"page_size": size, "after_place": after[0], "after_key": after[1]}

@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Table, literal
+from sqlalchemy import Connection, Table
 
 from jobctl import changes
 from jobctl.changes import Author
@@ -83,8 +83,8 @@ def write(
     author = Author(record.id, at)
     for group in alike(items):
         rows = {item.row.id: {**item.values, "claimed_by": None} for item in group}
-        fence = table.c.claimed_by == literal(group[0].row.claimed_by or record.id)
-        if changes.update_rows(connection, table, rows, fence, author) != len(rows):
+        owner = group[0].row.claimed_by or record.id
+        if changes.update_rows(connection, table, rows, owner, author) != len(rows):
             raise ChangedMeanwhileError
     for item in items:
         write_inserts(connection, item)

@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
-    BindParameter,
     CheckConstraint,
     Column,
     ColumnElement,
@@ -15,7 +14,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Text,
-    literal,
+    literal_column,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.ext.compiler import compiles
@@ -65,9 +64,10 @@ Id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows by it
 Json = JSON().with_variant(JSONB(), "postgresql")
 
 
-def inline(value: str) -> BindParameter[str]:
+def inline(value: str) -> ColumnElement[str]:
     """Write a constant into the SQL itself: a partial index serves only a condition that it can read."""
-    return literal(value, Text(), literal_execute=True)
+    assert "'" not in value
+    return literal_column(f"'{value}'", Text())
 
 
 def one_of(column: str, allowed: Iterable[str]) -> CheckConstraint:

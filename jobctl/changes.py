@@ -6,10 +6,12 @@ it is a few in a transaction that excludes every other writer.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     FromClause,
@@ -34,10 +36,10 @@ UNAUDITED = {"claimed_by", "attempts"}
 
 @dataclass(frozen=True)
 class Author:
-    """Who changes, and when: the run's number and the moment."""
+    """Who changes, and when: the run's number and the moment, or the parameters that stand for them."""
 
-    run_id: Any
-    at: Any
+    run_id: int | BindParameter[Any]
+    at: datetime | BindParameter[Any]
 
 
 @dataclass
@@ -70,9 +72,11 @@ def allowed(table: Table, values: Mapping[str, Any]) -> list[ColumnElement[bool]
 def apply(connection: Connection, batch: Batch, chosen: Select[Any], author: Author) -> int:
     """Change the rows that `chosen` selects by their key; return how many there were.
 
-    chosen: locks its rows by itself (`with_for_update`), waiting for others' or passing over them.
+    chosen: locks its rows by itself (`with_for_update`), waiting for others' or passing over them. Rows
+    whose status may not change so are left out.
     """
-    return statements_of(batch, chosen, author, connection.dialect.name).run(connection, {})
+    permitted = chosen.where(*allowed(batch.table, batch.values()))
+    return statements_of(batch, permitted, author, connection.dialect.name).run(connection, {})
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,10 @@ class Statements:
 def statements_of(
     batch: Batch, chosen: Select[Any], author: Author, dialect: str, given: FromClause | None = None
 ) -> Statements:
-    """given: a table of values, by the key, for columns that differ from row to row."""
+    """Build the statements of a change.
+
+    given: a table of values, by the key, for columns that differ from row to row.
+    """
     values = batch.values() | (
         {} if given is None else {each.name: each for each in given.c if each.name != "id"}
     )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.policy import SMTP, Policy
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -47,7 +48,21 @@ class AsItIs(UnstructuredHeader, BaseHeader):
         return f"{self.name}: {self}{policy.linesep}"
 
 
-HEADERS = HeaderRegistry()
+class Headers(HeaderRegistry):
+    """Makes the class of a header once; what it builds on makes one for every header of every message."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        known = name.lower()
+        if known not in self.made:
+            self.made[known] = super().__getitem__(known)
+        return self.made[known]
+
+
+HEADERS = Headers()
 HEADERS.map_to_type("List-Unsubscribe", AsItIs)
 HEADERS.map_to_type("Message-ID", AsItIs)
 POLICY = SMTP.clone(cte_type="7bit", header_factory=HEADERS)  # 7bit: not every server takes 8-bit lines
@@ -59,10 +74,10 @@ def compose(message: Message, settings: Settings) -> EmailMessage:
     sender = mailbox(settings.email_from)
     mail = EmailMessage(policy=POLICY)
     try:
-        mail["From"] = sender
+        mail["From"] = mailbox_header("From", settings.email_from)
         mail["To"] = address(message.address, fit("name", message.recipient))
         if settings.email_reply_to:
-            mail["Reply-To"] = mailbox(settings.email_reply_to)
+            mail["Reply-To"] = mailbox_header("Reply-To", settings.email_reply_to)
         mail["Subject"] = fit("subject", message.subject)
         mail["Date"] = datetime.now(UTC)
         mail["Message-ID"] = f"<{fit('key', message.key)}@{sender.domain}>"
@@ -71,6 +86,8 @@ def compose(message: Message, settings: Settings) -> EmailMessage:
             unsubscribing(mail, message, settings)
         mail.set_content(message.text)
         if message.html:
+            # A boundary that is given need not be looked for in the content by a regular expression.
+            mail.make_alternative(boundary=boundary(message))
             mail.add_alternative(message.html, subtype="html")
     except UnicodeError as error:
         raise UnwritableError("the message holds what is no valid Unicode") from error
@@ -120,6 +137,21 @@ def address(text: str, name: str = "") -> Address:
     raise UnwritableError("no valid e-mail address")
 
 
+def boundary(message: Message) -> str:
+    """Return what separates the parts: `=_` occurs in no encoded body, the key in hardly any other."""
+    found = f"=_{message.key}"
+    while found in message.text or found in (message.html or ""):
+        found += "_"
+    return found
+
+
+@lru_cache
+def mailbox_header(name: str, text: str) -> Any:
+    """Parse the header of a setting, once for all messages."""
+    return HEADERS(name, mailbox(text))
+
+
+@lru_cache
 def mailbox(text: str) -> Address:
     """Read a setting such as `Marketplace, Inc. <hello@example.com>`."""
     name, _, rest = text.rpartition("<")

@@ -9,6 +9,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, insert, inspect, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateSchema
 
 from jobctl import db, migrating
@@ -84,7 +85,9 @@ def test_the_code_is_written_for_the_newest_migration() -> None:
 
 
 @pytest.mark.only("sqlite")
-@pytest.mark.parametrize("instant", ["2026-11-22 12:00:00", "2026-11-22T12:00:00Z", "yesterday", ""])
+@pytest.mark.parametrize(
+    "instant", ["2026-11-22 12:00:00", "2026-11-22T12:00:00Z", "2026-02-30T12:00:00.000000Z", "yesterday", ""]
+)
 def test_sqlite_refuses_an_instant_in_another_form(world: World, instant: str) -> None:
     """Text compares as instants only where all of it is written alike."""
     message = world.message()
@@ -156,3 +159,21 @@ def plan(connection: Connection, statement: str) -> str:
     explain = "EXPLAIN" if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
     rows = connection.execute(text(f"{explain} {statement}".replace(":", r"\:")))
     return "\n".join(" ".join(map(str, row)) for row in rows)
+
+
+@pytest.mark.only("sqlite")
+def test_sqlite_refuses_what_is_no_json(world: World) -> None:
+    """A row that cannot be read would stop all that are read with it."""
+    message = world.message()
+    with world.engine.connect() as connection, pytest.raises(IntegrityError):
+        connection.execute(text("UPDATE notifications SET context = '{no' WHERE id = :id"), {"id": message})
+
+
+@pytest.mark.only("sqlite")
+@pytest.mark.parametrize("instant", ["2028-02-29T23:59:59.999999Z", "2026-12-31T00:00:00.000000Z"])
+def test_sqlite_takes_an_instant_at_any_edge(world: World, instant: str) -> None:
+    message = world.message()
+    with world.engine.begin() as connection:
+        statement = text("UPDATE notifications SET send_after = :instant WHERE id = :id")
+        connection.execute(statement, {"instant": instant, "id": message})
+    assert world.row(message).send_after.isoformat(timespec="microseconds") == instant.replace("Z", "+00:00")

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Identity, Index, Integer, Table, Text
 
-from jobctl.tables.types import Id, Instant, Json, instants, metadata, one_of
+from jobctl.tables.types import Id, Instant, Json, forms, metadata, one_of
 
 OUTCOMES = ("running", "done", "items failed", "interrupted", "failed", "died")
 
@@ -24,9 +24,7 @@ _runs = (
     Column("version", Text, nullable=False),
 )
 # AUTOINCREMENT: the trail outlives a pruned run, whose number must not name another one.
-runs = Table(
-    "runs", metadata, *_runs, one_of("outcome", OUTCOMES), *instants(*_runs), sqlite_autoincrement=True
-)
+runs = Table("runs", metadata, *_runs, one_of("outcome", OUTCOMES), *forms(*_runs), sqlite_autoincrement=True)
 Index("ix_runs_job_id", runs.c.job, runs.c.id)
 Index("ix_runs_ended_at", runs.c.ended_at)
 
@@ -38,7 +36,7 @@ _run_errors = (
     Column("row_id", Id),
     Column("error", Text, nullable=False),
 )
-run_errors = Table("run_errors", metadata, *_run_errors, *instants(*_run_errors))
+run_errors = Table("run_errors", metadata, *_run_errors, *forms(*_run_errors))
 Index("ix_run_errors_run_id", run_errors.c.run_id, run_errors.c.id)
 Index("ix_run_errors_at", run_errors.c.at)
 
@@ -52,7 +50,7 @@ _audit_trail = (
     Column("before", Json, nullable=False),
     Column("after", Json, nullable=False),
 )
-audit_trail = Table("audit_trail", metadata, *_audit_trail, *instants(*_audit_trail))
+audit_trail = Table("audit_trail", metadata, *_audit_trail, *forms(*_audit_trail))
 Index("ix_audit_trail_run_id", audit_trail.c.run_id, audit_trail.c.id)
 Index("ix_audit_trail_row", audit_trail.c.table_name, audit_trail.c.row_id)
 Index("ix_audit_trail_at", audit_trail.c.at)
@@ -63,7 +61,7 @@ _watermarks = (
     Column("source", Text, nullable=False, unique=True),
     Column("until", Instant, nullable=False),
 )
-watermarks = Table("watermarks", metadata, *_watermarks, *instants(*_watermarks))
+watermarks = Table("watermarks", metadata, *_watermarks, *forms(*_watermarks))
 
 # A job that runs every few seconds mostly finds nothing; it must not fill the table of runs.
 _idle_runs = (
@@ -75,4 +73,4 @@ _idle_runs = (
     Column("last_overlap_at", Instant),
     Column("last_at", Instant, nullable=False),
 )
-idle_runs = Table("idle_runs", metadata, *_idle_runs, *instants(*_idle_runs))
+idle_runs = Table("idle_runs", metadata, *_idle_runs, *forms(*_idle_runs))

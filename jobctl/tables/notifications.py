@@ -16,7 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from jobctl.tables.types import Id, Instant, Json, Latest, inline, instants, metadata, one_of, personal
+from jobctl.tables.types import Id, Instant, Json, Latest, forms, inline, metadata, one_of, personal
 
 CHANNELS = ("email", "sms", "push", "tray", "webhook")
 STATUSES = ("queued", "sent", "failed", "held", "expired", "skipped", "cancelled")
@@ -41,7 +41,7 @@ _users = (
     Column("created_at", Instant, nullable=False),
     Column("deleted_at", Instant),
 )
-users = Table("users", metadata, *_users, *instants(*_users))
+users = Table("users", metadata, *_users, *forms(*_users))
 
 # A row for a category goes before the row for '*', all categories; without a row, a channel is accepted.
 channel_preferences = Table(
@@ -90,7 +90,7 @@ notifications = Table(
     *_notifications,
     one_of("channel", CHANNELS),
     one_of("status", STATUSES),
-    *instants(*(each for each in _notifications if each.name != "due_at")),
+    *forms(*(each for each in _notifications if each.name != "due_at")),
     CheckConstraint("attempts >= 0", name="attempts"),
     info={"transitions": TRANSITIONS},
     sqlite_autoincrement=True,  # keys are derived from the id, which must not come again
@@ -115,5 +115,5 @@ _inbox = (
     Column("created_at", Instant, nullable=False),
     Column("read_at", Instant),
 )
-inbox = Table("inbox", metadata, *_inbox, *instants(*_inbox))
+inbox = Table("inbox", metadata, *_inbox, *forms(*_inbox))
 Index("ix_inbox_user_id", inbox.c.user_id, inbox.c.id)

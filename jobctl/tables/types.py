@@ -32,10 +32,8 @@ metadata = MetaData(
 
 # Text compares as instants only in one form of one width.
 FIXED_WIDTH = "%Y-%m-%dT%H:%M:%S.%fZ"
-DIGITS = "[0-9]"
-FIXED_WIDTH_GLOB = (
-    f"{DIGITS * 4}-{DIGITS * 2}-{DIGITS * 2}T{DIGITS * 2}:{DIGITS * 2}:{DIGITS * 2}.{DIGITS * 6}Z"
-)
+DIGIT, SIXTY = "[0-9]", "[0-5][0-9]"
+FIXED_WIDTH_GLOB = f"{DIGIT * 4}-{DIGIT * 2}-{DIGIT * 2}T[0-2]{DIGIT}:{SIXTY}:{SIXTY}.{DIGIT * 6}Z"
 
 
 class Instant(TypeDecorator[datetime]):
@@ -75,15 +73,25 @@ def one_of(column: str, allowed: Iterable[str]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-def instants(*columns: Column[Any]) -> list[CheckConstraint]:
-    """Refuse, on SQLite, text that is no instant of the fixed width."""
-    return [
-        CheckConstraint(f"{each.name} GLOB '{FIXED_WIDTH_GLOB}'", name=f"{each.name}_instant").ddl_if(
-            dialect="sqlite"
-        )
-        for each in columns
-        if isinstance(each.type, Instant)
-    ]
+def forms(*columns: Column[Any]) -> list[CheckConstraint]:
+    """Refuse, on SQLite, what PostgreSQL's types refuse: text that is no instant or no JSON.
+
+    One such row could not even be read, and would stop all that are read with it.
+    """
+    checks = [(f"{each.name}_instant", is_instant(each.name)) for each in columns if holds(each, Instant)]
+    checks += [(f"{each.name}_json", f"json_valid({each.name})") for each in columns if holds(each, JSON)]
+    return [CheckConstraint(rule, name=name).ddl_if(dialect="sqlite") for name, rule in checks]
+
+
+def holds(column: Column[Any], kind: type[Any]) -> bool:
+    return isinstance(column.type, kind)
+
+
+def is_instant(name: str) -> str:
+    """Return the rule for an instant of the fixed width, of a day that the calendar has."""
+    # '+0 days' makes SQLite count: 30 February comes back as 2 March.
+    day = f"strftime('%Y-%m-%d', substr({name}, 1, 10), '+0 days') = substr({name}, 1, 10)"
+    return f"{name} GLOB '{FIXED_WIDTH_GLOB}' AND substr({name}, 12, 2) < '24' AND {day}"
 
 
 def personal(column: Column[Any]) -> Column[Any]:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from jobctl.tables.types import Id, Instant, Json, Latest, instants
+from jobctl.tables.types import Id, Instant, Json, Latest, forms
 
 revision = "0001"
 down_revision = None
@@ -13,7 +13,7 @@ def create(name: str, *parts: sa.schema.SchemaItem, autoincrement: bool = False)
     columns = [each for each in parts if isinstance(each, sa.Column)]
     checked = [each for each in columns if each.computed is None]
     dialect = op.get_bind().dialect.name
-    checks = instants(*checked) if dialect == "sqlite" else []
+    checks = forms(*checked) if dialect == "sqlite" else []
     key = sa.Column("id", Id, sa.Identity(), nullable=False)
     primary = sa.PrimaryKeyConstraint("id", name=f"pk_{name}")
     op.create_table(name, key, *parts, *checks, primary, sqlite_autoincrement=autoincrement)

@@ -70,7 +70,8 @@ def fill(world: World, count: int) -> None:
 
 def page(world: World, connection: Connection) -> Any:
     at = At(clock(connection), load(world.environment).settings)
-    return Selection(due(at), None, None).page(None, PAGE)
+    selection = Selection(due(at), None, None)
+    return selection.page(first=True).params(selection.place(None, PAGE))
 
 
 def seconds(connection: Connection, query: Any) -> float:

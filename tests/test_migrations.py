@@ -86,7 +86,16 @@ def test_the_code_is_written_for_the_newest_migration() -> None:
 
 @pytest.mark.only("sqlite")
 @pytest.mark.parametrize(
-    "instant", ["2026-11-22 12:00:00", "2026-11-22T12:00:00Z", "2026-02-30T12:00:00.000000Z", "yesterday", ""]
+    "instant",
+    [
+        "2026-11-22 12:00:00",
+        "2026-11-22T12:00:00Z",
+        "2026-02-30T12:00:00.000000Z",
+        "2026-02-03T24:00:00.000000Z",
+        "2026-13-03T12:00:00.000000Z",
+        "yesterday",
+        "",
+    ],
 )
 def test_sqlite_refuses_an_instant_in_another_form(world: World, instant: str) -> None:
     """Text compares as instants only where all of it is written alike."""

@@ -90,7 +90,7 @@ def holds(column: Column[Any], kind: type[Any]) -> bool:
 def is_instant(name: str) -> str:
     """Return the rule for an instant of the fixed width, of a day that the calendar has."""
     # '+0 days' makes SQLite count: 30 February comes back as 2 March.
-    day = f"strftime('%Y-%m-%d', substr({name}, 1, 10), '+0 days') = substr({name}, 1, 10)"
+    day = f"strftime('%Y-%m-%d', substr({name}, 1, 10), '+0 days') IS substr({name}, 1, 10)"
     return f"{name} GLOB '{FIXED_WIDTH_GLOB}' AND substr({name}, 12, 2) < '24' AND {day}"
 
 

@@ -121,11 +121,10 @@ class TestUpgrade:
         finished([upgrading(fresh) for _ in range(3)])
         assert len(installations(fresh)) == 1
 
+    @pytest.mark.only("postgresql")
     def test_several_that_all_found_the_database_empty(self, fresh: Settings) -> None:
         """All are held up at the first thing that they would make, and let go together."""
-        if not fresh.database_url:
-            pytest.skip("only a server lets a test hold up others in the middle")
-        with psycopg.connect(fresh.database_url) as blocker:
+        with psycopg.connect(str(fresh.database_url)) as blocker:
             blocker.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
             started = [upgrading(fresh) for _ in range(3)]
             with psycopg.connect(fresh.database_url, autocommit=True) as observer:
@@ -346,14 +345,13 @@ class TestServers:
         assert "DATABASE_URL" in self.told(arguments, Exit.MISCONFIGURED)
         assert set(unwelcoming.passwords) == {PASSWORD}
 
+    @pytest.mark.only("postgresql")
     @pytest.mark.parametrize("arguments", [("db", "check"), ("db", "upgrade"), ("jobs",)], ids=" ".join)
     @pytest.mark.parametrize("change", ["database", "user"])
     def test_one_that_lacks_the_database_or_the_user(
         self, ready: World, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], change: str
     ) -> None:
-        if not ready.settings.database_url:
-            pytest.skip("the embedded database has no server")
-        parts = urlsplit(ready.settings.database_url)
+        parts = urlsplit(str(ready.settings.database_url))
         changed = (
             parts._replace(path="/no_such_database")
             if change == "database"
@@ -371,12 +369,11 @@ class TestServers:
             assert "DATABASE_URL" in self.told(arguments, Exit.MISCONFIGURED)
         assert list(home.iterdir()) == []
 
+    @pytest.mark.only("postgresql")
     def test_the_second_of_two_is_taken_where_the_first_is_away(
         self, ready: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        if not ready.settings.database_url:
-            pytest.skip("the embedded database has no server")
-        parts = urlsplit(ready.settings.database_url)
+        parts = urlsplit(str(ready.settings.database_url))
         user = parts.netloc.rpartition("@")[0]
         hosts = f"127.0.0.1:{closed_port()},{parts.hostname}:{parts.port}"
         url = f"postgresql://{user}@{hosts}{parts.path}?target_session_attrs=read-write"
@@ -385,6 +382,7 @@ class TestServers:
         for arguments in (("db", "check"), ("db", "upgrade"), ("jobs",), ("notification-sender",)):
             assert command(*arguments).exit_code == Exit.DONE
 
+    @pytest.mark.only("postgresql")
     @pytest.mark.parametrize(
         ("path", "exit_code"),
         [("/no_such_database", Exit.MISCONFIGURED), (None, Exit.UNREACHABLE)],
@@ -393,9 +391,7 @@ class TestServers:
     def test_the_one_that_holds_the_locks(
         self, ready: World, monkeypatch: pytest.MonkeyPatch, path: str | None, exit_code: Exit
     ) -> None:
-        if not ready.settings.database_url:
-            pytest.skip("the embedded database has no server")
-        parts = urlsplit(ready.settings.database_url)
+        parts = urlsplit(str(ready.settings.database_url))
         away = f"postgresql://jobctl:{PASSWORD}@127.0.0.1:{closed_port()}/market"
         monkeypatch.setenv("DATABASE_LOCK_URL", urlunsplit(parts._replace(path=path)) if path else away)
         message = ready.message()

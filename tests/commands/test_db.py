@@ -127,7 +127,7 @@ class TestUpgrade:
         with psycopg.connect(str(fresh.database_url)) as blocker:
             blocker.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
             started = [upgrading(fresh) for _ in range(3)]
-            with psycopg.connect(fresh.database_url, autocommit=True) as observer:
+            with psycopg.connect(str(fresh.database_url), autocommit=True) as observer:
                 held_up = (
                     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = "
                 )

@@ -118,16 +118,30 @@ def audited(
 ) -> list[Any]:
     matched = [] if given is None else [given.c.id == table.c.id]
     change = update(table).values(values).where(*matched)
-    trail = audit(table, values, author, dialect)
-    return [change] if trail is None else [(trail, matched), change]
-
-
-def audit(table: Table, values: Mapping[str, Any], author: Author, dialect: str) -> Any:
-    """Select the audit rows of a change: from what to what, without what is personal."""
-    shown = [name for name in values if name not in UNAUDITED and not table.c[name].info.get("personal")]
+    shown = audited_of(table, values)
     if not shown:
-        return None
-    after = {name: value_of(table, name, values[name]) for name in shown}
+        return [change]
+    # What is personal mostly is what varies; the trail then needs nothing of the given table.
+    needs = matched if any(is_given(value, given) for value in shown.values()) else []
+    return [(audit(table, shown, author, dialect), needs), change]
+
+
+def is_given(value: Any, given: FromClause | None) -> bool:
+    return given is not None and isinstance(value, ColumnElement) and any(value is each for each in given.c)
+
+
+def audited_of(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a change the trail keeps: nothing that is personal."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in UNAUDITED and not table.c[name].info.get("personal")
+    }
+
+
+def audit(table: Table, shown: Mapping[str, Any], author: Author, dialect: str) -> Any:
+    """Select the audit rows of a change: from what to what."""
+    after = {name: value_of(table, name, value) for name, value in shown.items()}
     return select(
         value_of(audit_trail, "run_id", author.run_id),
         value_of(audit_trail, "at", author.at),

@@ -7,7 +7,7 @@ handed over, and a broken connection is the channel's trouble; from then on it m
 import base64
 import functools
 import re
-import selectors
+import select
 import smtplib
 import socket
 import ssl
@@ -131,9 +131,9 @@ class Connection:
         """Tell whether the server closed, or spoke unasked: between messages it only ever says good-bye."""
         if self._smtp.sock is None:
             return True
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._smtp.sock, selectors.EVENT_READ)
-            return bool(selector.select(0))
+        poll = select.poll()
+        poll.register(self._smtp.sock, select.POLLIN)
+        return bool(poll.poll(0))
 
     def quit(self, seconds: float) -> None:
         if not self.busy.acquire(blocking=False):

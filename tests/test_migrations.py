@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
 
 from jobctl import db, migrating
@@ -26,7 +27,8 @@ DOUBLED = 5  # times, since rows are made faster from rows than from Python
 def by_the_tables(world: World, tmp_path: Path) -> tuple[Engine, str | None]:
     """Give a place built from the tables' declarations: another file, or another schema."""
     if world.engine.dialect.name == "sqlite":
-        other = create_engine(f"sqlite:///{tmp_path / 'declared.db'}")
+        # A pool would keep a connection open, which Python reports.
+        other = create_engine(f"sqlite:///{tmp_path / 'declared.db'}", poolclass=NullPool)
         metadata.create_all(other)
         return other, None
     with world.engine.begin() as connection:

@@ -210,14 +210,26 @@ class EffectRun:
         except ChangedMeanwhileError:
             log.warning("row.changed_meanwhile", extra={"table": self.table.name, "row": item.row.id})
             item.outcome = "changed meanwhile"
+            self.let_go(item)
         except DBAPIError as error:
-            if item.last_resort:
-                raise
-            said = first_line(error.orig or error)
-            return self.write_alone(
-                note(self.step, self.at, item.row, Broken(f"the database refused it: {said}"))
-            )
+            reason = f"the database refused it: {first_line(error.orig or error)}"
+            if not item.last_resort:
+                return self.write_alone(note(self.step, self.at, item.row, Broken(reason)))
+            item.outcome = "failed"
+            self.record_error(item, reason)
         return self.count(item)
+
+    def let_go(self, item: Noted) -> None:
+        """Free the claim, if it is still the one, on a row that somebody else has decided about."""
+        row, owner = self.table.c.id == item.row.id, item.row.claimed_by or self.running.run_id
+        with self.running.transaction() as connection:
+            freed = update(self.table).where(row, self.table.c.claimed_by == owner)
+            connection.execute(freed.values(claimed_by=None))
+
+    def record_error(self, item: Noted, reason: str) -> None:
+        with self.running.transaction() as connection:
+            self.running.open_record(connection)
+            self.running.record.error(connection, self.at.present, self.table.name, item.row.id, reason)
 
     def give_back(self, connection: Connection, ids: Sequence[int]) -> None:
         """Return rows whose call never began, with their attempt."""

@@ -93,6 +93,15 @@ class TestClaims:
         dead = next(each for each in world.rows(runs) if each.id == 900)
         assert (dead.outcome, dead.ended_at) == ("died", NOW)
 
+    def test_one_that_was_cancelled_meanwhile_is_let_go(self, world: World) -> None:
+        """Else every run to come would find it claimed by the dead, and never be idle again."""
+        message = world.message()
+        self.claim(world, message, 900)
+        world.change(notifications, message, status="cancelled")
+        assert world.send().counts == {"changed meanwhile": 1}
+        assert (world.row(message).status, world.row(message).claimed_by) == ("cancelled", None)
+        assert world.send().counts == {}
+
     def test_a_message_that_kills_its_process_cannot_loop(self, world: World) -> None:
         """Attempts count at the claim: the fifth death is the last."""
         message = world.message()
@@ -128,6 +137,28 @@ def test_a_row_that_the_database_refuses_fails_alone(world: World) -> None:
     assert {world.row(each).status for each in good} == {"sent"}
     assert world.row(bad).status == "failed"
     assert [each.row_id for each in world.errors()] == [bad]
+
+
+def test_a_row_that_can_not_even_be_failed_stops_no_other(world: World) -> None:
+    """The database refuses whatever the run would make of it; that is recorded, and the others go out."""
+    good, bad = world.messages(5), world.message(template="no-such-template")
+    with world.engine.begin() as connection:
+        connection.execute(text(unchangeable(world, bad)))
+    done = world.send()
+    assert done.exit_code == Exit.ITEMS_FAILED
+    assert {world.row(each).status for each in good} == {"sent"}
+    assert (world.row(bad).status, world.row(bad).claimed_by) == ("queued", None)
+    assert [each.row_id for each in world.errors()] == [bad]
+
+
+def unchangeable(world: World, message: int) -> str:
+    """Make the database refuse another status for one message."""
+    if world.settings.database_url:
+        return f"ALTER TABLE notifications ADD CONSTRAINT no CHECK (id <> {message} OR status = 'queued')"
+    return (
+        f"CREATE TRIGGER no BEFORE UPDATE OF status ON notifications WHEN NEW.id = {message} "
+        "BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
 
 
 def refusing(world: World, message: int) -> str:

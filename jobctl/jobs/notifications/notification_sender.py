@@ -7,7 +7,7 @@ their message.
 
 import random
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, func, select
 
@@ -17,6 +17,9 @@ from jobctl.channels.tray import Placed
 from jobctl.job import At, Broken, Call, Due, EffectStep, Lost, RowChanges
 from jobctl.tables.notifications import TRANSACTIONAL, channel_preferences, inbox, notifications, users
 from jobctl.tables.types import inline
+
+if TYPE_CHECKING:
+    from jobctl.rendering import Rendered
 
 LONGEST_WAIT = timedelta(hours=1)
 
@@ -145,15 +148,15 @@ def address_of(row: Queued) -> str | None:
 
 
 def write(at: At, row: Queued, address: str) -> Call[Message] | Refused:
-    # Rendering and its libraries are loaded only once something is due.
-    from jobctl.rendering import Reader, RenderError, templates  # noqa: PLC0415
-
     refuse_unconfigured(at.settings, row.channel)
     if row.channel == "tray" and row.user_id is None:
         return Refused("a tray message needs a user", permanent=True)
     if not isinstance(row.context, dict):
         return Refused("its context is no JSON object", permanent=True)
-    subject, text, html = row.template, "", None
+    # Rendering and its libraries are loaded only once something is due.
+    from jobctl.rendering import Reader, Rendered, RenderError, templates  # noqa: PLC0415
+
+    rendered = Rendered(row.template, "", None)
     if row.channel != "webhook":  # a machine reads the context itself
         reader = Reader(row.name or "", row.locale, row.time_zone)
         try:
@@ -161,8 +164,19 @@ def write(at: At, row: Queued, address: str) -> Call[Message] | Refused:
             rendered = found.render(row.template, reader, row.context)
         except RenderError as error:
             return Refused(str(error), permanent=True)
-        subject, text, html = rendered.subject, rendered.text, rendered.html
-    message = Message(
+    message = compose(at, row, address, rendered)
+    shown = {
+        "channel": row.channel,
+        "to": f"user {row.user_id}" if row.user_id else "the address given",
+        "template": row.template,
+        "subject": message.subject,
+        "key": message.key,
+    }
+    return Call(scope_of(message), message, shown)
+
+
+def compose(at: At, row: Queued, address: str, rendered: "Rendered") -> Message:
+    return Message(
         id=row.id,
         channel=row.channel,
         key=f"{at.installation}.notification-{row.id}",
@@ -171,21 +185,12 @@ def write(at: At, row: Queued, address: str) -> Call[Message] | Refused:
         address=address,
         template=row.template,
         category=row.category,
-        subject=subject,
-        text=text,
-        html=html,
+        subject=rendered.subject,
+        text=rendered.text,
+        html=rendered.html,
         queued_at=row.queued_at,
         data=row.context,
     )
-    to = f"user {row.user_id}" if row.user_id else "the address given"
-    shown = {
-        "channel": row.channel,
-        "to": to,
-        "template": row.template,
-        "subject": subject,
-        "key": message.key,
-    }
-    return Call(scope_of(message), message, shown)
 
 
 def call(outside: Switchboard, message: Message) -> Answer:

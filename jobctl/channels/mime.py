@@ -49,17 +49,23 @@ class AsItIs(UnstructuredHeader, BaseHeader):
 
 
 class Headers(HeaderRegistry):
-    """Makes the class of a header once; what it builds on makes one for every header of every message."""
+    """Makes the class of a header once, and the headers that most messages have alike once too."""
+
+    ALIKE = frozenset({"auto-submitted", "content-transfer-encoding", "content-type", "mime-version"})
 
     def __init__(self) -> None:
         super().__init__()
         self.made: dict[str, Any] = {}
+        self.alike = lru_cache(super().__call__)
 
     def __getitem__(self, name: str) -> Any:
         known = name.lower()
         if known not in self.made:
             self.made[known] = super().__getitem__(known)
         return self.made[known]
+
+    def __call__(self, name: str, value: Any) -> Any:
+        return self.alike(name, value) if name.lower() in self.ALIKE else super().__call__(name, value)
 
 
 HEADERS = Headers()
@@ -138,8 +144,8 @@ def address(text: str, name: str = "") -> Address:
 
 
 def boundary(message: Message) -> str:
-    """Return what separates the parts: `=_` occurs in no encoded body, the key in hardly any other."""
-    found = f"=_{message.key}"
+    """Return what separates the parts: `=_` occurs in no encoded body, all of it in hardly any other."""
+    found = "=_next_part"
     while found in message.text or found in (message.html or ""):
         found += "_"
     return found

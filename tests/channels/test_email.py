@@ -154,6 +154,16 @@ def test_a_lone_dot_does_not_end_the_message(server: MailServer, channel: Open) 
     assert server.messages[0].parsed.get_content() == text
 
 
+def test_a_text_that_quotes_another_mail_ends_no_part(server: MailServer, channel: Open) -> None:
+    email = channel(server)
+    email.send(replace(MESSAGE, html="<p>Hello</p>"))
+    boundary = server.messages[0].parsed.get_boundary()
+    text = f"--{boundary}\nContent-Type: text/html\n\n--{boundary}--\n"
+    email.send(replace(MESSAGE, text=text, html="<p>Hello</p>"))
+    plain, html = server.messages[1].parsed.iter_parts()
+    assert (plain.get_content(), html.get_content()) == (text, "<p>Hello</p>\n")
+
+
 def test_a_domain_beyond_ascii_goes_out_as_idna_2008(server: MailServer, channel: Open) -> None:
     assert isinstance(channel(server).send(replace(MESSAGE, address="ada@straße.example")), Sent)
     assert server.messages[0].recipients == ("ada@xn--strae-oqa.example",)

@@ -1,7 +1,7 @@
 """E-mails whose sender is killed at seeded moments and run again: what is missing, and what comes twice.
 
 Every kill is a SIGKILL with messages in flight. Nothing may be missing; at most as many may come twice
-as were in flight, and under the Message-ID that they had.
+as were in flight, and under the Message-ID that they had. Half as many again may be claimed ahead.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def trial(world: World, mails: MailServer, count: int, seed: int) -> tuple[objec
     came = Counter(each.recipients[0] for each in mails.messages)
     ids = {(each.recipients[0], each.parsed["Message-ID"]) for each in mails.messages}
     repeats = sum(came.values()) - len(came)
-    if code or sent != count or not all(0 < each <= CONCURRENCY for each in claimed):
+    if code or sent != count or not all(0 < each <= CONCURRENCY * 3 // 2 for each in claimed):
         raise SystemExit(f"exit code {code}, {sent} of {count} sent, claimed at the kills: {claimed}")
     return (
         "PostgreSQL" if world.server else "SQLite",

@@ -88,13 +88,15 @@ def test_what_does_not_answer_within_the_grace_is_left_for_the_next_run(
 ) -> None:
     world.messages(3, channel="email")
     server.latency = 30
-    process = world.process(SENDER, STOP_GRACE="200ms", **mail(server))
-    server.wait_for(3)
+    process = world.process(SENDER, "--concurrency", "2", STOP_GRACE="200ms", **mail(server))
+    server.wait_for(2)
     process.terminate()
     process.communicate(timeout=10)
     assert process.returncode == Exit.TERMINATED
-    assert {(each.status, each.attempts) for each in world.rows(notifications)} == {("queued", 1)}
-    assert world.last_run().counts == {"left under way": 3}
+    rows = world.rows(notifications)
+    assert [(each.status, each.attempts) for each in rows] == [("queued", 1), ("queued", 1), ("queued", 0)]
+    assert [each.claimed_by is None for each in rows] == [False, False, True]
+    assert world.last_run().counts == {"left under way": 2, "left queued": 1}
     server.latency = 0
     assert world.call(SENDER, **mail(server)).exit_code == Exit.DONE
     assert set(world.statuses().values()) == {"sent"}

@@ -1,8 +1,8 @@
 """The effect step: claim, call in a sliding window, settle what arrived.
 
-Only the main thread touches the database. A claimed row is one whose call is about to begin, is under
-way, or has an answer not yet committed; there are never more of them than calls may be under way, so
-that a crash leaves at most that many outcomes open.
+Only the main thread touches the database. A row takes one of the `concurrency` places from the beginning
+of its call to the commit that settles it, so that a crash repeats at most that many. A few more rows are
+claimed ahead and wait for a place: most commits then only settle.
 """
 
 import logging
@@ -90,16 +90,26 @@ class EffectRun:
     def slide(self, pool: Pool, concurrency: int) -> None:
         """Keep calls under way until nobody is due, or the run is told to stop."""
         answered: list[Answered] = []
+        ahead: list[Any] = []  # claimed, and waiting for a place
         while True:
             self.heed_the_lock()
-            room = concurrency - len(self.claimed) + len(answered)
-            rows = self.turn(answered, 0 if self.exhausted or self.running.stopping else room)
-            answered = self.begin(rows, pool)
+            places = concurrency - len(self.claimed) + len(ahead) + len(answered)
+            ahead += self.turn(answered, self.wanted(places - len(ahead), concurrency))
+            answered = self.begin(ahead[:places], pool)
+            del ahead[:places]
             if not self.claimed:
                 return
             answered += self.arrived(wait=not answered)
             if not answered:
-                return  # the grace is over: what is under way stays claimed, for the next run to settle
+                # The grace is over: what is under way stays claimed, for the next run to settle.
+                self.turn([(row, NotBegunError()) for row in ahead], 0)
+                return
+
+    def wanted(self, short: int, concurrency: int) -> int:
+        """Return how many rows to claim where `short` places are about to be empty."""
+        if short <= 0 or self.exhausted or self.running.stopping:
+            return 0
+        return short + concurrency // 2
 
     def begin(self, rows: Sequence[Any], pool: Pool) -> list[Answered]:
         """Start the calls for freshly claimed rows; return those that need none, with their answers."""

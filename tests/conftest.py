@@ -10,8 +10,10 @@ from uuid import uuid4
 import pytest
 
 from jobctl import migrating
+from jobctl.locks import Locks, open_locks
 from jobctl.settings import Settings, declared, variable
 from tests import postgres
+from tests.servers import MailServer
 from tests.world import World
 
 TEMPLATE = "jobctl_test_template"
@@ -85,3 +87,32 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for each in declared():
         monkeypatch.delenv(variable(each), raising=False)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command line work on the world's database."""
+    for name, value in world.environment().items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give an empty JOBCTL_HOME, which is not the folder that the command is called in."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("JOBCTL_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def locks(world: World) -> Iterator[Locks]:
+    """Give the locks of another process, as far as the database and the file system can tell."""
+    with open_locks(world.settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def server() -> Iterator[MailServer]:
+    with MailServer() as server:
+        yield server

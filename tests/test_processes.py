@@ -1,7 +1,7 @@
 """Real processes: kills, stop signals, several at once, the database cut off."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 
 import psycopg
@@ -16,12 +16,6 @@ from tests.servers import MailServer
 from tests.world import World
 
 SENDER = "notification-sender"
-
-
-@pytest.fixture
-def server() -> Iterator[MailServer]:
-    with MailServer() as server:
-        yield server
 
 
 def mail(server: MailServer) -> dict[str, str]:

@@ -21,15 +21,6 @@ KEY = base64.b64encode(b"correct horse battery staple").decode()
 SIGNING = f"whsec_{KEY}"
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give JOBCTL_HOME, which is not the folder that the command is called in."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    monkeypatch.setenv("JOBCTL_HOME", str(folder))
-    return folder
-
-
 class Environment:
     """The real environment, changed for one test."""
 

@@ -74,12 +74,6 @@ def settings(server: MailServer, **changed: Any) -> Settings:
 
 
 @pytest.fixture
-def server() -> Iterator[MailServer]:
-    with MailServer() as server:
-        yield server
-
-
-@pytest.fixture
 def channel() -> Iterator[Open]:
     """Open a channel to a server, closed when the test ends."""
     with ExitStack() as closing:

@@ -10,6 +10,7 @@ from jobctl.settings import declared, load, variable
 from tests.servers import closed_port
 from tests.world import command
 
+pytestmark = pytest.mark.usefixtures("home")
 ROUND_TRIPS = {
     "STOP_GRACE": "20s",
     "SMTP_TIMEOUT": "1m",
@@ -26,12 +27,6 @@ ROUND_TRIPS = {
     "DEFAULT_LOCALE": "de",
     "LOG_FORMAT": "json",
 }
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("JOBCTL_HOME", str(tmp_path))
-    return tmp_path
 
 
 def shown() -> dict[str, Any]:

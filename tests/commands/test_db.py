@@ -65,15 +65,6 @@ def ready(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give an empty JOBCTL_HOME, for what only the embedded database can come to."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    monkeypatch.setenv("JOBCTL_HOME", str(folder))
-    return folder
-
-
 def installations(settings: Settings) -> list[str]:
     with World(settings) as world:
         return [each.id for each in world.rows(installation)]

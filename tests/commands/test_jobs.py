@@ -14,13 +14,8 @@ from jobctl.tables.frame import runs
 from jobctl.tables.notifications import notifications
 from tests.world import NOW, World, ago, ahead, command
 
+pytestmark = pytest.mark.usefixtures("environment")
 SENDER = "notification-sender"
-
-
-@pytest.fixture(autouse=True)
-def environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in world.environment().items():
-        monkeypatch.setenv(name, value)
 
 
 def present(**span: float) -> datetime:

@@ -10,13 +10,8 @@ from jobctl.tables.frame import runs
 from jobctl.tables.notifications import STATUSES
 from tests.world import NOW, World, ago, command
 
+pytestmark = pytest.mark.usefixtures("environment")
 UNFINISHED = ("failed", "held")
-
-
-@pytest.fixture(autouse=True)
-def environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in world.environment().items():
-        monkeypatch.setenv(name, value)
 
 
 def listed(*arguments: str) -> Any:

@@ -1,31 +1,19 @@
 """`jobctl runs`: what a run came to, which rows it changed, and whether it is still at work."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from jobctl.errors import Exit
-from jobctl.locks import Locks, open_locks
+from jobctl.locks import Locks
 from jobctl.output import plain
 from jobctl.tables.frame import run_errors, runs
 from tests.servers import MailServer
 from tests.world import NOW, World, ago, command
 
+pytestmark = pytest.mark.usefixtures("environment")
 SENDER = "notification-sender"
-
-
-@pytest.fixture(autouse=True)
-def environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in world.environment().items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def locks(world: World) -> Iterator[Locks]:
-    with open_locks(world.settings) as opened:
-        yield opened
 
 
 def listed(*arguments: str) -> Any:

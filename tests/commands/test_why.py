@@ -1,7 +1,6 @@
 """`jobctl why`: a world in which a message is due, then one changed fact, and which condition it breaks."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,12 +8,13 @@ import pytest
 from sqlalchemy import text
 
 from jobctl.errors import Exit
-from jobctl.locks import Locks, open_locks
+from jobctl.locks import Locks
 from jobctl.tables.frame import runs
 from jobctl.tables.notifications import notifications
 from tests.servers import MailServer
 from tests.world import Done, World, command
 
+pytestmark = pytest.mark.usefixtures("environment")
 SENDER = "notification-sender"
 STATUS, ATTEMPTS, TIME = "it is queued", "attempts are left", "its time to be sent has come"
 TOMORROW = timedelta(days=1)  # from when the test runs
@@ -24,19 +24,6 @@ PERSONAL = {
     "phone": "+4366012345678",
     "webhook_url": "https://hooks.example/w-horse",
 }
-
-
-@pytest.fixture(autouse=True)
-def environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in world.environment().items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def locks(world: World) -> Iterator[Locks]:
-    """Give the locks of another process, as far as the database and the file system can tell."""
-    with open_locks(world.settings) as opened:
-        yield opened
 
 
 def present(**span: float) -> datetime:

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 from sqlalchemy import (
     BindParameter,
+    Column,
     ColumnElement,
     Connection,
     FromClause,
@@ -25,6 +26,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.sql import visitors
 
 from jobctl.db import among_named, given_rows, given_values, id_list, id_list_type, json_object
 from jobctl.tables.frame import audit_trail
@@ -160,15 +162,26 @@ AUDIT_COLUMNS = ["run_id", "at", "table_name", "row_id", "before", "after"]
 
 
 def at_once(table: Table, statements: Sequence[Any], chosen: Select[Any]) -> Any:
-    """Make all of it one PostgreSQL statement, in which every part sees the rows as they were."""
-    batch = chosen.cte("batch")
-    theirs = table.c.id == batch.c.id
+    """Make all of it one PostgreSQL statement: the batch is locked, then told of and changed."""
     *trails, change = statements
-    counted = select(func.count()).select_from(batch).add_cte(change.where(theirs).cte("changed"))
-    for trail, matched in trails:
-        rows = insert(audit_trail).from_select(AUDIT_COLUMNS, trail.where(theirs, *matched))
+    told = [trail.where(*matched) for trail, matched in trails]
+    # The trail reads the rows as they were locked; in the table this statement may see older ones.
+    read = {each.name: each for trail in told for each in visitors.iterate(trail) if is_of(each, table)}
+    batch = chosen.add_columns(*[each for name, each in read.items() if name != "id"]).cte("batch")
+
+    changed = change.where(table.c.id == batch.c.id).cte("changed")
+    counted = select(func.count()).select_from(batch).add_cte(changed)
+    for trail in told:
+        as_locked = visitors.replacement_traverse(
+            trail, {}, lambda element, **_: batch.c[element.name] if is_of(element, table) else None
+        )
+        rows = insert(audit_trail).from_select(AUDIT_COLUMNS, as_locked)
         counted = counted.add_cte(rows.cte("trail"))
     return counted
+
+
+def is_of(element: Any, table: Table) -> TypeGuard[Column[Any]]:
+    return isinstance(element, Column) and element.table is table
 
 
 def in_turn(table: Table, statements: Sequence[Any], chosen: Select[Any]) -> list[Any]:
@@ -215,7 +228,8 @@ def row_update(
     ids = bindparam("the_ids", type_=id_list_type(dialect))
     conditions = [
         among_named(table.c.id, ids, dialect),
-        table.c.claimed_by == bindparam("the_owner", type_=table.c.claimed_by.type),
+        # No `=`, which would have PostgreSQL look for these rows among all that the run has claimed.
+        table.c.claimed_by.is_not_distinct_from(bindparam("the_owner", type_=table.c.claimed_by.type)),
         *allowed(table, {} if status is None else {"status": status}),
     ]
     chosen = select(table.c.id).where(*conditions).with_for_update()

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 NOBODY = 65534
+PATIENCE = 20  # seconds
 AS_ROOT = os.geteuid() == 0
 # PostgreSQL refuses to run as root.
 IDENTITY: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if AS_ROOT else {}
@@ -79,6 +81,16 @@ def create_database(server_url: str, name: str, template: str | None = None) -> 
 def drop_database(server_url: str, name: str) -> None:
     """Disconnect whoever still uses it; one already gone is no error."""
     _execute(server_url, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def await_waiting(url: str, sessions: int) -> None:
+    """Return once so many sessions of the database wait for a lock that another holds."""
+    ours = "datname = current_database()"
+    waiting = f"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND {ours}"
+    until = time.monotonic() + PATIENCE
+    with psycopg.connect(url, autocommit=True) as observer:
+        while observer.execute(waiting).fetchone() != (sessions,):
+            assert time.monotonic() < until, f"{sessions} sessions don't wait for a lock"
 
 
 def _execute(server_url: str, statement: sql.Composed) -> None:

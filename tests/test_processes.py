@@ -6,12 +6,14 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from sqlalchemy import update
 
 from jobctl.errors import Exit
 from jobctl.locks import open_locks
 from jobctl.steps.running import Stop
 from jobctl.tables.frame import idle_runs, runs
 from jobctl.tables.notifications import notifications
+from tests import postgres
 from tests.servers import MailServer
 from tests.world import World
 
@@ -94,6 +96,21 @@ def test_what_does_not_answer_within_the_grace_is_left_for_the_next_run(
     server.latency = 0
     assert world.call(SENDER, **mail(server)).exit_code == Exit.DONE
     assert set(world.statuses().values()) == {"sent"}
+
+
+@pytest.mark.only("postgresql")
+def test_the_trail_tells_of_the_row_as_it_was_locked(world: World, server: MailServer) -> None:
+    """What a rival changed while the run waited for it is what the run changed it from."""
+    (message,) = world.messages(1, channel="email")
+    server.latency = 0.2
+    process = world.process(SENDER, **mail(server))
+    server.wait_for(1)
+    with world.engine.begin() as rival:
+        rival.execute(update(notifications).values(status="held"))
+        postgres.await_waiting(str(world.settings.database_url), 1)
+    process.communicate(timeout=20)
+    (told,) = world.trail()
+    assert (told.row_id, told.before["status"], told.after["status"]) == (message, "held", "sent")
 
 
 def test_two_runs_share_the_work(world: World, server: MailServer) -> None:

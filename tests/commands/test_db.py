@@ -17,6 +17,7 @@ from jobctl import db
 from jobctl.errors import Exit
 from jobctl.settings import Settings
 from jobctl.tables.frame import installation
+from tests import postgres
 from tests.servers import closed_port
 from tests.world import JOBCTL, World, command
 
@@ -118,12 +119,7 @@ class TestUpgrade:
         with psycopg.connect(str(fresh.database_url)) as blocker:
             blocker.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
             started = [upgrading(fresh) for _ in range(3)]
-            with psycopg.connect(str(fresh.database_url), autocommit=True) as observer:
-                held_up = (
-                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = "
-                )
-                while observer.execute(f"{held_up} current_database()").fetchone() != (3,):
-                    assert all(process.poll() is None for process in started)
+            postgres.await_waiting(str(fresh.database_url), 3)
             blocker.rollback()
         finished(started)
         assert len(installations(fresh)) == 1

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from sqlalchemy import (
     BindParameter,
@@ -62,13 +62,21 @@ class Batch:
         return {name: value for each in self.updates for name, value in each.items()}
 
 
-def allowed(table: Table, values: Mapping[str, Any]) -> list[ColumnElement[bool]]:
-    """Refuse, as a condition on the row, a change of status that its table of transitions doesn't have."""
-    transitions = table.info.get("transitions")
-    if transitions is None or "status" not in values:
-        return []
-    origins = [old for old, new in transitions.items() if values["status"] in new]
-    return [table.c.status.in_([inline(each) for each in origins])]
+Moves = tuple[tuple[str, str], ...]  # status columns, and what they become
+
+
+def moves(table: Table, values: Mapping[str, Any]) -> Moves:
+    """Return the changes of status among the values, which the table's transitions have a say in."""
+    return tuple((name, values[name]) for name in table.info.get("transitions", ()) if name in values)
+
+
+def allowed(table: Table, moved: Moves) -> list[ColumnElement[bool]]:
+    """Refuse, as conditions on the row, a change of status that its table of transitions doesn't have."""
+    found: list[ColumnElement[bool]] = []
+    for name, status in moved:
+        origins = [old for old, new in table.info["transitions"][name].items() if status in new]
+        found.append(table.c[name].in_([inline(each) for each in origins]))
+    return found
 
 
 def apply(connection: Connection, batch: Batch, chosen: Select[Any], author: Author) -> int:
@@ -77,7 +85,7 @@ def apply(connection: Connection, batch: Batch, chosen: Select[Any], author: Aut
     chosen: locks its rows by itself (`with_for_update`), waiting for others' or passing over them. Rows
     whose status may not change so are left out.
     """
-    permitted = chosen.where(*allowed(batch.table, batch.values()))
+    permitted = chosen.where(*allowed(batch.table, moves(batch.table, batch.values())))
     return statements_of(batch, permitted, author, connection.dialect.name).run(connection, {})
 
 
@@ -195,12 +203,27 @@ def in_turn(table: Table, statements: Sequence[Any], chosen: Select[Any]) -> lis
     return [*told, change.where(theirs)]
 
 
+class Shape(NamedTuple):
+    """What two updates of rows share whose statement is the same."""
+
+    table: Table
+    same: tuple[str, ...]  # columns that become the same in all rows
+    varying: tuple[str, ...]
+    moved: Moves
+    owned: bool  # whether the rows must be claimed by somebody
+
+
 def update_rows(
-    connection: Connection, table: Table, rows: Mapping[int, Mapping[str, Any]], owner: int, author: Author
+    connection: Connection,
+    table: Table,
+    rows: Mapping[int, Mapping[str, Any]],
+    owner: int | None,
+    author: Author,
 ) -> int:
     """Give each row (by id) its own values, where `owner` has it claimed and the transitions allow it.
 
-    Returns how many there were. All rows must have values for the same columns.
+    owner: None where the caller has the rows locked, and no claim on them.
+    Returns how many there were. All rows must have values for the same columns, and the same statuses.
     """
     ids, dialect = list(rows), connection.dialect
     first = rows[ids[0]]
@@ -217,21 +240,20 @@ def update_rows(
         columns = [table.c[name] for name in ("id", *varying)]
         listed = [(each, *(rows[each][name] for name in varying)) for each in ids]
         values |= given_values(columns, listed, dialect)
-    return row_update(table, tuple(same), varying, same.get("status"), dialect.name).run(connection, values)
+    shape = Shape(table, tuple(same), varying, moves(table, same), owner is not None)
+    return row_update(shape, dialect.name).run(connection, values)
 
 
 @lru_cache
-def row_update(
-    table: Table, same: tuple[str, ...], varying: tuple[str, ...], status: str | None, dialect: str
-) -> Statements:
+def row_update(shape: Shape, dialect: str) -> Statements:
     """Build what `update_rows` runs, once for each shape: building it takes longer than running it."""
+    table, same, varying, moved, owned = shape
     ids = bindparam("the_ids", type_=id_list_type(dialect))
-    conditions = [
-        among_named(table.c.id, ids, dialect),
+    conditions = [among_named(table.c.id, ids, dialect), *allowed(table, moved)]
+    if owned:
         # No `=`, which would have PostgreSQL look for these rows among all that the run has claimed.
-        table.c.claimed_by.is_not_distinct_from(bindparam("the_owner", type_=table.c.claimed_by.type)),
-        *allowed(table, {} if status is None else {"status": status}),
-    ]
+        owner = bindparam("the_owner", type_=table.c.claimed_by.type)
+        conditions.append(table.c.claimed_by.is_not_distinct_from(owner))
     chosen = select(table.c.id).where(*conditions).with_for_update()
     new = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in same}
     author = Author(

@@ -40,7 +40,7 @@ from jobctl.errors import JobctlError, MisconfiguredError, UnreachableError
 from jobctl.settings import Settings
 from jobctl.tables.types import Instant, Json
 
-SCHEMA = "0001"  # the newest migration, which this code was written for
+SCHEMA = "0002"  # the newest migration, which this code was written for
 OLDEST_POSTGRES = 140000
 BUSY_TIMEOUT = 10  # seconds
 CONNECT_TIMEOUT = 10  # seconds

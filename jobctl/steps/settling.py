@@ -81,7 +81,7 @@ def write(
     """
     assert record.id is not None
     author = Author(record.id, at)
-    for group in alike(items):
+    for group in alike(table, items):
         rows = {item.row.id: {**item.values, "claimed_by": None} for item in group}
         owner = group[0].row.claimed_by or record.id
         if changes.update_rows(connection, table, rows, owner, author) != len(rows):
@@ -97,10 +97,11 @@ def write_inserts(connection: Connection, item: Noted) -> None:
         connection.execute(insert_once(table, once, values, connection.dialect.name))
 
 
-def alike(items: Sequence[Noted]) -> list[list[Noted]]:
-    """Group items whose changes fit one statement: the same columns, status and owner."""
+def alike(table: Table, items: Sequence[Noted]) -> list[list[Noted]]:
+    """Group items whose changes fit one statement: the same columns, statuses and owner."""
 
     def shape(item: Noted) -> tuple[str, ...]:
-        return (*sorted(item.values), str(item.values.get("status")), str(item.row.claimed_by))
+        moved = changes.moves(table, item.values)
+        return (*sorted(item.values), str(moved), str(item.row.claimed_by))
 
     return [list(group) for _, group in groupby(sorted(items, key=shape), key=shape)]

@@ -1,6 +1,6 @@
 """All tables at once, for whoever needs the whole metadata: migrations and tests, no job."""
 
-from jobctl.tables import frame, notifications
+from jobctl.tables import frame, journal, notifications, sessions
 from jobctl.tables.types import metadata
 
-__all__ = ["frame", "metadata", "notifications"]
+__all__ = ["frame", "journal", "metadata", "notifications", "sessions"]

@@ -1,8 +1,8 @@
 """The frame's own tables: run records, the audit trail, idle counters, the installation's name."""
 
-from sqlalchemy import Column, Identity, Index, Integer, Table, Text
+from sqlalchemy import Column, Identity, Integer, Table, Text
 
-from jobctl.tables.types import Id, Instant, Json, forms, metadata, one_of
+from jobctl.tables.types import Id, Instant, Json, forms, index, metadata, one_of
 
 OUTCOMES = ("running", "done", "items failed", "interrupted", "failed", "died")
 
@@ -25,8 +25,8 @@ _runs = (
 )
 # AUTOINCREMENT: the trail outlives a pruned run, whose number must not name another one.
 runs = Table("runs", metadata, *_runs, one_of("outcome", OUTCOMES), *forms(*_runs), sqlite_autoincrement=True)
-Index("ix_runs_job_id", runs.c.job, runs.c.id)
-Index("ix_runs_ended_at", runs.c.ended_at)
+index("ix_runs_job_id", runs.c.job, runs.c.id)
+index("ix_runs_ended_at", runs.c.ended_at)
 
 _run_errors = (
     Column("id", Id, Identity(), primary_key=True),
@@ -37,8 +37,8 @@ _run_errors = (
     Column("error", Text, nullable=False),
 )
 run_errors = Table("run_errors", metadata, *_run_errors, *forms(*_run_errors))
-Index("ix_run_errors_run_id", run_errors.c.run_id, run_errors.c.id)
-Index("ix_run_errors_at", run_errors.c.at)
+index("ix_run_errors_run_id", run_errors.c.run_id, run_errors.c.id)
+index("ix_run_errors_at", run_errors.c.at)
 
 # Not tied to `runs` by a foreign key: the trail outlives the run records.
 _audit_trail = (
@@ -51,9 +51,9 @@ _audit_trail = (
     Column("after", Json, nullable=False),
 )
 audit_trail = Table("audit_trail", metadata, *_audit_trail, *forms(*_audit_trail))
-Index("ix_audit_trail_run_id", audit_trail.c.run_id, audit_trail.c.id)
-Index("ix_audit_trail_row", audit_trail.c.table_name, audit_trail.c.row_id)
-Index("ix_audit_trail_at", audit_trail.c.at)
+index("ix_audit_trail_run_id", audit_trail.c.run_id, audit_trail.c.id)
+index("ix_audit_trail_row", audit_trail.c.table_name, audit_trail.c.row_id)
+index("ix_audit_trail_at", audit_trail.c.at)
 
 # How far a list step has followed what somebody else lists.
 _watermarks = (

@@ -9,14 +9,13 @@ from sqlalchemy import (
     Column,
     Computed,
     Identity,
-    Index,
     Integer,
     Table,
     Text,
     UniqueConstraint,
 )
 
-from jobctl.tables.types import Id, Instant, Json, Latest, forms, inline, metadata, one_of, personal
+from jobctl.tables.types import Id, Instant, Json, Latest, forms, index, inline, metadata, one_of, personal
 
 CHANNELS = ("email", "sms", "push", "tray", "webhook")
 STATUSES = ("queued", "sent", "failed", "held", "expired", "skipped", "cancelled")
@@ -90,21 +89,19 @@ notifications = Table(
     *_notifications,
     one_of("channel", CHANNELS),
     one_of("status", STATUSES),
-    *forms(*(each for each in _notifications if each.name != "due_at")),
+    *forms(*(each for each in _notifications if each.computed is None)),
     CheckConstraint("attempts >= 0", name="attempts"),
-    info={"transitions": TRANSITIONS},
+    info={"transitions": {"status": TRANSITIONS}},
     sqlite_autoincrement=True,  # keys are derived from the id, which must not come again
 )
-_status = notifications.c.status
 _of = notifications.c
-for _name, _columns, _where in (
-    ("due", (_of.due_at, _of.id), _status == inline("queued")),
-    ("claimed_by", (_of.claimed_by,), _of.claimed_by.is_not(None)),
-    ("unfinished", (_of.id,), _status.in_([inline("failed"), inline("held")])),
-    ("settled_at", (_of.settled_at,), _of.erased_at.is_(None) & _of.settled_at.is_not(None)),
-    ("topic", (_of.topic, _of.user_id, _of.channel), _of.topic.is_not(None)),
-):
-    Index(f"ix_notifications_{_name}", *_columns, postgresql_where=_where, sqlite_where=_where)
+_unfinished = _of.status.in_([inline("failed"), inline("held")])
+_unerased = _of.erased_at.is_(None) & _of.settled_at.is_not(None)
+index("ix_notifications_due", _of.due_at, _of.id, where=_of.status == inline("queued"))
+index("ix_notifications_claimed_by", _of.claimed_by, where=_of.claimed_by.is_not(None))
+index("ix_notifications_unfinished", _of.id, where=_unfinished)
+index("ix_notifications_settled_at", _of.settled_at, where=_unerased)
+index("ix_notifications_topic", _of.topic, _of.user_id, _of.channel, where=_of.topic.is_not(None))
 
 _inbox = (
     Column("id", Id, Identity(), primary_key=True),
@@ -116,4 +113,4 @@ _inbox = (
     Column("read_at", Instant),
 )
 inbox = Table("inbox", metadata, *_inbox, *forms(*_inbox))
-Index("ix_inbox_user_id", inbox.c.user_id, inbox.c.id)
+index("ix_inbox_user_id", inbox.c.user_id, inbox.c.id)

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Dialect,
+    Index,
     Integer,
     MetaData,
     Text,
@@ -85,6 +86,11 @@ def forms(*columns: Column[Any]) -> list[CheckConstraint]:
 
 def holds(column: Column[Any], kind: type[Any]) -> bool:
     return isinstance(column.type, kind)
+
+
+def index(name: str, *columns: ColumnElement[Any], where: ColumnElement[bool] | None = None) -> None:
+    """Index a table, or the rows of it that a condition of constants names; `uq_…` is unique."""
+    Index(name, *columns, unique=name.startswith("uq_"), postgresql_where=where, sqlite_where=where)
 
 
 def is_instant(name: str) -> str:

@@ -1,0 +1,27 @@
+"""What migrations make tables of; the tables of the code may have moved on since."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from jobctl.tables.types import Id, forms
+
+
+def create(name: str, *parts: sa.schema.SchemaItem, autoincrement: bool = False) -> None:
+    columns = [each for each in parts if isinstance(each, sa.Column)]
+    checked = [each for each in columns if each.computed is None]
+    dialect = op.get_bind().dialect.name
+    checks = forms(*checked) if dialect == "sqlite" else []
+    key = sa.Column("id", Id, sa.Identity(), nullable=False)
+    primary = sa.PrimaryKeyConstraint("id", name=f"pk_{name}")
+    op.create_table(name, key, *parts, *checks, primary, sqlite_autoincrement=autoincrement)
+
+
+def create_index(name: str, table: str, columns: list[str], where: str | None = None) -> None:
+    condition = sa.text(where) if where else None
+    unique = name.startswith("uq_")
+    op.create_index(name, table, columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
+
+
+def one_of(table: str, column: str, *allowed: str) -> sa.CheckConstraint:
+    listed = ", ".join(f"'{each}'" for each in allowed)
+    return sa.CheckConstraint(f"{column} IN ({listed})", name=op.f(f"ck_{table}_{column}"))

@@ -1,12 +1,6 @@
-"""The effect step: claim, call in a sliding window, settle what arrived.
-
-Only the main thread touches the database. A row takes one of the `concurrency` places from the beginning
-of its call to the commit that settles it, so that a crash repeats at most that many. A few more rows are
-claimed ahead and wait for a place: most commits then only settle.
-"""
+"""The effect step: claim rows of our own, call about each, settle what arrived."""
 
 import logging
-import queue
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -15,16 +9,14 @@ from sqlalchemy import Connection, Select, Table, Update, bindparam, select, upd
 from sqlalchemy.exc import DBAPIError
 
 from jobctl.db import among, among_named, first_line, id_list, id_list_type, passing_over
-from jobctl.errors import Exit
-from jobctl.job import At, Broken, Call, EffectStep, Lost, Means, NotBegunError, ScopeDownError
-from jobctl.steps.pool import Pool
+from jobctl.job import At, Broken, EffectStep, Lost, Means, NotBegunError, ScopeDownError
 from jobctl.steps.running import Running
 from jobctl.steps.selection import After, Selection
 from jobctl.steps.settling import ChangedMeanwhileError, Noted, note, write
+from jobctl.steps.window import Answered, Window
 
 log = logging.getLogger(__name__)
 AnyEffect = EffectStep[Any, Any, Any, Any]
-Answered = tuple[Any, Any]  # a row and its answer
 DIED = "the run that had it ended before its outcome was known"
 
 
@@ -47,25 +39,22 @@ def run(step: AnyEffect, running: Running) -> None:
         if connection.scalar(work.selection.one()) is None:
             return
         running.open_record(connection)
-    concurrency = running.options.concurrency or step.concurrency(running.at.settings)
-    with step.connect(running.at, Means(running.stop, concurrency, running.out)) as outside:
-        work.serve(outside, concurrency)
+    with step.connect(running.at, Means(running.stop, work.concurrency, running.out)) as outside:
+        work.serve(outside)
+    work.free_what_failed()
 
 
-class EffectRun:
+class EffectRun(Window):
     """One run of one effect step."""
 
     def __init__(self, step: AnyEffect, running: Running) -> None:
-        self.step, self.running = step, running
-        self.at = running.at  # renewed with every turn: its `present` moves on
+        concurrency = running.options.concurrency or step.concurrency(running.at.settings)
+        super().__init__(running, concurrency, ahead=concurrency // 2)
+        self.step = step
         self.due = step.due(running.at)
         self.table = self.due.table
         self.selection = Selection(self.due, running.options.since, running.options.only)
-        self.closed: set[str] = set()  # scopes that were found down
-        self.claimed: dict[int, Any] = {}
-        self.answers: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self.after: After | None = None
-        self.exhausted = False
         self.claims: dict[tuple[bool, int], Select[Any]] = {}  # built once for each shape
 
     def recover(self) -> None:
@@ -75,105 +64,17 @@ class EffectRun:
         for row in dead:
             self.commit([self.settle(row, Lost(DIED))], [], 0)
 
-    def serve(self, outside: Any, concurrency: int) -> None:
-        pool = Pool(concurrency, lambda payload: self.call(outside, payload), self.answers)
-        self.running.stop.wake = lambda: self.answers.put((0, None))
-        try:
-            self.slide(pool, concurrency)
-        finally:
-            self.running.stop.wake = lambda: None
-            pool.close(idle=not self.claimed)
-        self.free_what_failed()
-        if self.claimed:
-            self.running.record.counts["left under way"] += len(self.claimed)
+    def decide(self, item: Any) -> Any:
+        return decide(self.step, self.at, item)
 
-    def slide(self, pool: Pool, concurrency: int) -> None:
-        """Keep calls under way until nobody is due, or the run is told to stop."""
-        answered: list[Answered] = []
-        ahead: list[Any] = []  # claimed, and waiting for a place
-        while True:
-            self.heed_the_lock()
-            places = concurrency - len(self.claimed) + len(ahead) + len(answered)
-            ahead += self.turn(answered, self.wanted(places - len(ahead), concurrency))
-            answered = self.begin(ahead[:places], pool)
-            del ahead[:places]
-            if not self.claimed:
-                return
-            answered += self.arrived(wait=not answered)
-            if not answered:
-                # The grace is over: what is under way stays claimed, for the next run to settle.
-                self.turn([(row, NotBegunError()) for row in ahead], 0)
-                return
+    def make(self, outside: Any, payload: Any) -> Any:
+        return self.step.call(outside, payload)
 
-    def wanted(self, short: int, concurrency: int) -> int:
-        """Return how many rows to claim where `short` places are about to be empty."""
-        if short <= 0 or self.exhausted or self.running.stopping:
-            return 0
-        return short + concurrency // 2
-
-    def begin(self, rows: Sequence[Any], pool: Pool) -> list[Answered]:
-        """Start the calls for freshly claimed rows; return those that need none, with their answers."""
-        decided = []
-        for row in rows:
-            asked = decide(self.step, self.at, row)
-            if isinstance(asked, Call) and asked.scope not in self.closed:
-                pool.begin(row.id, asked.payload)
-            else:
-                decided.append((row, NotBegunError() if isinstance(asked, Call) else asked))
-        return decided
-
-    def call(self, outside: Any, payload: Any) -> Any:
-        """Make one call, in a pool thread; whatever happens comes back as an answer."""
-        if self.running.stopping or self.running.locks.lost():
-            return NotBegunError()
-        try:
-            return self.step.call(outside, payload)
-        except (ScopeDownError, NotBegunError) as error:
-            return error
-        except Exception as error:
-            log.debug("call.broken", exc_info=True)
-            return Lost(f"{type(error).__name__}: {first_line(error)}")
-
-    def arrived(self, *, wait: bool) -> list[Answered]:
-        """Return the answers that have come; where there are none, wait until the stop's grace is over."""
-        found: list[Answered] = []
-        try:
-            while True:
-                waiting = wait and not found
-                row_id, answer = self.answers.get(
-                    waiting, self.running.stop.grace_left() if waiting else None
-                )
-                if row_id in self.claimed:  # else a stop signal woke us
-                    found.append((self.claimed[row_id], answer))
-        except queue.Empty:
-            return found
-
-    def heed_the_lock(self) -> None:
-        if not self.running.stopping and (lost := self.running.locks.lost()):
-            self.running.fail(Exit.UNREACHABLE, f"{lost}; nothing is lost, run it again")
-            self.running.stop.now()
-
-    def turn(self, answered: Sequence[Answered], room: int) -> Sequence[Any]:
-        """Settle what was answered and claim `room` more rows, in one transaction where all rows agree."""
-        self.at = self.running.moment()
-        returned = []
-        for row, answer in answered:
-            if isinstance(answer, ScopeDownError):
-                self.close_scope(answer)
-            if isinstance(answer, ScopeDownError | NotBegunError):
-                returned.append(row.id)
+    def settle_and_claim(self, answered: Sequence[Answered], wanted: int) -> Sequence[Any]:
+        """Do both in one transaction where all rows agree."""
+        returned = [row.id for row, answer in answered if isinstance(answer, ScopeDownError | NotBegunError)]
         items = [self.settle(row, answer) for row, answer in answered if row.id not in returned]
-        rows = self.commit(items, returned, room)
-        for row, _ in answered:
-            del self.claimed[row.id]
-        self.claimed |= {row.id: row for row in rows}
-        return rows
-
-    def close_scope(self, down: ScopeDownError) -> None:
-        if down.scope not in self.closed:
-            log.info("scope.closed", extra={"scope": down.scope, "reason": down.reason})
-        self.closed.add(down.scope)
-        self.running.fail(down.exit_code, f"{down.scope} is closed for this run: {down.reason}")
+        return self.commit(items, returned, wanted)
 
     def settle(self, row: Any, answer: Any) -> Noted:
         return note(self.step, self.at, row, answer)

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 Parser = Callable[[str], Any]
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
 CHANNELS = ("email", "sms", "push", "tray", "webhook")
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+LOCAL = {"localhost", "127.0.0.1", "::1"}
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[?[0-9A-Fa-f:]+\]?")
 
 
@@ -152,6 +153,33 @@ def host(value: str) -> str:
     if not HOST.fullmatch(value):
         raise ValueError("a host name or address, without scheme, path or port")
     return value
+
+
+def stripe_key(value: str) -> str:
+    if not re.fullmatch(r"[sr]k_(live|test)_[A-Za-z0-9_]+", value):
+        raise ValueError("a secret or restricted key of Stripe")
+    return value
+
+
+def name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", value):
+        raise ValueError("a name of up to 32 lower-case letters, digits and hyphens")
+    return value
+
+
+def http_url(value: str) -> str:
+    """Read where an API answers; without TLS only on this machine, since requests carry the key."""
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    local = parts.hostname in LOCAL and port is not None
+    if not parts.hostname or parts.scheme not in ("https", "http") or parts.query or parts.fragment:
+        raise ValueError("an https:// URL")
+    if parts.username is not None or (parts.scheme == "http" and not local):
+        raise ValueError("an https:// URL (http:// only to this machine), without a user name")
+    return value.rstrip("/")
 
 
 def locale(value: str) -> str:

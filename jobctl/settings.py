@@ -242,6 +242,40 @@ class Settings:
         parsing.duration, "10s", "longest wait for an answer of a webhook", group="webhook", example="5s"
     )
 
+    stripe_secret_key: str | None = setting(
+        parsing.stripe_key,
+        None,
+        "Stripe's secret key; needed once a payment by Stripe is due",
+        group="stripe",
+        example="sk_live_secret",
+        secret=True,
+    )
+    stripe_account: str | None = setting(
+        parsing.name,
+        None,
+        "a name for the Stripe account, to be changed together with the account and not with its keys: what "
+        "one account was asked is never asked of another; empty: live or test, as the key says",
+        group="stripe",
+        example="market-eu",
+    )
+    stripe_api_base: str = setting(
+        parsing.http_url,
+        "https://api.stripe.com",
+        "where Stripe answers; `jobctl sandbox` prints what to set for tests",
+        group="stripe",
+        example="http://127.0.0.1:12111",
+    )
+    stripe_rate_limit: Rate = setting(
+        parsing.rate,
+        "20/s",
+        "most requests to Stripe in a time, for each run",
+        group="stripe",
+        example="80/s",
+    )
+    stripe_timeout: timedelta = setting(
+        parsing.duration, "60s", "longest wait for an answer of Stripe", group="stripe", example="80s"
+    )
+
     run_retention: timedelta = setting(
         parsing.duration, "90d", "how long run records are kept", group="retention", example="30d"
     )

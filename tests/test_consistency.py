@@ -93,9 +93,10 @@ def test_the_readme_lists_every_job_and_command() -> None:
 def test_env_example_has_exactly_the_settings(tmp_path: Path) -> None:
     """Each once, with its default; and the file is read without a complaint."""
     text = (ROOT / ".env.example").read_text()
-    listed = dict(re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", text, re.MULTILINE))
+    assert all(line.startswith("#") or not line for line in text.splitlines()), "copied, it sets something"
+    listed = dict(re.findall(r"^# ([A-Z_]+)=(.*)$", text, re.MULTILINE))
     assert listed == {variable(each): each.metadata["default"] or "" for each in declared()}
-    (tmp_path / ".env").write_text(text)
+    (tmp_path / ".env").write_text(re.sub(r"^# ([A-Z_]+=)", r"\1", text, flags=re.MULTILINE))
     loaded = load({"JOBCTL_HOME": str(tmp_path)})
     assert loaded.strangers == ()
     assert {variable(each): getattr(loaded.settings, each.name) for each in declared()[1:]} == {

@@ -354,6 +354,7 @@ def all_secrets(word: str) -> dict[str, str]:
         "DATABASE_LOCK_URL": url,
         "SMTP_PASSWORD": word,
         "WEBHOOK_SECRET": SIGNING,
+        "STRIPE_SECRET_KEY": f"sk_live_{''.join(filter(str.isalnum, word))}",
     }
     assert set(values) == {variable(each) for each in SECRETS}
     return values | {"SMTP_USERNAME": "jobctl"}

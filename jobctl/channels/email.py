@@ -18,11 +18,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jobctl import parsing
-from jobctl.channels.limits import Pace
 from jobctl.channels.mime import CONTROL, DOMAIN, Letter, UnwritableError, compose, mailbox, seal
 from jobctl.channels.protocol import Answer, Message, Refused, Sent
 from jobctl.errors import MisconfiguredError
 from jobctl.job import Lost, NotBegunError, ScopeDownError, Stop
+from jobctl.pace import Pace
 from jobctl.settings import Settings
 
 SCOPE = "email"

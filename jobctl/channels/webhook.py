@@ -16,9 +16,9 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from jobctl import __version__, http
-from jobctl.channels.limits import Pace
 from jobctl.channels.protocol import Answer, Message, Refused, Sent
 from jobctl.job import Lost, ScopeDownError, Stop
+from jobctl.pace import Pace
 from jobctl.settings import Settings
 
 PORTS = {"http": 80, "https": 443}

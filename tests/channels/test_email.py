@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from jobctl.channels.email import Email
-from jobctl.channels.limits import Pace
 from jobctl.channels.protocol import Answer, Message, Refused, Sent
 from jobctl.errors import MisconfiguredError
 from jobctl.job import Lost, NotBegunError, ScopeDownError
+from jobctl.pace import Pace
 from jobctl.parsing import Rate
 from jobctl.settings import Settings
 from tests.servers import DROP, Certificate, MailServer, Stage, closed_port

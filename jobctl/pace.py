@@ -1,4 +1,4 @@
-"""A channel's rate limit."""
+"""A rate limit on our side, for a channel or a provider."""
 
 import threading
 import time

@@ -1,0 +1,159 @@
+"""What a payment provider can be asked, and the answers it can give.
+
+A provider's module has `compose` and `account`, which need no network, and its class. Jobs name a
+capability; which provider is asked says the row.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
+
+from jobctl.errors import Exit
+from jobctl.money import Money
+
+Kind = Literal["authorize", "capture", "release", "charge", "refund"]
+Stored = Mapping[str, Any]  # a request as the journal keeps it, to be sent and resent word for word
+
+
+@dataclass(frozen=True)
+class Authorize:
+    """Hold an amount on a saved payment method, off session."""
+
+    amount: Money
+    customer: str
+    method: str
+
+
+@dataclass(frozen=True)
+class Charge:
+    """Hold and take an amount in one."""
+
+    amount: Money
+    customer: str
+    method: str
+
+
+@dataclass(frozen=True)
+class Capture:
+    payment_id: str
+    amount: Money
+
+
+@dataclass(frozen=True)
+class Release:
+    payment_id: str
+
+
+@dataclass(frozen=True)
+class Refund:
+    payment_id: str
+    amount: Money
+
+
+Request = Authorize | Charge | Capture | Release | Refund
+KINDS: dict[type[Any], Kind] = {
+    Authorize: "authorize",
+    Charge: "charge",
+    Capture: "capture",
+    Release: "release",
+    Refund: "refund",
+}
+
+
+class UnrepresentableError(ValueError):
+    """A request that the provider has no way to say, such as an amount it cannot represent."""
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    payment_id: str
+    hold_ends_at: datetime | None = None  # of an authorization, as the provider tells it
+
+
+@dataclass(frozen=True)
+class Declined:
+    """The bank, or the state of the payment, said no."""
+
+    code: str
+    reason: str
+    retryable: bool = False
+    needs_customer: bool = False
+    payment_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Certainly no effect, and not the customer's doing."""
+
+    code: str
+    reason: str
+    closes: Exit | None = None  # the provider is of no use for the rest of the run
+    later: bool = False  # the same may work later; else a person has to see to it
+
+
+@dataclass(frozen=True)
+class Pending:
+    """The provider has it, and has not decided."""
+
+    payment_id: str
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Nobody can tell what became of it."""
+
+    code: str
+    reason: str
+    closes: Exit | None = None
+
+
+@dataclass(frozen=True)
+class NoEffect:
+    """Only of a look-up: the provider knows of no such effect, and had all the time to."""
+
+
+Outcome = Succeeded | Declined | Rejected | Pending | Unknown
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """A request of long ago, to be found at the provider."""
+
+    kind: Kind
+    key: str  # our reference, in the metadata
+    payment_id: str | None
+    first_sent_at: datetime
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A payment as a provider lists it."""
+
+    provider: str
+    id: str
+    amount: Money
+    paid_at: datetime
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class Provider(Protocol):
+    """One account at one provider; its methods are called from many threads at once.
+
+    None of them raises for what a provider or a network can do, but NotBegunError where the run is told to
+    stop before the request went out.
+    """
+
+    patience: timedelta  # the longest that `send` may take
+
+    def send(self, kind: Kind, request: Stored, key: str) -> Outcome: ...
+
+    def look(self, inquiry: Inquiry) -> Outcome | NoEffect:
+        """Ask what became of a request; a look-up that fails is Unknown."""
+        ...
+
+    def listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Listed]]:
+        """List what was paid in the half-open window; raises ScopeDownError where that fails."""
+        ...
+
+    def close(self) -> None: ...

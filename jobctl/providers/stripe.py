@@ -1,0 +1,206 @@
+"""Stripe: holds and captures by PaymentIntents.
+
+Sources: Stripe's API reference (PaymentIntents, Refunds, Errors, Idempotent requests, Pagination), and its
+guides "Place a hold on a payment method", "Declines", "Supported currencies".
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+from jobctl.errors import Exit
+from jobctl.job import Means, ScopeDownError
+from jobctl.money import Money
+from jobctl.providers.protocol import (
+    Authorize,
+    Capture,
+    Charge,
+    Inquiry,
+    Kind,
+    Listed,
+    NoEffect,
+    Outcome,
+    Refund,
+    Rejected,
+    Release,
+    Request,
+    Stored,
+    Unknown,
+    UnrepresentableError,
+)
+from jobctl.providers.stripe_answers import (
+    DONE,
+    REFERENCE,
+    closes,
+    listed,
+    no_answer,
+    of_intent,
+    of_refund,
+    reference_of,
+    said,
+    told,
+    worth_repeating,
+)
+from jobctl.providers.transport import Reply, Transport
+from jobctl.settings import Settings
+
+NAME = "stripe"
+VERSION = "2024-06-20"  # what the shapes below were written for
+INTENTS = "/v1/payment_intents"
+EARLIER = timedelta(minutes=10)  # their clock may be behind ours by that much
+
+# "Supported currencies": what Stripe counts in other units than ISO 4217 has minor ones.
+LARGER = {"ISK": 100, "UGX": 100}
+MULTIPLES = dict.fromkeys(["BHD", "JOD", "KWD", "OMR", "TND"], 10)
+
+
+def account(settings: Settings) -> str:
+    """Name the account; raises ScopeDownError (exit 78) where there is no key."""
+    key = settings.stripe_secret_key
+    if not key:
+        raise ScopeDownError(NAME, "STRIPE_SECRET_KEY is not set", Exit.MISCONFIGURED)
+    return settings.stripe_account or ("live" if "_live_" in key else "test")
+
+
+def compose(request: Request, key: str) -> Stored:
+    """Write a request as it will be sent, on every attempt; raises UnrepresentableError."""
+    reference = [f"metadata[{REFERENCE}]", key]
+    match request:
+        case Authorize():
+            return post(INTENTS, payment(request, "manual"), reference)
+        case Charge():
+            return post(INTENTS, payment(request, "automatic"), reference)
+        case Capture():
+            amount = [["amount_to_capture", smallest(request.amount)]]
+            return post(f"{INTENTS}/{request.payment_id}/capture", amount, expanded())
+        case Release():
+            reason = [["cancellation_reason", "abandoned"]]
+            return post(f"{INTENTS}/{request.payment_id}/cancel", reason)
+        case Refund():
+            fields = [["payment_intent", request.payment_id], ["amount", smallest(request.amount)]]
+            return post("/v1/refunds", fields, reference)
+
+
+def post(path: str, fields: Sequence[Sequence[str]], *more: Sequence[str]) -> Stored:
+    return {"method": "POST", "path": path, "fields": [list(each) for each in (*fields, *more)]}
+
+
+def payment(request: Authorize | Charge, capture: str) -> list[list[str]]:
+    return [
+        ["amount", smallest(request.amount)],
+        ["currency", request.amount.currency.lower()],
+        ["customer", request.customer],
+        ["payment_method", request.method],
+        ["capture_method", capture],
+        ["confirm", "true"],
+        ["off_session", "true"],
+        expanded(),
+    ]
+
+
+def expanded() -> list[str]:
+    """Ask for the charge within the intent: it has the end of the hold."""
+    return ["expand[0]", "latest_charge"]
+
+
+def smallest(amount: Money) -> str:
+    """Return the amount in Stripe's smallest unit."""
+    if amount.minor % MULTIPLES.get(amount.currency, 1):
+        raise UnrepresentableError(f"Stripe takes {amount.currency} in multiples of 10 only, not {amount}")
+    if amount.currency == "MGA":
+        if amount.minor % 100:
+            raise UnrepresentableError(f"Stripe takes MGA without decimals, not {amount}")
+        return str(amount.minor // 100)
+    return str(amount.minor * LARGER.get(amount.currency, 1))
+
+
+class Stripe:
+    """One account at Stripe."""
+
+    def __init__(self, settings: Settings, means: Means) -> None:
+        account(settings)
+        headers = {"Authorization": f"Bearer {settings.stripe_secret_key}", "Stripe-Version": VERSION}
+        self._transport = Transport(
+            settings.stripe_api_base, headers, means, settings.stripe_rate_limit, settings.stripe_timeout
+        )
+        self.patience = self._transport.patience
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def send(self, kind: Kind, request: Stored, key: str) -> Outcome:
+        headers = {"Idempotency-Key": key}
+        reply = self._transport.ask(
+            request["method"], request["path"], worth_repeating, fields=request["fields"], headers=headers
+        )
+        outcome = told(kind, reply)
+        if isinstance(outcome, NoEffect):
+            return Unknown("unexpected_answer", f"Stripe answered a {kind} as if it had not been asked")
+        return outcome
+
+    def look(self, inquiry: Inquiry) -> Outcome | NoEffect:
+        found = self._found(inquiry)
+        if isinstance(found, Rejected):  # the look-up was, and not what it is about
+            return Unknown(found.code, found.reason, found.closes)
+        return found
+
+    def _found(self, inquiry: Inquiry) -> Outcome | NoEffect:
+        if inquiry.kind == "refund":
+            return self._refund(inquiry)
+        if inquiry.payment_id:
+            return told(inquiry.kind, self._get(f"{INTENTS}/{inquiry.payment_id}", [expanded()]))
+        return self._search(inquiry)
+
+    def listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Listed]]:
+        for page in self._pages(INTENTS, created(since, until)):
+            if isinstance(page, Reply):
+                raise ScopeDownError(
+                    NAME, f"Stripe's list failed: {said(page)}", closes(page) or Exit.UNREACHABLE
+                )
+            yield [listed(each) for each in page if each.get("status") == DONE]
+
+    def _search(self, inquiry: Inquiry) -> Outcome | NoEffect:
+        """Find an intent by our reference; only a complete listing proves that there is none."""
+        since = created(inquiry.first_sent_at - EARLIER, None)
+        for page in self._pages(INTENTS, [*since, ["expand[0]", "data.latest_charge"]]):
+            if isinstance(page, Reply):
+                return no_answer(page)
+            for each in page:
+                if reference_of(each) == inquiry.key:
+                    return of_intent(inquiry.kind, each)
+        return NoEffect()
+
+    def _refund(self, inquiry: Inquiry) -> Outcome | NoEffect:
+        for page in self._pages("/v1/refunds", [["payment_intent", inquiry.payment_id or ""]]):
+            if isinstance(page, Reply):
+                return no_answer(page)
+            for each in page:
+                if reference_of(each) == inquiry.key:
+                    return of_refund(each)
+        return NoEffect()
+
+    def _pages(
+        self, path: str, fields: Sequence[Sequence[str]]
+    ) -> Iterator[Sequence[Mapping[str, Any]] | Reply]:
+        """Yield the pages of a list, newest first; the reply itself where it is none, as the last."""
+        more: list[list[str]] = []
+        while True:
+            reply = self._get(path, [*fields, ["limit", "100"], *more])
+            page = reply.body.get("data") if reply.status == HTTPStatus.OK and reply.body else None
+            if not isinstance(page, list) or not all(isinstance(each, dict) for each in page):
+                yield reply
+                return
+            yield page
+            assert reply.body
+            if not page or not reply.body.get("has_more"):
+                return
+            more = [["starting_after", str(page[-1].get("id"))]]
+
+    def _get(self, path: str, fields: Sequence[Sequence[str]]) -> Reply:
+        return self._transport.ask("GET", path, worth_repeating, fields=fields)
+
+
+def created(since: datetime, until: datetime | None) -> list[list[str]]:
+    end = [["created[lt]", str(int(until.timestamp()))]] if until else []
+    return [["created[gte]", str(int(since.timestamp()))], *end]

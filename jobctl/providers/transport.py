@@ -1,0 +1,139 @@
+"""Requests to one provider: paced, bounded in time, and repeated where that is safe."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any
+
+import requests
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_before_delay, wait_random_exponential
+
+from jobctl import __version__, http
+from jobctl.job import Means, NotBegunError
+from jobctl.pace import Pace
+from jobctl.parsing import Rate
+
+# Repeats begin within this time of the first request; what takes longer is asked about by a later run.
+PATIENCE = timedelta(seconds=10)
+CONNECTING = 5.0  # seconds
+LONGEST_PAUSE = 5.0
+CONFLICT, FAILURE = HTTPStatus.CONFLICT, HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: a status with a body that is a JSON object or None, or no answer and the reason."""
+
+    status: int | None = None
+    body: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    trouble: str = ""
+    begun: bool = True  # whether any of this request may have reached the provider
+    open: bool = False  # whether an earlier one did, of which nobody can tell what became
+
+    @property
+    def tells(self) -> bool:
+        """Whether it tells what became of the request, as a 5xx, a conflict or silence doesn't."""
+        return not self.begun or (
+            self.status is not None and self.status < FAILURE and self.status != CONFLICT
+        )
+
+
+class Transport:
+    """The way to one provider. It is used by many threads at once."""
+
+    def __init__(
+        self, base: str, headers: Mapping[str, str], means: Means, rate: Rate, timeout: timedelta
+    ) -> None:
+        self._base, self._stop = base.rstrip("/"), means.stop
+        self._headers = {"User-Agent": f"jobctl/{__version__}", "Accept": "application/json", **headers}
+        self._pace = Pace(rate, means.stop)
+        self._seconds = timeout.total_seconds()
+        self._session = http.session(means.concurrency, allow_private=True)
+        self.patience = PATIENCE + timedelta(seconds=CONNECTING) + timeout
+
+    def close(self) -> None:
+        self._session.close()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        again: Callable[[Reply], bool],
+        *,
+        fields: Sequence[Sequence[str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Send a request, once more for as long as `again` says so of the reply; return the last one.
+
+        fields: the query of a GET, the form of a POST. Raises NotBegunError where the run is told to stop
+        before the first one went out.
+        """
+        replies: list[Reply] = []
+
+        def once() -> Reply:
+            try:
+                self._pace.wait()
+                reply = self._once(method, path, fields, headers or {})
+            except NotBegunError:
+                if not replies:
+                    raise
+                reply = Reply(trouble="the run was told to stop", begun=False)
+            replies.append(replace(reply, open=not all(each.tells for each in replies)))
+            return replies[-1]
+
+        retrying = Retrying(
+            retry=retry_if_result(lambda reply: again(reply) and not self._stop.wait(0)),
+            stop=stop_before_delay(PATIENCE),
+            wait=pause,
+            sleep=self._sleep,
+            retry_error_callback=last,
+        )
+        reply: Reply = retrying(once)
+        return reply
+
+    def _sleep(self, seconds: float) -> None:
+        self._stop.wait(seconds)
+
+    def _once(
+        self, method: str, path: str, fields: Sequence[Sequence[str]], headers: Mapping[str, str]
+    ) -> Reply:
+        given = [(name, value) for name, value in fields]
+        try:
+            response = self._session.request(
+                method,
+                self._base + path,
+                params=given if method == "GET" else None,
+                data=given if method != "GET" else None,
+                headers={**self._headers, **headers},
+                timeout=(CONNECTING, self._seconds),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            return Reply(trouble=http.trouble(error), begun=not http.certainly_not_begun(error))
+        return Reply(response.status_code, an_object(response), response.headers)
+
+
+def an_object(response: requests.Response) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(response.content)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+BACKOFF = wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE)
+
+
+def pause(state: RetryCallState) -> float:
+    """Wait as long as the provider asks for, else longer with each attempt, with jitter."""
+    asked = last(state).headers.get("Retry-After", "")
+    return float(asked) if asked.isdecimal() else BACKOFF(state)
+
+
+def last(state: RetryCallState) -> Reply:
+    assert state.outcome
+    reply: Reply = state.outcome.result()
+    return reply

@@ -162,17 +162,34 @@ def postgres_engine(settings: Settings, *, read_only: bool, name: str) -> Engine
 
     def connect() -> Any:
         import psycopg  # noqa: PLC0415 (no start on SQLite pays for it)
+        from psycopg.types.json import set_json_loads  # noqa: PLC0415
 
         # By libpq's own reading of the URL: several hosts, services, TLS parameters.
         # A pooler hands each transaction to another server session, where what we prepared is unknown.
         prepared: dict[str, Any] = {"prepare_threshold": None} if settings.database_lock_url else {}
-        return psycopg.connect(url, **connect_arguments(url, name), **prepared)
+        made = psycopg.connect(url, **connect_arguments(url, name), **prepared)
+        set_json_loads(readable, made)
+        return made
 
     isolation: Any = "REPEATABLE READ" if read_only else "READ COMMITTED"
     made = create_engine(
-        "postgresql+psycopg://", creator=connect, poolclass=NullPool, isolation_level=isolation
+        "postgresql+psycopg://",
+        creator=connect,
+        poolclass=NullPool,
+        isolation_level=isolation,
     )
     return made.execution_options(postgresql_readonly=True) if read_only else made
+
+
+def readable(stored: str | bytes) -> Any:
+    """Read JSON; return as text what is too deep, or has numbers too long, for Python.
+
+    Raised, the error would stop all rows that are read with this one; so it is left to whoever has the row.
+    """
+    try:
+        return json.loads(stored)
+    except (ValueError, RecursionError):
+        return stored.decode() if isinstance(stored, bytes) else stored
 
 
 def connect_arguments(url: str, name: str) -> dict[str, Any]:
@@ -191,7 +208,7 @@ def sqlite_engine(path: Path, *, read_only: bool, create: bool) -> Engine:
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
-    made = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    made = create_engine("sqlite://", creator=connect, poolclass=NullPool, json_deserializer=readable)
     # IMMEDIATE: a transaction that reads first and writes later could not wait for its turn.
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
     event.listen(made, "begin", lambda connection: connection.exec_driver_sql(begin))

@@ -95,6 +95,8 @@ def test_the_code_is_written_for_the_newest_migration() -> None:
         "2026-02-30T12:00:00.000000Z",
         "2026-02-03T24:00:00.000000Z",
         "2026-13-03T12:00:00.000000Z",
+        "0000-01-01T00:00:00.000000Z",
+        "9999-12-31T00:00:00.000000Z",
         "yesterday",
         "",
     ],
@@ -107,6 +109,19 @@ def test_sqlite_refuses_an_instant_in_another_form(world: World, instant: str) -
             text("UPDATE notifications SET send_after = :instant WHERE id = :id"),
             {"instant": instant, "id": message},
         )
+
+
+@pytest.mark.only("postgresql")
+@pytest.mark.parametrize("instant", ["infinity", "-infinity", "4713-01-01 BC", "9999-12-31", "10000-01-01"])
+def test_postgresql_refuses_an_instant_that_python_has_not(world: World, instant: str) -> None:
+    """A row that cannot be read would stop all that are read with it."""
+    message, user = world.message(), world.user()
+    for change in (
+        f"UPDATE notifications SET expires_at = '{instant}' WHERE id = {message}",
+        f"UPDATE users SET deleted_at = '{instant}' WHERE id = {user}",
+    ):
+        with world.engine.connect() as connection, pytest.raises(IntegrityError):
+            connection.execute(text(change))
 
 
 @pytest.mark.parametrize("status", ["lost", "SENT", ""])

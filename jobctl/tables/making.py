@@ -3,14 +3,13 @@
 import sqlalchemy as sa
 from alembic import op
 
-from jobctl.tables.types import Id, forms
+from jobctl.tables.types import Id, forms_on
 
 
 def create(name: str, *parts: sa.schema.SchemaItem, autoincrement: bool = False) -> None:
     columns = [each for each in parts if isinstance(each, sa.Column)]
     checked = [each for each in columns if each.computed is None]
-    dialect = op.get_bind().dialect.name
-    checks = forms(*checked) if dialect == "sqlite" else []
+    checks = forms_on(op.get_bind().dialect.name, *checked)
     key = sa.Column("id", Id, sa.Identity(), nullable=False)
     primary = sa.PrimaryKeyConstraint("id", name=f"pk_{name}")
     op.create_table(name, key, *parts, *checks, primary, sqlite_autoincrement=autoincrement)

@@ -34,6 +34,7 @@ metadata = MetaData(
 # Text compares as instants only in one form of one width.
 FIXED_WIDTH = "%Y-%m-%dT%H:%M:%S.%fZ"
 DIGIT, SIXTY = "[0-9]", "[0-5][0-9]"
+FIRST_DAY, LAST_DAY = "0001-01-03", "9999-12-30"
 FIXED_WIDTH_GLOB = f"{DIGIT * 4}-{DIGIT * 2}-{DIGIT * 2}T[0-2]{DIGIT}:{SIXTY}:{SIXTY}.{DIGIT * 6}Z"
 
 
@@ -75,13 +76,21 @@ def one_of(column: str, allowed: Iterable[str]) -> CheckConstraint:
 
 
 def forms(*columns: Column[Any]) -> list[CheckConstraint]:
-    """Refuse, on SQLite, what PostgreSQL's types refuse: text that is no instant or no JSON.
+    """Refuse what nobody could read back: one such row would stop all that are read with it."""
+    return [
+        each.ddl_if(dialect=dialect)
+        for dialect in ("sqlite", "postgresql")
+        for each in forms_on(dialect, *columns)
+    ]
 
-    One such row could not even be read, and would stop all that are read with it.
-    """
-    checks = [(f"{each.name}_instant", is_instant(each.name)) for each in columns if holds(each, Instant)]
-    checks += [(f"{each.name}_json", f"json_valid({each.name})") for each in columns if holds(each, JSON)]
-    return [CheckConstraint(rule, name=name).ddl_if(dialect="sqlite") for name, rule in checks]
+
+def forms_on(dialect: str, *columns: Column[Any]) -> list[CheckConstraint]:
+    """Return the rules of one dialect; SQLite needs those too that PostgreSQL's types are."""
+    instants = [each.name for each in columns if holds(each, Instant)]
+    rules = {f"{name}_instant": RULES[dialect](name) for name in instants}
+    if dialect == "sqlite":
+        rules |= {f"{each.name}_json": f"json_valid({each.name})" for each in columns if holds(each, JSON)}
+    return [CheckConstraint(rule, name=name) for name, rule in rules.items()]
 
 
 def holds(column: Column[Any], kind: type[Any]) -> bool:
@@ -93,11 +102,20 @@ def index(name: str, *columns: ColumnElement[Any], where: ColumnElement[bool] | 
     Index(name, *columns, unique=name.startswith("uq_"), postgresql_where=where, sqlite_where=where)
 
 
-def is_instant(name: str) -> str:
+def is_fixed_width(name: str) -> str:
     """Return the rule for an instant of the fixed width, of a day that the calendar has."""
     # '+0 days' makes SQLite count: 30 February comes back as 2 March.
     day = f"strftime('%Y-%m-%d', substr({name}, 1, 10), '+0 days') IS substr({name}, 1, 10)"
-    return f"{name} GLOB '{FIXED_WIDTH_GLOB}' AND substr({name}, 12, 2) < '24' AND {day}"
+    years = f"{name} >= '{FIRST_DAY}' AND {name} < '{LAST_DAY}'"
+    return f"{name} GLOB '{FIXED_WIDTH_GLOB}' AND {years} AND substr({name}, 12, 2) < '24' AND {day}"
+
+
+def is_in_years(name: str) -> str:
+    """Return the rule for an instant that Python has, in every time zone: no infinity, nothing BC."""
+    return f"{name} >= '{FIRST_DAY}T00:00:00Z' AND {name} < '{LAST_DAY}T00:00:00Z'"
+
+
+RULES = {"sqlite": is_fixed_width, "postgresql": is_in_years}
 
 
 def personal(column: Column[Any]) -> Column[Any]:

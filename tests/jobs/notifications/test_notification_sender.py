@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from jobctl.errors import Exit
 from jobctl.parsing import uncertain
 from jobctl.tables.notifications import inbox, notifications
 from tests.servers import DROP, HookServer, MailServer, Reply, closed_port
-from tests.world import NOW, World, ago, ahead
+from tests.world import NOW, World, ago, ahead, command
 
 
 def test_a_due_message_is_sent(world: World) -> None:
@@ -159,6 +160,26 @@ class TestBadRows:
         assert world.statuses() == {good: "sent", bad: "failed"}
         assert [each.row_id for each in world.errors()] == [bad]
         assert world.row(bad).reason
+
+    @pytest.mark.parametrize(
+        "context", ['{"a": ' + "9" * 5000 + "}", "[" * 1500 + "]" * 1500], ids=["long", "deep"]
+    )
+    def test_json_that_python_cannot_read_fails_alone(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, context: str
+    ) -> None:
+        """Neither for the run, nor for whoever looks at it."""
+        good, bad = world.message(), world.message()
+        with world.engine.begin() as connection:
+            change = text("UPDATE notifications SET context = CAST(:context AS jsonb) WHERE id = :id")
+            if not world.settings.database_url:
+                change = text("UPDATE notifications SET context = :context WHERE id = :id")
+            connection.execute(change, {"context": context, "id": bad})
+        assert len(world.send(dry_run=True).document["rows"]) == 2
+        assert world.send().exit_code == Exit.ITEMS_FAILED
+        assert world.statuses() == {good: "sent", bad: "failed"}
+        for name, value in world.environment().items():
+            monkeypatch.setenv(name, value)
+        assert command("why", "notification-sender", str(bad)).exit_code == Exit.DONE
 
     def test_nonsense_of_the_recipient_does_not_stop_the_message(self, world: World) -> None:
         """An unknown time zone or language falls back, and the text says which zone it is in."""

@@ -41,6 +41,7 @@ from jobctl.settings import Settings
 from jobctl.tables.types import Instant, Json
 
 SCHEMA = "0002"  # the newest migration, which this code was written for
+VERSION_TABLE = "jobctl_version"  # Alembic's, by a name of our own: the application may use Alembic too
 OLDEST_POSTGRES = 140000
 BUSY_TIMEOUT = 10  # seconds
 CONNECT_TIMEOUT = 10  # seconds
@@ -135,13 +136,13 @@ def wrong_schema(revision: str | None) -> str:
 def current_revision(connection: Connection) -> str | None:
     """Return the migration that the database is at, None where it has none of our tables."""
     exists = (
-        "SELECT to_regclass('alembic_version') IS NOT NULL"
+        "SELECT to_regclass(:name) IS NOT NULL"
         if connection.dialect.name == "postgresql"
-        else "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
+        else "SELECT count(*) FROM sqlite_master WHERE name = :name"
     )
-    if not connection.scalar(text(exists)):
+    if not connection.scalar(text(exists), {"name": VERSION_TABLE}):
         return None
-    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    revision: str | None = connection.scalar(text("SELECT version_num FROM jobctl_version"))
     return revision
 
 

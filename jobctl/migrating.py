@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, insert, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from jobctl import db
 from jobctl.errors import MisconfiguredError
@@ -19,6 +20,11 @@ UPGRADE_LOCK = zlib.crc32(b"jobctl db upgrade")
 ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 PATIENCE = 60.0  # seconds; another pod's upgrade may take its time
 KEY_LENGTH = 8
+IN_THE_WAY = ("already exists", "no schema has been selected")
+OF_ITS_OWN = (
+    "give jobctl a database of its own, or a schema (CREATE SCHEMA jobctl, then "
+    "?options=-csearch_path%3Djobctl at the end of DATABASE_URL)"
+)
 
 
 def migrations() -> Path:
@@ -100,4 +106,10 @@ def migrate(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(migrations()).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except (ProgrammingError, OperationalError) as error:
+        said = db.first_line(error.orig or error)
+        if not any(hint in said for hint in IN_THE_WAY):
+            raise
+        raise MisconfiguredError(f"{said}: {OF_ITS_OWN}; nothing was changed") from error

@@ -2,8 +2,13 @@
 
 from alembic import context
 
+from jobctl.db import VERSION_TABLE
 from jobctl.tables import every  # noqa: F401 (fills the metadata)
 from jobctl.tables.types import metadata
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    version_table=VERSION_TABLE,
+)
 context.run_migrations()

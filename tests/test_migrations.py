@@ -14,11 +14,11 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
 
 from jobctl import db, migrating
+from jobctl.db import VERSION_TABLE
 from jobctl.tables.every import metadata
 from jobctl.tables.notifications import notifications
 from tests.world import NOW, World, ago, ahead, command
 
-ALEMBICS_OWN = "alembic_version"  # in the migrated database, in no table of ours
 SETTLED, QUEUED, LATER = 32_000, 300, 1_000
 DOUBLED = 5  # times, since rows are made faster from rows than from Python
 
@@ -41,7 +41,7 @@ def by_the_tables(world: World, tmp_path: Path) -> tuple[Engine, str | None]:
 def schema_of(engine: Engine, schema: str | None) -> dict[str, Any]:
     """Return all that the database itself knows of its tables, in an order of ours."""
     found = inspect(engine)
-    tables = [each for each in found.get_table_names(schema) if each != ALEMBICS_OWN]
+    tables = [each for each in found.get_table_names(schema) if each != VERSION_TABLE]
     kinds = ["get_columns", "get_pk_constraint", "get_foreign_keys"]
     kinds += ["get_unique_constraints", "get_check_constraints", "get_indexes"]
     return {
@@ -66,7 +66,12 @@ def test_alembic_sees_nothing_left_to_do(world: World) -> None:
     defaults = world.engine.dialect.name == "postgresql"
     with world.engine.connect() as connection:
         context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "compare_server_default": defaults}
+            connection,
+            opts={
+                "compare_type": True,
+                "compare_server_default": defaults,
+                "version_table": VERSION_TABLE,
+            },
         )
         assert compare_metadata(context, metadata) == []
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from jobctl import db
 from jobctl.errors import Exit
@@ -73,7 +73,7 @@ def installations(settings: Settings) -> list[str]:
 
 def at_revision(world: World, revision: str) -> None:
     with world.engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+        connection.execute(text("UPDATE jobctl_version SET version_num = :revision"), {"revision": revision})
 
 
 def upgrading(settings: Settings) -> "subprocess.Popen[str]":
@@ -92,6 +92,27 @@ class TestUpgrade:
     def test_it_makes_an_empty_database_ready(self, fresh: Settings) -> None:
         assert command("db", "upgrade").exit_code == Exit.DONE
         assert command("db", "check").exit_code == Exit.DONE
+        assert command("notification-sender").exit_code == Exit.DONE
+
+    def test_a_table_of_somebody_elses_is_left_alone(self, fresh: Settings) -> None:
+        """Nor is the application's own Alembic taken for ours."""
+        theirs = ("CREATE TABLE users (id integer)", "CREATE TABLE alembic_version (version_num text)")
+        with db.engine(fresh, create=True).begin() as connection:
+            for statement in theirs:
+                connection.execute(text(statement))
+        done = command("db", "upgrade")
+        assert done.exit_code == Exit.MISCONFIGURED
+        assert "users" in done.err
+        with db.engine(fresh).connect() as connection:
+            assert set(inspect(connection).get_table_names()) == {"users", "alembic_version"}
+
+    @pytest.mark.only("postgresql")
+    def test_a_schema_of_its_own_will_do(self, fresh: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+        with db.engine(fresh).begin() as connection:
+            connection.execute(text("CREATE TABLE users (id integer)"))
+            connection.execute(text("CREATE SCHEMA ours"))
+        monkeypatch.setenv("DATABASE_URL", f"{fresh.database_url}?options=-csearch_path%3Dours")
+        assert command("db", "upgrade").exit_code == Exit.DONE
         assert command("notification-sender").exit_code == Exit.DONE
 
     def test_it_names_the_installation(self, fresh: Settings) -> None:
@@ -117,7 +138,7 @@ class TestUpgrade:
     def test_several_that_all_found_the_database_empty(self, fresh: Settings) -> None:
         """All are held up at the first thing that they would make, and let go together."""
         with psycopg.connect(str(fresh.database_url)) as blocker:
-            blocker.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+            blocker.execute("CREATE TABLE jobctl_version (version_num varchar(32) PRIMARY KEY)")
             started = [upgrading(fresh) for _ in range(3)]
             postgres.await_waiting(str(fresh.database_url), 3)
             blocker.rollback()

@@ -9,7 +9,7 @@ from jobctl.jobs.notifications.notification_sender import Queued
 
 
 def ask(_at: At, row: Queued) -> Call[int]:
-    return Call("email", row.id, {})
+    return Call(("email",), row.id, {})
 
 
 def call(_outside: None, _payload: int) -> Answer:

@@ -111,7 +111,7 @@ class SetStep:
 class Call(Generic[PayloadT]):
     """A request to the outside, complete: a dry run shows it, a real run sends it word for word."""
 
-    scope: str  # what is closed for the rest of the run when it is down: "email", a host
+    scopes: tuple[str, ...]  # what it needs, and is closed for the run once it is down: "email", a host
     payload: PayloadT
     shown: Mapping[str, Any]
 
@@ -131,7 +131,11 @@ class Broken:
 
 
 class ScopeDownError(Exception):
-    """What the call needs is down, through no fault of the row: it goes back, with its attempt."""
+    """What the call needs is down, through no fault of the row; the scope is closed for the run.
+
+    The rows that it was found with come to `settle`, which may let others go first next time; those that
+    then could not begin go back as they were.
+    """
 
     def __init__(self, scope: str, reason: str, exit_code: Exit = Exit.UNREACHABLE) -> None:
         super().__init__(reason)
@@ -165,8 +169,8 @@ class EffectStep(Generic[RowT, PayloadT, AnswerT, OutsideT]):
 
     The claim is `claimed_by` in the table of `due`; an `attempts` column there counts at the claim.
     Its `row` has an `id` and the `claimed_by` that it was read with. `ask` returns a `Call`, or an answer
-    where none is needed. `settle` gets the answer, `Lost` or `Broken`, and returns the word under which
-    the row is counted.
+    where none is needed. `settle` gets the answer, `Lost`, `Broken` or the ScopeDownError, and
+    returns the word under which the row is counted.
     """
 
     row: type[RowT]
@@ -174,7 +178,7 @@ class EffectStep(Generic[RowT, PayloadT, AnswerT, OutsideT]):
     connect: Callable[[At, Means], AbstractContextManager[OutsideT]]
     ask: Callable[[At, RowT], Call[PayloadT] | AnswerT]
     call: Callable[[OutsideT, PayloadT], AnswerT]  # in a pool thread; no database
-    settle: Callable[[At, RowT, AnswerT | Lost | Broken, RowChanges], str]
+    settle: Callable[[At, RowT, AnswerT | Lost | Broken | ScopeDownError, RowChanges], str]
     concurrency: Callable[[Settings], int]
     lane: ColumnElement[Any] | None = None  # the scope that rows are sorted into, where a column tells it
 

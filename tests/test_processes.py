@@ -92,7 +92,7 @@ def test_what_does_not_answer_within_the_grace_is_left_for_the_next_run(
     rows = world.rows(notifications)
     assert [(each.status, each.attempts) for each in rows] == [("queued", 1), ("queued", 1), ("queued", 0)]
     assert [each.claimed_by is None for each in rows] == [False, False, True]
-    assert world.last_run().counts == {"left under way": 2, "left queued": 1}
+    assert world.last_run().counts == {"left under way": 2, "put back": 1}
     server.latency = 0
     assert world.call(SENDER, **mail(server)).exit_code == Exit.DONE
     assert set(world.statuses().values()) == {"sent"}

@@ -38,12 +38,13 @@ def refuse_unconfigured(settings: Settings, channel: str) -> None:
         raise ScopeDownError(channel, f"it is not configured; {NEEDED[channel]}", Exit.MISCONFIGURED)
 
 
-def scope_of(message: Message) -> str:
+def scopes_of(message: Message) -> tuple[str, ...]:
+    """Name what a message needs to be up: its channel; of webhooks the server, and the endpoint there."""
     if message.channel != "webhook":
-        return message.channel
-    from jobctl.channels.webhook import scope  # noqa: PLC0415 (only for webhooks)
+        return (message.channel,)
+    from jobctl.channels.webhook import endpoint_scope, scope  # noqa: PLC0415 (only for webhooks)
 
-    return scope(message.address)
+    return (scope(message.address), endpoint_scope(message.address))
 
 
 class Switchboard:

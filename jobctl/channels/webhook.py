@@ -30,7 +30,7 @@ LOCKED_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
 class Webhook:
-    """The HTTP channel; each endpoint is a scope of its own, since one that is dead must not stop others."""
+    """The HTTP channel; a dead server closes no other, a revoked endpoint none beside it."""
 
     def __init__(self, settings: Settings, stop: Stop, concurrency: int) -> None:
         assert settings.webhook_secret
@@ -73,7 +73,8 @@ class Webhook:
             stream=True,
         )
         drain(response)
-        return judge(response.status_code, response.headers.get("Retry-After"), scope(message.address))
+        where = endpoint_scope(message.address)
+        return judge(response.status_code, response.headers.get("Retry-After"), where)
 
 
 def scope(address: str) -> str:
@@ -82,6 +83,11 @@ def scope(address: str) -> str:
     except ValueError:
         return "webhook"
     return f"webhook {scheme}://{host}:{port}"
+
+
+def endpoint_scope(address: str) -> str:
+    """Name an endpoint without its path, which may be what lets one in."""
+    return f"{scope(address)}, endpoint {hashlib.sha256(address.encode()).hexdigest()[:8]}"
 
 
 def endpoint(address: str) -> tuple[str, str, int]:

@@ -17,6 +17,7 @@ from jobctl.steps.window import Answered, Window
 
 log = logging.getLogger(__name__)
 AnyEffect = EffectStep[Any, Any, Any, Any]
+PUT_BACK = "put back"
 DIED = "the run that had it ended before its outcome was known"
 
 
@@ -72,7 +73,7 @@ class EffectRun(Window):
 
     def settle_and_claim(self, answered: Sequence[Answered], wanted: int) -> Sequence[Any]:
         """Do both in one transaction where all rows agree."""
-        returned = [row.id for row, answer in answered if isinstance(answer, ScopeDownError | NotBegunError)]
+        returned = [row.id for row, answer in answered if isinstance(answer, NotBegunError)]
         items = [self.settle(row, answer) for row, answer in answered if row.id not in returned]
         return self.commit(items, returned, wanted)
 
@@ -93,7 +94,7 @@ class EffectRun(Window):
             return self.commit([], returned, room)
         for item in items:
             self.count(item)
-        self.running.record.counts.update({"left queued": len(returned)} if returned else {})
+        self.running.record.counts.update({PUT_BACK: len(returned)} if returned else {})
         return self.remember(found, room)
 
     def remember(self, found: Sequence[Any], room: int) -> Sequence[Any]:

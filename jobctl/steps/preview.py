@@ -20,7 +20,7 @@ from jobctl.job import (
     Step,
 )
 from jobctl.steps import listing
-from jobctl.steps.effect import DIED, dead_claims, decide
+from jobctl.steps.effect import DIED, PUT_BACK, dead_claims, decide
 from jobctl.steps.running import Running
 from jobctl.steps.selection import Selection
 from jobctl.steps.settling import Noted, note, note_listed
@@ -87,7 +87,7 @@ def foreseen(
     if isinstance(asked, Call):
         return Shown(table.name, row.id, "would be sent", {}, {}, asked.shown)
     if isinstance(asked, ScopeDownError | NotBegunError):
-        return Shown(table.name, row.id, "left queued", {}, {}, {"reason": str(asked)})
+        return Shown(table.name, row.id, PUT_BACK, {}, {}, {"reason": str(asked)})
     return changed(connection, table, note(step, at, row, asked))
 
 

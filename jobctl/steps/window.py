@@ -96,7 +96,7 @@ class Window(ABC):
         decided = []
         for item in items:
             asked = self.decide(item)
-            if isinstance(asked, Call) and asked.scope not in self.closed:
+            if isinstance(asked, Call) and self.closed.isdisjoint(asked.scopes):
                 pool.begin(item.id, asked.payload)
             else:
                 decided.append((item, NotBegunError() if isinstance(asked, Call) else asked))

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import and_, func, select
 
 from jobctl.channels.protocol import Answer, Message, Refused, Sent
-from jobctl.channels.switchboard import Switchboard, refuse_unconfigured, scope_of
+from jobctl.channels.switchboard import Switchboard, refuse_unconfigured, scopes_of
 from jobctl.channels.tray import Placed
-from jobctl.job import At, Broken, Call, Due, EffectStep, Lost, RowChanges
+from jobctl.errors import Exit
+from jobctl.job import At, Broken, Call, Due, EffectStep, Lost, RowChanges, ScopeDownError
 from jobctl.tables.notifications import TRANSACTIONAL, channel_preferences, inbox, notifications, users
 from jobctl.tables.types import inline
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from jobctl.rendering import Rendered
 
 LONGEST_WAIT = timedelta(hours=1)
+PUT_BACK = "put back"
 
 
 class Queued(NamedTuple):
@@ -172,7 +174,7 @@ def write(at: At, row: Queued, address: str) -> Call[Message] | Refused:
         "subject": message.subject,
         "key": message.key,
     }
-    return Call(scope_of(message), message, shown)
+    return Call(scopes_of(message), message, shown)
 
 
 def compose(at: At, row: Queued, address: str, rendered: "Rendered") -> Message:
@@ -197,23 +199,20 @@ def call(outside: Switchboard, message: Message) -> Answer:
     return outside.send(message)
 
 
-def settle(at: At, row: Queued, answer: Answer | Final | Broken, change: RowChanges) -> str:
+def settle(at: At, row: Queued, answer: Answer | Final | Broken | ScopeDownError, change: RowChanges) -> str:
     match answer:
+        case ScopeDownError():
+            return put_back(at, row, answer, change)
         case Sent():
             return sent(at, row, answer, change)
         case Final():
             change.update(status=answer.status, reason=answer.reason, settled_at=at.present)
             return answer.status
-        case Refused(permanent=False):
-            return again(at, row, answer.reason, change, at_least=answer.retry_after)
         case Lost() if row.channel in at.settings.on_uncertain.hold:
-            change.update(status="held", reason=answer.reason, settled_at=at.present)
-            change.error(
-                f"it may or may not have been sent: {answer.reason}; jobctl notifications retry {row.id}"
-            )
-            return "held"
-        case Lost():
-            return again(at, row, answer.reason, change)
+            return held(at, row, answer.reason, change)
+        case Lost() | Refused(permanent=False):
+            wait = answer.retry_after if isinstance(answer, Refused) else None
+            return again(at, row, answer.reason, change, at_least=wait)
     return failed(at, answer.reason, change)
 
 
@@ -249,6 +248,20 @@ def again(at: At, row: Queued, reason: str, change: RowChanges, at_least: timede
             status="queued", next_attempt_at=at.present + max(delay, at_least or delay), reason=reason
         )
     return "queued again"
+
+
+def held(at: At, row: Queued, reason: str, change: RowChanges) -> str:
+    change.update(status="held", reason=reason, settled_at=at.present)
+    change.error(f"it may or may not have been sent: {reason}; jobctl notifications retry {row.id}")
+    return "held"
+
+
+def put_back(at: At, row: Queued, down: ScopeDownError, change: RowChanges) -> str:
+    """Give the attempt back; a row that the channel went down with lets the others go first next time."""
+    change.update(attempts=row.attempts)
+    if down.exit_code == Exit.UNREACHABLE:
+        change.update(next_attempt_at=at.present + at.settings.notification_retry_delay)
+    return PUT_BACK
 
 
 def failed(at: At, reason: str, change: RowChanges) -> str:

@@ -280,10 +280,22 @@ class TestMail:
         assert done.exit_code == Exit.UNREACHABLE
         assert 20 <= len(sent) < 50
         server.unscript()
-        assert world.send().exit_code == Exit.DONE
+        assert world.send(now=ahead(minutes=1)).exit_code == Exit.DONE
         assert sorted(each.recipients[0] for each in server.messages) == sorted(
             f"u{n}@example.com" for n in range(50)
         )
+
+    def test_messages_that_are_answered_with_421_keep_no_other_back(
+        self, world: World, server: MailServer
+    ) -> None:
+        """Whom the channel went down with lets the others go first in the runs that follow."""
+        for n in range(5):
+            server.script("DATA", "421 content blocked", recipient=f"u{n}@example.com")
+        world.messages(20, channel="email")
+        for _ in range(6):
+            assert world.send(concurrency=2).exit_code in (Exit.UNREACHABLE, Exit.DONE)
+        assert len(server.messages) == 15
+        assert {each.attempts for each in world.rows(notifications) if each.status == "queued"} == {0}
 
     def test_a_server_that_is_down(self, world: World) -> None:
         world.configure(
@@ -365,6 +377,20 @@ class TestWebhooks:
             assert world.send().exit_code == Exit.UNREACHABLE
         assert (world.row(locked).status, world.row(locked).attempts) == ("queued", 0)
         assert world.row(other).status == "sent"
+
+    def test_a_revoked_endpoint_stops_no_other_on_its_server(self, world: World, server: HookServer) -> None:
+        server.replies["/revoked"] = Reply(403)
+        revoked = [
+            world.message(world.user(webhook_url=f"{server.url}/revoked"), channel="webhook")
+            for _ in range(9)
+        ]
+        others = [
+            world.message(world.user(webhook_url=f"{server.url}/{n}"), channel="webhook") for n in range(20)
+        ]
+        assert world.send(concurrency=2).exit_code == Exit.UNREACHABLE
+        assert {world.row(each).status for each in others} == {"sent"}
+        assert {(world.row(each).status, world.row(each).attempts) for each in revoked} == {("queued", 0)}
+        assert len(server.requests) < 20 + len(revoked), "the endpoint was called again and again"
 
     def test_an_endpoint_that_is_down_costs_no_attempt(self, world: World, server: HookServer) -> None:
         url = f"http://127.0.0.1:{closed_port()}/"

@@ -1,9 +1,10 @@
 """`jobctl notifications`: look at messages, and queue failed ones again."""
 
 import sys
+from datetime import UTC, datetime
 
 import click
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from jobctl.commands.shared import NUMBER, as_json, loaded, show
 from jobctl.db import Database, clock, open_database
@@ -17,7 +18,7 @@ from jobctl.tables.notifications import STATUSES
 from jobctl.tables.notifications import notifications as messages
 from jobctl.tables.types import inline
 
-UNFINISHED = messages.c.status.in_([inline("failed"), inline("held")])
+UNFINISHED = messages.c.status.in_([inline("failed"), inline("held")]) & messages.c.erased_at.is_(None)
 
 
 @click.group()
@@ -26,7 +27,7 @@ def notifications() -> None:
 
 
 @notifications.command(name="list")
-@click.option("--failed", is_flag=True, help="Those that need someone: failed and held.")
+@click.option("--failed", is_flag=True, help="Those that need someone: failed, held, or out of attempts.")
 @click.option("--status", type=click.Choice(STATUSES), help="Those in this status.")
 @click.option("--user", "user_id", type=NUMBER, metavar="ID", help="Those to this user.")
 @click.option("--limit", type=NUMBER, default=50, show_default=True, help="Newest so many.")
@@ -46,10 +47,11 @@ def list_(*, failed: bool, status: str | None, user_id: int | None, limit: int, 
         "reason",
     )
     query = select(*(ours[name] for name in names)).order_by(ours.id.desc()).limit(limit)
-    query = query.where(UNFINISHED) if failed else query
+    settings = loaded().settings
+    query = query.where(unfinished(At(datetime.now(UTC), settings))) if failed else query
     query = query.where(ours.status == status) if status else query
     query = query.where(ours.user_id == user_id) if user_id else query
-    with open_database(loaded().settings, read_only=True) as database, database.transaction() as connection:
+    with open_database(settings, read_only=True) as database, database.transaction() as connection:
         rows = connection.execute(query).all()
     none = "No message failed or is held." if failed else "There are no such notifications."
     show(names, [tuple(row) for row in rows], json=as_json, empty=none)
@@ -65,10 +67,10 @@ def retry(ids: tuple[int, ...], *, everything: bool) -> None:
     settings = loaded().settings
     options = {"ids": list(ids)} if ids else {"all": True}
     with open_database(settings) as database, open_locks(settings) as locks:
-        if ids:
-            refuse_others(ids, database)
-        record = RunRecord("notifications retry", options)
         at = At(database.now(), settings, installation=database.installation)
+        if ids:
+            refuse_others(ids, at, database)
+        record = RunRecord("notifications retry", options)
         stop = Stop(settings.stop_grace)
         set_step.run(again(ids), Running(at, Options(), database, locks, stop, record, sys.stdout))
         if record.id is not None:
@@ -79,9 +81,17 @@ def retry(ids: tuple[int, ...], *, everything: bool) -> None:
     click.echo(f"{count} queued again; the next run of notification-sender sends them.")
 
 
+def unfinished(at: At) -> ColumnElement[bool]:
+    """Return what nobody goes on with, such as messages left over when the setting was lowered."""
+    ours = messages.c
+    used_up = ours.attempts >= at.settings.notification_max_attempts
+    return UNFINISHED | ((ours.status == inline("queued")) & used_up & ours.claimed_by.is_(None))
+
+
 def again(ids: tuple[int, ...]) -> SetStep:
-    def due(_: At) -> Due:
-        wanted = {"it failed or is held": UNFINISHED}
+    def due(at: At) -> Due:
+        needs_someone = unfinished(at)
+        wanted = {"it failed or is held, or its attempts are used up": needs_someone}
         return Due(messages, wanted | ({"it was named": messages.c.id.in_(ids)} if ids else {}))
 
     def change(_: At, batch: BatchChanges) -> None:
@@ -90,10 +100,10 @@ def again(ids: tuple[int, ...]) -> SetStep:
     return SetStep(due, change, "queued again")
 
 
-def refuse_others(ids: tuple[int, ...], database: Database) -> None:
+def refuse_others(ids: tuple[int, ...], at: At, database: Database) -> None:
     """Raise UsageError, before anything is changed, where a number names no failed or held message."""
     with database.transaction() as connection:
-        known = set(connection.scalars(select(messages.c.id).where(UNFINISHED, messages.c.id.in_(ids))))
+        known = set(connection.scalars(select(messages.c.id).where(unfinished(at), messages.c.id.in_(ids))))
     if others := sorted(set(ids) - known):
         named = ", ".join(str(each) for each in others)
-        raise UsageError(f"neither failed nor held: {named}; nothing was queued")
+        raise UsageError(f"neither failed nor held, or erased: {named}; nothing was queued")

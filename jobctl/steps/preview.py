@@ -106,9 +106,14 @@ def preview_set(step: SetStep, running: Running, connection: Connection) -> Iter
     )
     for row in pages(selection, running, connection):
         named = row_named(row)
-        before = {name: named[f"before_{name}"] for name in batch.values()}
+        before = {name: shown(due.table, name, named[f"before_{name}"]) for name in batch.values()}
         after = {name: named[f"after_{name}"] for name in batch.values()}
         yield Shown(due.table.name, row.id, step.outcome, before, after, {})
+
+
+def shown(table: Table, name: str, value: Any) -> Any:
+    """Return a value as a dry run may print it, which ends in logs."""
+    return "(personal)" if table.c[name].info.get("personal") and value else value
 
 
 def preview_list(step: ListStep[Any, Any], running: Running, connection: Connection) -> Iterator[Shown]:

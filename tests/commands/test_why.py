@@ -232,7 +232,7 @@ class TestSql:
         run = run_of(world, **done)
         run_of(world)
         erasable = queued(world, status="sent", settled_at=old)
-        queued(world, status="failed", settled_at=old)
+        queued(world)
         assert self.ids(world, "history-prune") == [{run}, set(), set(), set(), {erasable}]
 
     def test_it_reads_only(self, world: World) -> None:

@@ -11,9 +11,6 @@ from sqlalchemy import Column, Table
 from jobctl.job import At, BatchChanges, Due, SetStep
 from jobctl.tables.frame import audit_trail, idle_runs, run_errors, runs
 from jobctl.tables.notifications import notifications
-from jobctl.tables.types import inline
-
-SETTLED_FOR_GOOD = ("sent", "expired", "skipped", "cancelled")
 
 
 def older(table: Table, when: Column[Any], retention: str, what: str) -> SetStep:
@@ -35,8 +32,7 @@ def erasable(at: At) -> Due:
     return Due(
         notifications,
         {
-            # A failed or held message may still be queued again by a person, with its body.
-            "it is settled for good": ours.status.in_([inline(each) for each in SETTLED_FOR_GOOD]),
+            # A failed or held message too, which nobody can then queue again.
             "it was settled longer than PII_RETENTION ago": ours.settled_at
             <= at.now - at.settings.pii_retention,
             "it is not erased yet": ours.erased_at.is_(None),

@@ -13,6 +13,7 @@ from typing import IO, Any, Generic, Protocol, TypeVar
 from sqlalchemy import Column, ColumnElement, FromClause, Join, Table
 
 from jobctl.errors import Exit
+from jobctl.parsing import Rate
 from jobctl.settings import Settings
 
 RowT = TypeVar("RowT", bound=tuple[Any, ...])
@@ -180,7 +181,8 @@ class EffectStep(Generic[RowT, PayloadT, AnswerT, OutsideT]):
     call: Callable[[OutsideT, PayloadT], AnswerT]  # in a pool thread; no database
     settle: Callable[[At, RowT, AnswerT | Lost | Broken | ScopeDownError, RowChanges], str]
     concurrency: Callable[[Settings], int]
-    lane: ColumnElement[Any] | None = None  # the scope that rows are sorted into, where a column tells it
+    lane: Column[Any] | None = None  # of those that are read: by what rows are sorted into lanes
+    pace: Callable[[Settings], Mapping[str, Rate | None]] = lambda _: {}  # of lanes, by their names
 
 
 class Listed(Protocol):

@@ -98,6 +98,19 @@ def test_what_does_not_answer_within_the_grace_is_left_for_the_next_run(
     assert set(world.statuses().values()) == {"sent"}
 
 
+def test_what_is_cancelled_while_it_waits_for_its_slot_is_not_sent(world: World, server: MailServer) -> None:
+    """The application's word counts until shortly before the message goes out."""
+    sent, *waiting = world.messages(4, channel="email")
+    process = world.process(SENDER, **mail(server), EMAIL_RATE_LIMIT="30/m")
+    server.wait_for(1)
+    for each in waiting:
+        world.change(notifications, each, status="cancelled")
+    process.communicate(timeout=20)
+    assert len(server.messages) == 1
+    assert world.statuses() == {sent: "sent"} | dict.fromkeys(waiting, "cancelled")
+    assert {each.claimed_by for each in world.rows(notifications)} == {None}
+
+
 @pytest.mark.only("postgresql")
 def test_the_trail_tells_of_the_row_as_it_was_locked(world: World, server: MailServer) -> None:
     """What a rival changed while the run waited for it is what the run changed it from."""

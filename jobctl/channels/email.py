@@ -21,8 +21,7 @@ from jobctl import parsing
 from jobctl.channels.mime import CONTROL, DOMAIN, Letter, UnwritableError, compose, mailbox, seal
 from jobctl.channels.protocol import Answer, Message, Refused, Sent
 from jobctl.errors import MisconfiguredError
-from jobctl.job import Lost, NotBegunError, ScopeDownError, Stop
-from jobctl.pace import Pace
+from jobctl.job import Lost, NotBegunError, ScopeDownError
 from jobctl.settings import Settings
 
 SCOPE = "email"
@@ -40,9 +39,8 @@ class DroppedError(Exception):
 class Email:
     """The SMTP channel."""
 
-    def __init__(self, settings: Settings, stop: Stop) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._pace = Pace(settings.email_rate_limit, stop) if settings.email_rate_limit else None
         self._dialler = Dialler(settings)
         self._mine = threading.local()
         self._lock = threading.Lock()
@@ -54,8 +52,6 @@ class Email:
             letter = seal(compose(message, self._settings), message)
         except UnwritableError as error:
             return Refused(str(error), permanent=True)
-        if self._pace:
-            self._pace.wait()
         return self._deliver(letter)
 
     def close(self) -> None:

@@ -73,11 +73,11 @@ class Switchboard:
             case "smtp":
                 from jobctl.channels.email import Email  # noqa: PLC0415 (each channel loads its own)
 
-                return Email(settings, self.means.stop)
+                return Email(settings)
             case "http":
                 from jobctl.channels.webhook import Webhook  # noqa: PLC0415 (the same)
 
-                return Webhook(settings, self.means.stop, self.means.concurrency)
+                return Webhook(settings, self.means.concurrency)
             case "tray":
                 from jobctl.channels.tray import Tray  # noqa: PLC0415 (the same)
 

@@ -17,8 +17,7 @@ from urllib3.exceptions import HTTPError
 
 from jobctl import __version__, http
 from jobctl.channels.protocol import Answer, Message, Refused, Sent
-from jobctl.job import Lost, ScopeDownError, Stop
-from jobctl.pace import Pace
+from jobctl.job import Lost, ScopeDownError
 from jobctl.settings import Settings
 
 PORTS = {"http": 80, "https": 443}
@@ -32,11 +31,10 @@ LOCKED_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 class Webhook:
     """The HTTP channel; a dead server closes no other, a revoked endpoint none beside it."""
 
-    def __init__(self, settings: Settings, stop: Stop, concurrency: int) -> None:
+    def __init__(self, settings: Settings, concurrency: int) -> None:
         assert settings.webhook_secret
         self._secret = settings.webhook_secret
         self._seconds = settings.webhook_timeout.total_seconds()
-        self._pace = Pace(settings.webhook_rate_limit, stop) if settings.webhook_rate_limit else None
         self._session = http.session(concurrency, allow_private=settings.webhook_allow_private)
 
     def send(self, message: Message) -> Answer:
@@ -45,8 +43,6 @@ class Webhook:
             body = payload(message)
         except ValueError as error:
             return Refused(str(error), permanent=True)
-        if self._pace:
-            self._pace.wait()
         try:
             return self._post(message, body)
         except http.PrivateAddressError:

@@ -49,7 +49,7 @@ class Transport:
     ) -> None:
         self._base, self._stop = base.rstrip("/"), means.stop
         self._headers = {"User-Agent": f"jobctl/{__version__}", "Accept": "application/json", **headers}
-        self._pace = Pace(rate, means.stop)
+        self._pace = Pace(rate)
         self._seconds = timeout.total_seconds()
         self._session = http.session(means.concurrency, allow_private=True)
         self.patience = PATIENCE + timedelta(seconds=CONNECTING) + timeout
@@ -74,13 +74,12 @@ class Transport:
         replies: list[Reply] = []
 
         def once() -> Reply:
-            try:
-                self._pace.wait()
+            stopped = self._stop.wait(self._pace.take())
+            if stopped and not replies:
+                raise NotBegunError("stopped while waiting for the rate limit")
+            reply = Reply(trouble="the run was told to stop", begun=False)
+            if not stopped:
                 reply = self._once(method, path, fields, headers or {})
-            except NotBegunError:
-                if not replies:
-                    raise
-                reply = Reply(trouble="the run was told to stop", begun=False)
             replies.append(replace(reply, open=not all(each.tells for each in replies)))
             return replies[-1]
 

@@ -1,6 +1,7 @@
 """The effect step: claim rows of our own, call about each, settle what arrived."""
 
 import logging
+import time
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -10,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from jobctl.db import among, among_named, first_line, id_list, id_list_type, passing_over
 from jobctl.job import At, Broken, EffectStep, Lost, Means, NotBegunError, ScopeDownError
+from jobctl.pace import Pace
 from jobctl.steps.running import Running
 from jobctl.steps.selection import After, Selection
 from jobctl.steps.settling import ChangedMeanwhileError, Noted, note, write
@@ -18,6 +20,7 @@ from jobctl.steps.window import Answered, Window
 log = logging.getLogger(__name__)
 AnyEffect = EffectStep[Any, Any, Any, Any]
 PUT_BACK = "put back"
+FRESH = 1.0  # seconds for which what was read is taken for true
 DIED = "the run that had it ended before its outcome was known"
 
 
@@ -55,6 +58,9 @@ class EffectRun(Window):
         self.due = step.due(running.at)
         self.table = self.due.table
         self.selection = Selection(self.due, running.options.since, running.options.only)
+        paces = step.pace(running.at.settings)
+        self.paces = {lane: Pace(rate) for lane, rate in paces.items() if rate}
+        self.read_at: dict[int, float] = {}  # when those that wait were read, by time.monotonic()
         self.after: After | None = None
         self.claims: dict[tuple[bool, int], Select[Any]] = {}  # built once for each shape
 
@@ -68,11 +74,29 @@ class EffectRun(Window):
     def decide(self, item: Any) -> Any:
         return decide(self.step, self.at, item)
 
+    def lane_of(self, item: Any) -> str:
+        return "" if self.step.lane is None else str(getattr(item, self.step.lane.name))
+
+    def stale(self, waiting: Sequence[Any]) -> set[int]:
+        """Look again at those that have waited for long: somebody may have decided about them."""
+        now = time.monotonic()
+        old = {row.id: row for row in waiting if now - self.read_at[row.id] > FRESH}
+        if not old:
+            return set()
+        self.read_at |= dict.fromkeys(old, now)
+        columns = [each.label(name) for name, each in self.due.read.items()]
+        with self.running.transaction() as connection:
+            theirs = among(self.due.key, list(old), connection.dialect.name)
+            found = connection.execute(select(*columns).select_from(self.due.rows).where(theirs)).all()
+        return set(old) - {row.id for row in found if same(old[row.id], self.step.row(*row))}
+
     def make(self, outside: Any, payload: Any) -> Any:
         return self.step.call(outside, payload)
 
     def settle_and_claim(self, answered: Sequence[Answered], wanted: int) -> Sequence[Any]:
         """Do both in one transaction where all rows agree."""
+        for row, _ in answered:
+            del self.read_at[row.id]
         returned = [row.id for row, answer in answered if isinstance(answer, NotBegunError)]
         items = [self.settle(row, answer) for row, answer in answered if row.id not in returned]
         return self.commit(items, returned, wanted)
@@ -103,6 +127,7 @@ class EffectRun(Window):
         if found:
             self.after = (found[-1].place_in_order, found[-1].id)
         self.running.attempted += len(found)
+        self.read_at |= dict.fromkeys([row.id for row in found], time.monotonic())
         return [self.step.row(*row[:-1]) for row in found]
 
     def count(self, item: Noted) -> None:
@@ -184,6 +209,12 @@ class EffectRun(Window):
         with self.running.transaction() as connection:
             under_way = among(self.table.c.id, list(self.claimed), connection.dialect.name)
             connection.execute(update(self.table).where(ours, ~under_way).values(claimed_by=None))
+
+
+def same(one: Any, other: Any) -> bool:
+    """Tell whether a row is what it was but for our claim."""
+    ours = {"claimed_by", "attempts"}
+    return all(getattr(one, name) == getattr(other, name) for name in one._fields if name not in ours)
 
 
 def dead_claims(step: AnyEffect, running: Running, connection: Connection) -> list[Any]:

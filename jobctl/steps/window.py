@@ -14,6 +14,7 @@ from typing import Any
 from jobctl.db import first_line
 from jobctl.errors import Exit
 from jobctl.job import Call, Lost, NotBegunError, ScopeDownError
+from jobctl.pace import Pace
 from jobctl.steps.pool import Pool
 from jobctl.steps.running import Running
 
@@ -32,6 +33,7 @@ class Window(ABC):
         self.claimed: dict[int, Any] = {}
         self.answers: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self.exhausted = False
+        self.paces: dict[str, Pace] = {}
 
     @abstractmethod
     def settle_and_claim(self, answered: Sequence[Answered], wanted: int) -> Sequence[Any]:
@@ -59,20 +61,25 @@ class Window(ABC):
 
     def slide(self, pool: Pool) -> None:
         answered: list[Answered] = []
-        waiting: list[Any] = []  # claimed ahead
+        waiting: list[Any] = []  # claimed ahead, or for a slot of their lane
         while True:
             self.heed_the_lock()
             places = self.concurrency - len(self.claimed) + len(waiting) + len(answered)
             waiting += self.turn(answered, self.wanted(places - len(waiting)))
-            answered = self.begin(waiting[:places], pool)
-            del waiting[:places]
+            answered, waiting = self.begin(waiting, places, pool)
             if not self.claimed:
                 return
-            answered += self.arrived(wait=not answered)
-            if not answered:
-                # The grace is over: what is under way stays claimed, for the next run to settle.
+            answered += self.arrived(0.0 if answered else self.patience(waiting))
+            if not answered and self.running.stop.grace_left() == 0.0:
+                # What is under way stays claimed, for the next run to settle.
                 self.turn([(item, NotBegunError()) for item in waiting], 0)
                 return
+
+    def patience(self, waiting: Sequence[Any]) -> float | None:
+        """Return how long to wait for answers: until a slot, or the end of the grace; None: for ever."""
+        paced = [self.paces[lane].delay() for lane in map(self.lane_of, waiting) if lane in self.paces]
+        left = self.running.stop.grace_left()
+        return min([*paced, *([] if left is None else [left])], default=None)
 
     def wanted(self, short: int) -> int:
         """Return how many items to claim where `short` places are about to be empty."""
@@ -82,6 +89,8 @@ class Window(ABC):
 
     def turn(self, answered: Sequence[Answered], wanted: int) -> Sequence[Any]:
         self.at = self.running.moment()
+        if not answered and not wanted:
+            return []
         for _, answer in answered:
             if isinstance(answer, ScopeDownError):
                 self.close_scope(answer)
@@ -91,16 +100,47 @@ class Window(ABC):
         self.claimed |= {item.id: item for item in items}
         return items
 
-    def begin(self, items: Sequence[Any], pool: Pool) -> list[Answered]:
-        """Start the calls for freshly claimed items; return those that need none, with their answers."""
-        decided = []
-        for item in items:
-            asked = self.decide(item)
-            if isinstance(asked, Call) and self.closed.isdisjoint(asked.scopes):
-                pool.begin(item.id, asked.payload)
+    def begin(self, waiting: Sequence[Any], places: int, pool: Pool) -> tuple[list[Answered], list[Any]]:
+        """Start the calls that have a place and a slot.
+
+        Returns those that need no call, with their answers, and those that go on waiting.
+        """
+        decided: list[Answered] = []
+        still: list[Any] = []
+        stale = self.stale(waiting)
+        for item in waiting:
+            if self.running.stopping or item.id in stale:
+                decided.append((item, NotBegunError()))
+            elif places <= 0 or self.must_wait(item):
+                still.append(item)
             else:
-                decided.append((item, NotBegunError() if isinstance(asked, Call) else asked))
-        return decided
+                places -= 1
+                decided += self.begin_one(item, pool)
+        return decided, still
+
+    def begin_one(self, item: Any, pool: Pool) -> list[Answered]:
+        asked = self.decide(item)
+        if not isinstance(asked, Call):
+            return [(item, asked)]
+        if not self.closed.isdisjoint(asked.scopes):
+            return [(item, NotBegunError())]
+        if (lane := self.lane_of(item)) in self.paces:
+            self.paces[lane].take()
+        pool.begin(item.id, asked.payload)
+        return []
+
+    def must_wait(self, item: Any) -> bool:
+        """Tell whether the item's lane has no slot now."""
+        lane = self.lane_of(item)
+        return lane in self.paces and lane not in self.closed and self.paces[lane].delay() > 0
+
+    def lane_of(self, item: Any) -> str:
+        """Return the lane whose pace an item keeps; a window of one lane has no name for it."""
+        return ""
+
+    def stale(self, waiting: Sequence[Any]) -> set[int]:
+        """Return which of them have waited, and are no more what they were when they were claimed."""
+        return set()
 
     def call(self, outside: Any, payload: Any) -> Any:
         """Make one call, in a pool thread; whatever happens comes back as an answer."""
@@ -114,16 +154,15 @@ class Window(ABC):
             log.debug("call.broken", exc_info=True)
             return Lost(f"{type(error).__name__}: {first_line(error)}")
 
-    def arrived(self, *, wait: bool) -> list[Answered]:
-        """Return the answers that have come; where there are none, wait until the stop's grace is over."""
+    def arrived(self, patience: float | None) -> list[Answered]:
+        """Return the answers that have come; wait so many seconds for a first one. A stop ends the wait."""
         found: list[Answered] = []
         try:
+            item_id, answer = self.answers.get(patience != 0, patience)
             while True:
-                waiting = wait and not found
-                left = self.running.stop.grace_left() if waiting else None
-                item_id, answer = self.answers.get(waiting, left)
                 if item_id in self.claimed:  # else a stop signal woke us
                     found.append((self.claimed[item_id], answer))
+                item_id, answer = self.answers.get(block=False)
         except queue.Empty:
             return found
 

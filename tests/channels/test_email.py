@@ -14,8 +14,6 @@ from jobctl.channels.email import Email
 from jobctl.channels.protocol import Answer, Message, Refused, Sent
 from jobctl.errors import MisconfiguredError
 from jobctl.job import Lost, NotBegunError, ScopeDownError
-from jobctl.pace import Pace
-from jobctl.parsing import Rate
 from jobctl.settings import Settings
 from tests.servers import DROP, Certificate, MailServer, Stage, closed_port
 
@@ -39,28 +37,6 @@ MESSAGE_ID = "<abcd1234.notification-7@shop.example>"
 Open = Callable[..., Email]
 
 
-class Bell:
-    """The run's stop signal."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-
-    def wait(self, seconds: float) -> bool:
-        return self.event.wait(seconds)
-
-
-class Impatient(Bell):
-    """Notes how long it was to wait, to the hour, and doesn't."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hours: list[int] = []
-
-    def wait(self, seconds: float) -> bool:
-        self.hours.append(round(seconds / 3600))
-        return False
-
-
 def settings(server: MailServer, **changed: Any) -> Settings:
     usual = {
         "smtp_host": "127.0.0.1",
@@ -78,8 +54,8 @@ def channel() -> Iterator[Open]:
     """Open a channel to a server, closed when the test ends."""
     with ExitStack() as closing:
 
-        def opened(server: MailServer, stop: Bell | None = None, **changed: Any) -> Email:
-            email = Email(settings(server, **changed), stop or Bell())
+        def opened(server: MailServer, **changed: Any) -> Email:
+            email = Email(settings(server, **changed))
             closing.callback(email.close)
             return email
 
@@ -452,7 +428,7 @@ def test_a_ca_file_without_certificates_is_a_wrong_setting(server: MailServer, t
     empty = tmp_path / "ca.pem"
     empty.write_text("nothing")
     with pytest.raises(MisconfiguredError, match="SMTP_CA_FILE"):
-        Email(settings(server, smtp_tls="starttls", smtp_ca_file=empty), Bell())
+        Email(settings(server, smtp_tls="starttls", smtp_ca_file=empty))
 
 
 LOGIN = {"smtp_username": "jobctl", "smtp_password": "s3cret"}
@@ -477,48 +453,7 @@ def test_a_login_that_smtp_cannot_send_is_told(channel: Open) -> None:
         assert reason == "the mail server refused the login: only ASCII can be sent"
 
 
-# Pace and the end
-
-
-def test_the_rate_limit_spaces_messages_over_all_threads(server: MailServer, channel: Open) -> None:
-    bell = Impatient()
-    email = channel(server, bell, email_rate_limit=Rate(1, 3600))
-    threads = [threading.Thread(target=email.send, args=[MESSAGE]) for _ in range(4)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    assert sorted(bell.hours) == [0, 1, 2, 3]
-    assert len(server.messages) == 4
-
-
-def test_a_stop_ends_the_wait_for_a_slot() -> None:
-    bell = Bell()
-    pace = Pace(Rate(1, 3600), bell)
-    pace.wait()
-    threading.Timer(0.05, bell.event.set).start()
-    began = time.monotonic()
-    with pytest.raises(NotBegunError):
-        pace.wait()
-    assert time.monotonic() - began < 2
-
-
-def test_slots_are_never_saved_up() -> None:
-    pace = Pace(Rate(20, 1), Bell())
-    pace.wait()
-    threading.Event().wait(0.12)
-    began = time.monotonic()
-    for _ in range(3):
-        pace.wait()
-    assert time.monotonic() - began >= 0.09
-
-
-def test_a_stopped_run_opens_no_connection(server: MailServer, channel: Open) -> None:
-    bell = Bell()
-    bell.event.set()
-    with pytest.raises(NotBegunError):
-        channel(server, bell, email_rate_limit=Rate(20, 1)).send(MESSAGE)
-    assert server.connections == 0
+# The end
 
 
 def test_closing_takes_leave_of_the_server(server: MailServer, channel: Open) -> None:

@@ -18,8 +18,7 @@ import requests
 from jobctl import __version__, http
 from jobctl.channels.protocol import Answer, Message, Refused, Sent
 from jobctl.channels.webhook import LONGEST_DELAY, Webhook, delay, scope
-from jobctl.job import Lost, NotBegunError, ScopeDownError
-from jobctl.parsing import Rate
+from jobctl.job import Lost, ScopeDownError
 from jobctl.settings import Settings
 from tests.servers import HookServer, Reply, closed_port
 
@@ -44,28 +43,6 @@ MESSAGE = Message(
 Open = Callable[..., Webhook]
 
 
-class Bell:
-    """The run's stop signal."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-
-    def wait(self, seconds: float) -> bool:
-        return self.event.wait(seconds)
-
-
-class Impatient(Bell):
-    """Notes how long it was to wait, to the hour, and doesn't."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hours: list[int] = []
-
-    def wait(self, seconds: float) -> bool:
-        self.hours.append(round(seconds / 3600))
-        return False
-
-
 @pytest.fixture
 def server() -> Iterator[HookServer]:
     with HookServer() as server:
@@ -77,13 +54,13 @@ def channel() -> Iterator[Open]:
     """Open a channel, closed when the test ends; the test's own server is in a private network."""
     with ExitStack() as closing:
 
-        def opened(stop: Bell | None = None, **changed: Any) -> Webhook:
+        def opened(**changed: Any) -> Webhook:
             usual = {
                 "webhook_secret": SECRET,
                 "webhook_timeout": timedelta(seconds=5),
                 "webhook_allow_private": True,
             }
-            webhook = Webhook(Settings(**{**usual, **changed}), stop or Bell(), 4)
+            webhook = Webhook(Settings(**{**usual, **changed}), 4)
             closing.callback(webhook.close)
             return webhook
 
@@ -467,23 +444,7 @@ def test_what_is_no_web_address_is_refused(channel: Open, address: str) -> None:
     assert scope(message.address).startswith("webhook")
 
 
-# Pace, and the session's other manners
-
-
-def test_the_rate_limit_spaces_webhooks(server: HookServer, channel: Open) -> None:
-    bell = Impatient()
-    webhook = channel(bell, webhook_rate_limit=Rate(1, 3600))
-    for _ in range(4):
-        assert webhook.send(to(server)) == Sent()
-    assert bell.hours == [0, 1, 2, 3]
-
-
-def test_a_stopped_run_sends_nothing(server: HookServer, channel: Open) -> None:
-    bell = Bell()
-    bell.event.set()
-    with pytest.raises(NotBegunError):
-        channel(bell, webhook_rate_limit=Rate(20, 1)).send(to(server))
-    assert server.connections == 0
+# The session's manners
 
 
 def test_many_threads_share_the_session(server: HookServer, channel: Open) -> None:

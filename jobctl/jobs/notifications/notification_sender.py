@@ -32,6 +32,7 @@ class Queued(NamedTuple):
     id: int
     claimed_by: int | None
     user_id: int | None
+    status: str
     channel: str
     address: str | None
     category: str
@@ -279,4 +280,5 @@ JOB = EffectStep(
     settle=settle,
     concurrency=lambda settings: settings.notification_concurrency,
     lane=ours.channel,
+    pace=lambda settings: {"email": settings.email_rate_limit, "webhook": settings.webhook_rate_limit},
 )

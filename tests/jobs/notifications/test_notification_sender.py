@@ -1,13 +1,14 @@
 """What becomes of a queued message: a world in which it is due, then one changed fact per test."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from jobctl.errors import Exit
-from jobctl.parsing import uncertain
+from jobctl.parsing import rate, uncertain
 from jobctl.tables.notifications import inbox, notifications
 from tests.servers import DROP, HookServer, MailServer, Reply, closed_port
 from tests.world import NOW, World, ago, ahead, command
@@ -269,6 +270,27 @@ class TestMail:
         assert {(each.status, each.attempts, each.claimed_by) for each in left} == {("queued", 0, None)}
         assert world.row(tray).status == "sent"
         assert world.last_run().outcome == "failed"
+
+    def test_the_rate_limit_spaces_messages_and_stops_no_other_channel(
+        self, world: World, server: MailServer
+    ) -> None:
+        world.configure(email_rate_limit=rate("20/s"))
+        mails, trays = world.messages(6, channel="email"), world.messages(3)
+        assert world.send().counts == {"sent": len(mails) + len(trays)}
+        at = [each.at for each in server.messages]
+        assert all(later - earlier > 0.025 for earlier, later in pairwise(at))
+        assert [each.recipients[0] for each in server.messages] == [f"u{n}@example.com" for n in range(6)]
+
+    def test_what_expires_while_it_waits_for_its_slot_is_not_sent(
+        self, world: World, server: MailServer
+    ) -> None:
+        world.configure(email_rate_limit=rate("4/s"))
+        soon = world.messages(2, channel="email")
+        late = world.messages(2, channel="email", expires_at=ahead(milliseconds=300))
+        assert world.send().counts == {"sent": 2, "expired": 2}
+        assert {world.row(each).status for each in soon} == {"sent"}
+        assert {world.row(each).status for each in late} == {"expired"}
+        assert len(server.messages) == 2
 
     def test_421_in_the_middle_leaves_the_rest_for_the_next_run(
         self, world: World, server: MailServer

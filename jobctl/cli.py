@@ -69,6 +69,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if os.getpid() == 1:
         # In a container the kernel spares process 1 what it has no handler for, and imports take time.
         signal.signal(signal.SIGTERM, lambda number, _frame: os._exit(128 + number))
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 (to the end)
     # Nothing that is imported becomes garbage: collecting meanwhile would only cost time.
     gc.disable()
     sys.exit(guarded(arguments))
@@ -103,6 +106,9 @@ def report(error: Exception) -> int:
     if isinstance(error, JobctlError):
         click.echo(redact(f"jobctl: {error}"), err=True)
         return int(error.exit_code)
+    if isinstance(error, PermissionError):
+        click.echo(f"jobctl: no permission for {error.filename}: {error.strerror}", err=True)
+        return int(Exit.MISCONFIGURED)
     import logging  # noqa: PLC0415 (lazy, see above)
 
     logging.getLogger("jobctl").debug("unexpected", exc_info=error)

@@ -111,6 +111,8 @@ def check_embedded(settings: Settings) -> None:
             "DATABASE_URL is not set, and JOBCTL_EMBEDDED=never rules the embedded database out: "
             "set DATABASE_URL, for example postgresql://user:password@host/database"
         )
+    if not settings.jobctl_home.is_dir():
+        raise MisconfiguredError(no_home(settings))
     if settings.embedded_path.is_dir():
         raise MisconfiguredError(
             f"{settings.embedded_path.absolute()} is a folder, not a database: remove it"
@@ -120,6 +122,10 @@ def check_embedded(settings: Settings) -> None:
             f"there is no database at {settings.embedded_path.absolute()}: {UPGRADE} to create it there, "
             "set JOBCTL_HOME to the folder that holds it, or set DATABASE_URL"
         )
+
+
+def no_home(settings: Settings) -> str:
+    return f"JOBCTL_HOME {settings.jobctl_home.absolute()} is no folder: create it, or set another"
 
 
 def wrong_schema(revision: str | None) -> str:

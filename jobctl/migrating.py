@@ -64,9 +64,8 @@ def random_name() -> str:
 def prepare_embedded(settings: Settings) -> None:
     if settings.jobctl_embedded == "never":
         db.check_embedded(settings)
-    home = settings.jobctl_home
-    if not home.is_dir():
-        raise MisconfiguredError(f"JOBCTL_HOME {home.absolute()} is no folder: create it, or set another")
+    if not settings.jobctl_home.is_dir():
+        raise MisconfiguredError(db.no_home(settings))
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def choice(*allowed: str) -> Parser:
 
 def duration(value: str) -> timedelta:
     """Read `90s`, `15m`, `24h`, `3d`, `2w`, `1y` (365 days) or `500ms`."""
-    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|[smhdwy])", value)
+    match = re.fullmatch(r"([0-9]{1,30}(?:\.[0-9]{1,3})?)(ms|[smhdwy])", value)
     if not match or not float(match[1]):
         raise ValueError("a duration above zero: a number and one of ms s m h d w y")
     seconds = float(match[1]) * UNITS[match[2]]
@@ -147,6 +147,9 @@ def existing_file(value: str) -> Path:
     if not path.is_file():
         raise ValueError("a file that exists")
     return path
+
+
+PATHS = (folder, existing_folder, existing_file)  # relative ones start from somewhere
 
 
 def host(value: str) -> str:

@@ -323,7 +323,7 @@ def load(environ: Mapping[str, str] | None = None) -> Loaded:
     problems: list[str] = []
     env_file = read_env_file(home / ENV_FILE, problems)
     reader = _Reader(
-        environ, {name: text for name, text in env_file.items() if name != "JOBCTL_HOME"}, problems
+        environ, {name: text for name, text in env_file.items() if name != "JOBCTL_HOME"}, home, problems
     )
     values = {each.name: reader.read(each) for each in declared()}
     settings = Settings(**values)
@@ -334,12 +334,12 @@ def load(environ: Mapping[str, str] | None = None) -> Loaded:
         raise MisconfiguredError(f"{count} in the settings:\n" + "\n".join(f"  {each}" for each in problems))
     known = {variable(each) for each in declared()}
     known |= {f"{name}_FILE" for name in known}
-    strangers = tuple(name for name in env_file if name not in known)
+    strangers = tuple(name for name in env_file if name not in known or name == "JOBCTL_HOME")
     return Loaded(settings, reader.origins, tuple(reader.secrets), strangers)
 
 
 def read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 (it takes a folder that we may not look into for an empty one)
         return {}
     # Only here: a start without a `.env` doesn't pay for the parser.
     from dotenv import dotenv_values  # noqa: PLC0415
@@ -371,7 +371,10 @@ def line_of(binding: "Binding") -> int:
 class _Reader:
     """Finds each setting's text and parses it, noting problems, origins and secrets."""
 
-    def __init__(self, environ: Mapping[str, str], env_file: Mapping[str, str], problems: list[str]) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], env_file: Mapping[str, str], home: Path, problems: list[str]
+    ) -> None:
+        self.home = home  # what paths in `.env` start from, as cron starts anywhere
         self.sources = (("environment", environ), (ENV_FILE, env_file))
         self.problems = problems
         self.origins: dict[str, str] = {}
@@ -384,6 +387,8 @@ class _Reader:
             self.origins[name] = "default"
             return declaration.default
         text, self.origins[name] = found
+        if self.origins[name] == ENV_FILE and about["parse"] in parsing.PATHS:
+            text = str(self.home / Path(text).expanduser())
         if about["secret"]:
             self.secrets += parsing.secret_parts(text)
         try:
@@ -402,7 +407,8 @@ class _Reader:
             if source.get(name):
                 return source[name], origin
             if from_file and source.get(f"{name}_FILE"):
-                return self.find_in_file(name, Path(source[f"{name}_FILE"]))
+                path = Path(source[f"{name}_FILE"])
+                return self.find_in_file(name, self.home / path if origin == ENV_FILE else path)
         return None
 
     def find_in_file(self, name: str, path: Path) -> tuple[str, str] | None:

@@ -196,7 +196,17 @@ class TestEnvFile:
 
     def test_it_cannot_move_jobctl_home(self, home: Path) -> None:
         (home / ".env").write_text("JOBCTL_HOME=/elsewhere\n")
-        assert (value("JOBCTL_HOME"), origin("JOBCTL_HOME")) == (str(home), "environment")
+        done = command("config", "--json")
+        told = {each["setting"]: each for each in done.document}["JOBCTL_HOME"]
+        assert (told["value"], told["origin"]) == (str(home), "environment")
+        assert "JOBCTL_HOME" in done.err, "said, and not just done"
+
+    def test_a_path_in_it_starts_from_its_folder(self, home: Path, environment: Environment) -> None:
+        """Cron starts anywhere; in the environment a path starts from where the command does."""
+        (home / "ours").mkdir()
+        (home / ".env").write_text("TEMPLATES_FOLDER=ours\nCONSOLE_FOLDER=box\n")
+        assert value("TEMPLATES_FOLDER") == str(home / "ours")
+        assert value("CONSOLE_FOLDER") == str(home / "box")
 
     def test_a_home_under_the_users_own_folder_is_one_folder_for_file_and_database(
         self, home: Path, environment: Environment

@@ -1,5 +1,6 @@
 """Messages for the eye: printed, and written to a folder where CONSOLE_FOLDER names one."""
 
+import json
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from jobctl.settings import Settings
 
 NOBODY = "jobctl@localhost"
 RULE = "─" * 72
+TURN = threading.Lock()  # one message at a time, whatever its channel
 
 
 class Console:
@@ -20,14 +22,13 @@ class Console:
 
     def __init__(self, settings: Settings, out: IO[str]) -> None:
         self.settings, self.out = settings, out
-        self.turn = threading.Lock()
 
     def send(self, message: Message) -> Answer:
         try:
             name, content = self.file_of(message)
         except mime.UnwritableError as error:
             return Refused(str(error), permanent=True)
-        with self.turn:
+        with TURN:
             show(message, self.out)
             if self.settings.console_folder:
                 write(self.settings.console_folder, name, content, message.channel)
@@ -36,7 +37,7 @@ class Console:
     def file_of(self, message: Message) -> tuple[str, bytes]:
         """Return the file of a message; an e-mail that could not be sent is refused here as well."""
         if message.channel != "email":
-            return f"{message.key}.txt", f"{message.subject}\n\n{message.text}".encode()
+            return f"{message.key}.txt", f"{message.subject}\n\n{body(message)}\n".encode()
         settings = replace(self.settings, email_from=self.settings.email_from or NOBODY)
         return f"{message.key}.eml", mime.seal(mime.compose(message, settings), message).content
 
@@ -44,11 +45,19 @@ class Console:
         pass
 
 
+def body(message: Message) -> str:
+    """Return the text, or what a webhook hands over instead of one."""
+    return message.text.rstrip() or json.dumps(message.data, indent=2, ensure_ascii=False, default=str)
+
+
 def show(message: Message, out: IO[str]) -> None:
     to = " ".join(filter(None, [message.recipient, f"<{message.address}>" if message.address else ""]))
-    print(
-        RULE, f"{message.channel} to {to}: {message.subject}", "", message.text.rstrip(), sep="\n", file=out
-    )
+    lines = (RULE, f"{message.channel} to {to}: {message.subject}", "", body(message))
+    try:
+        print(*lines, sep="\n", file=out)
+    except OSError as error:
+        reason = f"nobody reads what is printed ({error.strerror})"
+        raise ScopeDownError(message.channel, reason) from error
 
 
 def write(folder: Path, name: str, content: bytes, channel: str) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from jobctl import parsing
 from jobctl.channels.mime import CONTROL, DOMAIN, Letter, UnwritableError, compose, mailbox, seal
 from jobctl.channels.protocol import Answer, Message, Refused, Sent
-from jobctl.errors import MisconfiguredError
+from jobctl.errors import Exit, MisconfiguredError
 from jobctl.job import Lost, NotBegunError, ScopeDownError
 from jobctl.settings import Settings
 
@@ -30,6 +30,7 @@ YES, GO_ON, LATER, NEVER = 2, 3, 4, 5  # what a reply's first digit says (RFC 53
 CLOSING = 421
 QUIT_SECONDS = 2.0  # for all connections together
 REASON_LENGTH = 300
+NO_STARTTLS = "the mail server does not do STARTTLS: set SMTP_TLS=implicit, or none for a relay next door"
 
 
 class DroppedError(Exception):
@@ -236,7 +237,10 @@ class Dialler:
             smtp.ehlo_or_helo_if_needed()
         if self._settings.smtp_tls == "starttls":
             with scope_down("does not do STARTTLS"):
-                smtp.starttls(context=self._tls)
+                if smtp.has_extn("starttls"):
+                    smtp.starttls(context=self._tls)
+                else:
+                    raise ScopeDownError(SCOPE, NO_STARTTLS, Exit.MISCONFIGURED)
                 smtp.ehlo_or_helo_if_needed()
         user, password = self._settings.smtp_username, self._settings.smtp_password
         if user and password:

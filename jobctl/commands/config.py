@@ -2,6 +2,7 @@
 
 import difflib
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,6 +23,11 @@ def config(*, as_json: bool) -> None:
     show(("setting", "value", "origin", "meaning"), rows, json=as_json, empty="")
     known = [settings.variable(each) for each in settings.declared()]
     for name in found.strangers:
+        if name == "JOBCTL_HOME":
+            click.echo(
+                "jobctl: JOBCTL_HOME in .env has no effect: only the real environment sets it", err=True
+            )
+            continue
         close = difflib.get_close_matches(name, known, n=1)
         if close:
             click.echo(f"jobctl: {name} in .env is no setting; did you mean {close[0]}?", err=True)
@@ -42,6 +48,8 @@ def written(value: Any, *, secret: bool) -> str | None:
         return parsing.masked(value) if isinstance(value, str) else "********"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Path):
+        return str(value.absolute())
     return span(value) if isinstance(value, timedelta) else str(value)
 
 

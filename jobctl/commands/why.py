@@ -1,5 +1,6 @@
 """`jobctl why`: each condition of a job held against one row, with the row's values."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from jobctl.tables.frame import runs
 
 FAR = timedelta(days=3653)  # what isn't due within ten years is not waiting for time
 NEAR = timedelta(milliseconds=1)
+ADDRESS = re.compile(r"\S*(@|://)\S*|\+?[0-9]{6,}")
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,16 @@ def explain(step: DueStep, at: At, row: int, connection: Connection, locks: Lock
         conditions=held,
         claim=claim_of(values, connection, locks),
         due_at=when_due(step, at, row, connection) if not all(each.holds for each in held) else None,
-        row={name: value for name, value in values.items() if not due.table.c[name].info.get("personal")},
+        row=told_of(values, due),
     )
+
+
+def told_of(values: Mapping[Any, Any], due: Due) -> dict[str, Any]:
+    """Return what of a row may be printed: nothing personal, and the reason without addresses."""
+    told = {name: value for name, value in values.items() if not due.table.c[name].info.get("personal")}
+    if values.get("reason"):
+        told["reason"] = ADDRESS.sub("<address>", str(values["reason"]))
+    return told
 
 
 def truths(due: Due, row: int, connection: Connection) -> list[bool]:

@@ -420,7 +420,7 @@ def test_a_certificate_for_another_host_is_refused(channel: Open, tls: Any) -> N
 
 def test_a_server_without_starttls_is_not_spoken_to_in_clear(server: MailServer, channel: Open) -> None:
     reason = down(channel(server, smtp_tls="starttls"))
-    assert reason == ("the mail server does not do STARTTLS: STARTTLS extension not supported by server.")
+    assert "SMTP_TLS" in reason
     assert server.commands == []
 
 

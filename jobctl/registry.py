@@ -46,6 +46,7 @@ COMMANDS = (
     ),
     ("config", "jobctl.commands.config:config", "Show the effective settings and where each comes from."),
     ("demo", "jobctl.commands.demo:demo", "See the jobs at work on a small made-up marketplace."),
+    ("sandbox", "jobctl.commands.sandbox:sandbox", "Imitate a payment provider, and its bad days."),
 )
 
 

@@ -1,0 +1,51 @@
+"""`jobctl sandbox`: a payment provider's stand-in on this machine."""
+
+import gc
+import signal
+from datetime import timedelta
+
+import click
+
+from jobctl import parsing
+from jobctl.commands.shared import Text
+from jobctl.errors import Exit, MisconfiguredError
+from jobctl.sandbox import SECRET_KEY, Sandbox
+
+PORT = 4242
+CODES = {signal.SIGTERM: Exit.TERMINATED, signal.SIGINT: Exit.INTERRUPTED}
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=PORT,
+    show_default=True,
+    help="Where to listen; 0: any free port.",
+)
+@click.option(
+    "--latency",
+    type=Text(parsing.duration, "duration"),
+    metavar="DURATION",
+    help="Let each request take so long, such as 20ms.",
+)
+def sandbox(*, port: int, latency: timedelta | None) -> int:
+    """Imitate Stripe on this machine: its protocol, its test cards, its idempotency, and its bad days.
+
+    Listens on the loopback address only, until it is stopped, and keeps its state in memory. Below
+    /_sandbox/ a ledger tells what has moved (GET ledger), the clock can be moved forward (POST clock), and
+    faults can be switched on (POST faults).
+    """
+    try:
+        made = Sandbox(port=port, latency=latency.total_seconds() if latency else 0.0)
+    except OSError as error:
+        raise MisconfiguredError(
+            f"cannot listen on port {port} ({parsing.reason(error)}): name another with --port"
+        ) from error
+    # Blocked before there are threads, so that the signal waits for this one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, CODES)
+    gc.enable()
+    with made:
+        click.echo(f"sandbox of Stripe at {made.url}, its control API at {made.url}/_sandbox/")
+        click.echo(f"set STRIPE_API_BASE={made.url} STRIPE_SECRET_KEY={SECRET_KEY}")
+        return CODES[signal.Signals(signal.sigwait(CODES))]

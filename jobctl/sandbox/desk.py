@@ -1,0 +1,200 @@
+"""Where requests become effects: time passes, faults strike, keys are honoured, everything is counted."""
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from jobctl.sandbox.clock import Agenda, Clock, instant
+from jobctl.sandbox.faults import ANSWER, ARRIVAL, DURATION, EFFECT, Fault, Faults, require
+from jobctl.sandbox.ledger import Effect, totals
+from jobctl.sandbox.protocol import Answer, Call, Provider, Request, Task, as_json
+from jobctl.sandbox.stripe.provider import Stripe
+
+CENTURY = 36_525 * 86_400
+
+
+class Desk:
+    """The sandbox without its network; every method may be called from any thread."""
+
+    def __init__(self, latency: float, forbidden: Collection[str]) -> None:
+        self.latency = latency  # seconds that a request takes
+        self._forbidden = forbidden
+        self._lock = threading.Lock()
+        self._awake = threading.Event()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._clock, self._agenda = Clock(), Agenda()
+        self._ledger: list[Effect] = []
+        self._faults = Faults()
+        self._counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self._versions: Counter[str] = Counter()
+        self._providers: dict[str, Provider] = {
+            "/v1/": Stripe(self._ledger, self._agenda, self._forbidden),
+        }
+
+    # ── what a test, or the control API, asks of it ──────────────────────────────────────────
+
+    def ledger(self) -> list[Effect]:
+        """Return every effect, in the order in which they happened."""
+        with self._lock:
+            self._catch_up()
+            return list(self._ledger)
+
+    def totals(self) -> dict[str, dict[str, int]]:
+        """Return for each currency the sums of what was ever held, captured, released, refunded."""
+        return totals(self.ledger())
+
+    def fault(
+        self,
+        kind: str,
+        call: str = "any",
+        *,
+        times: int | None = None,
+        probability: float | None = None,
+        seed: int = 0,
+        contains: str = "",
+        seconds: float | None = None,
+    ) -> None:
+        """Switch a fault on; faults.py has the kinds. Raises ValueError for what doesn't exist."""
+        made = Fault(kind, call, times, probability, seed, contains, seconds)
+        with self._lock:
+            self._faults.on.append(made)
+
+    def faults(self) -> list[dict[str, Any]]:
+        with self._lock:
+            return [
+                {name: value for name, value in vars(each).items() if name != "chance"}
+                for each in self._faults.on
+            ]
+
+    def clear_faults(self) -> None:
+        """Switch every fault off; requests that are being delayed go on at once."""
+        with self._lock:
+            self._faults = Faults()
+        self.wake()
+
+    def wake(self) -> None:
+        """End the waiting of every request that is under way."""
+        asleep, self._awake = self._awake, threading.Event()
+        asleep.set()
+
+    def now(self) -> datetime:
+        return instant(self._clock.now())
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock forward; what falls due on the way happens, at its own time."""
+        require(0 <= seconds <= CENTURY, "advance takes seconds, from 0 to a hundred years")
+        with self._lock:
+            self._clock.advance(seconds)
+            self._catch_up()
+
+    def set_clock(self, now: datetime) -> None:
+        """Let it be this instant; from there on time goes by as it does everywhere."""
+        require(now.tzinfo is not None, "an instant has a time zone")
+        with self._lock:
+            self._clock.set(now.timestamp())
+            self._catch_up()
+
+    def requests(self) -> dict[str, dict[str, int]]:
+        """Return for each call how many requests came, and how many were answered from their key."""
+        with self._lock:
+            return {name: {"requests": 0, "replayed": 0, **counts} for name, counts in self._counts.items()}
+
+    def versions(self) -> dict[str, int]:
+        """Return how many requests named which version of the API."""
+        with self._lock:
+            return dict(self._versions)
+
+    def pending(self) -> list[dict[str, str | None]]:
+        """Return the requests that are still on their way."""
+        with self._lock:
+            self._catch_up()
+            return self._agenda.pending()
+
+    def reset(self) -> None:
+        """Forget everything, the clock's offset and the faults included."""
+        with self._lock:
+            self._begin_anew()
+
+    # ── a request's way ──────────────────────────────────────────────────────────────────────
+
+    def exchange(self, request: Request) -> Answer | None:
+        """Answer a request; None: close its connection without an answer."""
+        provider = self._provider(request.path)
+        if not provider:
+            return as_json(404, {"error": f"no provider answers at {request.path}"})
+        call = provider.read(request)
+        with self._lock:
+            self._count(call)
+            fault = self._faults.take(ARRIVAL, call)
+            if fault and fault.kind == "late":
+                self._postpone(call, request, fault)
+        return turned_away(provider, fault) if fault else self._work(provider, call)
+
+    def _provider(self, path: str) -> Provider | None:
+        return next((each for prefix, each in self._providers.items() if path.startswith(prefix)), None)
+
+    def _count(self, call: Call) -> None:
+        self._counts[call.name]["requests"] += 1
+        if call.version:
+            self._versions[call.version] += 1
+
+    def _postpone(self, call: Call, request: Request, fault: Fault) -> None:
+        """Let the request arrive later: until then neither it nor its key is known here."""
+
+        def arrive(at: float) -> None:
+            begun = call.begin(at)
+            if isinstance(begun, Task):
+                begun.keep(begun.run(at))
+
+        assert fault.seconds is not None
+        about = {"call": call.name, "path": request.path, "key": call.key}
+        self._agenda.add(self._clock.now() + fault.seconds, arrive, about)
+
+    def _work(self, provider: Provider, call: Call) -> Answer | None:
+        with self._lock:
+            begun = call.begin(self._catch_up())
+            slow, awake = self._faults.take(DURATION, call), self._awake
+        seconds = self.latency + (slow.seconds or 0 if slow else 0)
+        if seconds:
+            awake.wait(seconds)
+        with self._lock:
+            answer = self._finish(provider, call, begun) if isinstance(begun, Task) else begun
+            self._counts[call.name]["replayed"] += answer.replayed
+            last = self._faults.take(ANSWER, call)
+        return spoilt(answer, last.kind) if last else answer
+
+    def _finish(self, provider: Provider, call: Call, task: Task) -> Answer:
+        at, fault = self._catch_up(), self._faults.take(EFFECT, call)
+        if fault and fault.kind == "http_500_before":
+            answer = provider.failure(500)
+        else:
+            answer = task.run(at)
+            if fault:
+                answer = provider.failure(500)
+        task.keep(answer)
+        return answer
+
+    def _catch_up(self) -> float:
+        now = self._clock.now()
+        self._agenda.run(now)
+        return now
+
+
+def turned_away(provider: Provider, fault: Fault) -> Answer | None:
+    """Answer what never gets as far as the idempotency layer."""
+    if not fault.kind.startswith("http_"):
+        return None
+    answer = provider.failure(int(fault.kind.removeprefix("http_")))
+    if fault.kind == "http_429":
+        return replace(answer, headers={**answer.headers, "Retry-After": f"{fault.seconds:g}"})
+    return answer
+
+
+def spoilt(answer: Answer, kind: str) -> Answer | None:
+    bodies = {"garbage": b"<html><body>Bad gateway</body></html>", "empty": b"{}"}
+    return replace(answer, status=200, body=bodies[kind]) if kind in bodies else None

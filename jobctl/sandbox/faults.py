@@ -1,0 +1,86 @@
+"""Faults that are switched on: which requests they strike, how often, and at what point."""
+
+import random
+from dataclasses import dataclass, field
+
+from jobctl.sandbox.protocol import CALLS, Call
+
+ARRIVAL, DURATION, EFFECT, ANSWER = "arrival", "duration", "effect", "answer"
+ANY = "any"
+
+# The point at which each strikes. A replayed answer is late, lost or garbled like any other; only what
+# strikes at the effect waits for a request that has one.
+POINTS = {
+    "dropped": ARRIVAL,  # closed before any effect
+    "late": ARRIVAL,  # closed at once; the request arrives `seconds` later by the sandbox's clock
+    "http_401": ARRIVAL,
+    "http_403": ARRIVAL,
+    "http_409": ARRIVAL,
+    "http_429": ARRIVAL,  # Retry-After: `seconds`
+    "delay": DURATION,  # takes `seconds` longer, of real time
+    "http_500_before": EFFECT,  # no effect; the 500 is stored under the key
+    "http_500_after": EFFECT,  # the effect happens; the 500 is stored under the key
+    "lost_answer": ANSWER,  # the answer is stored under the key, the connection closed without it
+    "garbage": ANSWER,  # stored too; 200 with a body that is no JSON is sent
+    "empty": ANSWER,  # stored too; 200 with an empty object is sent
+}
+SECONDS = {"late": 45.0, "delay": 1.0, "http_429": 1.0}
+
+
+@dataclass
+class Fault:
+    """One fault; raises ValueError where what is asked for doesn't exist."""
+
+    kind: str
+    call: str = ANY
+    times: int | None = None  # how often at most: once, unless it strikes by chance
+    probability: float | None = None
+    seed: int = 0
+    contains: str = ""  # only requests whose key, metadata or object contains this
+    seconds: float | None = None
+    chance: random.Random = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        require(self.kind in POINTS, f"there is no fault {self.kind!r}: {', '.join(POINTS)}")
+        require(self.call in (ANY, *CALLS), f"there is no call {self.call!r}: {', '.join((ANY, *CALLS))}")
+        require(self.probability is None or 0 <= self.probability <= 1, "a probability is from 0 to 1")
+        require(self.times is None or self.times > 0, "times is a whole number of at least 1")
+        require(self.seconds is None or self.seconds >= 0, "seconds is a number of at least 0")
+        if self.times is None and self.probability is None:
+            self.times = 1
+        if self.seconds is None:
+            self.seconds = SECONDS.get(self.kind, 0.0)
+        self.chance = random.Random(self.seed)  # noqa: S311 (to repeat a run, not to keep a secret)
+
+    def strikes(self, call: Call) -> bool:
+        if self.call not in (ANY, call.name):
+            return False
+        if self.contains and not any(self.contains in mark for mark in call.marks):
+            return False
+        return self.probability is None or self.chance.random() < self.probability
+
+
+def require(met: bool, otherwise: str) -> None:
+    if not met:
+        raise ValueError(otherwise)
+
+
+class Faults:
+    """The faults that are on, in the order in which they were switched on."""
+
+    def __init__(self) -> None:
+        self.on: list[Fault] = []
+
+    def take(self, point: str, call: Call) -> Fault | None:
+        """Return the first fault that strikes this call at this point, and count that."""
+        for each in self.on:
+            if POINTS[each.kind] == point and each.strikes(call):
+                self._count(each)
+                return each
+        return None
+
+    def _count(self, fault: Fault) -> None:
+        if fault.times is not None:
+            fault.times -= 1
+            if not fault.times:
+                self.on.remove(fault)

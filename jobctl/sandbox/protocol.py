@@ -1,0 +1,61 @@
+"""What a provider's file offers to the server: requests in, answers out, and when an effect is had."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+CALLS = ("authorize", "charge", "capture", "release", "refund", "retrieve", "list", "other")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it came over the wire; header names are in lower case."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    replayed: bool = False  # from what is stored under the request's key
+
+
+def as_json(status: int, document: Any) -> Answer:
+    body = json.dumps(document, ensure_ascii=False).encode()
+    return Answer(status, body, {"Content-Type": "application/json"})
+
+
+@dataclass(frozen=True)
+class Task:
+    """A request that has passed every check; its key is in use until its answer is kept."""
+
+    run: Callable[[float], Answer]  # has the effect, at this instant
+    keep: Callable[[Answer], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request in words that all providers share."""
+
+    name: str  # one of CALLS
+    key: str | None
+    version: str | None  # of the API, as the client named it
+    marks: tuple[str, ...]  # its key, metadata and object: what a fault can single it out by
+    begin: Callable[[float], Answer | Task]  # check it, at this instant: refused or replayed, or to be done
+
+
+class Provider(Protocol):
+    """One provider. What `read` returns is worked on under the sandbox's lock, `read` itself is not."""
+
+    def read(self, request: Request) -> Call: ...
+
+    def failure(self, status: int) -> Answer:
+        """Say in the provider's words what a fault is to look like."""
+        ...

@@ -1,0 +1,43 @@
+"""The sandbox as a whole: a desk behind an address."""
+
+import threading
+from collections.abc import Collection
+from typing import Self
+
+from jobctl.sandbox import control
+from jobctl.sandbox.desk import Desk
+from jobctl.sandbox.protocol import Answer, Request
+from jobctl.sandbox.server import HOST, Server
+
+SECRET_KEY = "sk_test_sandbox"  # noqa: S105 (opens nothing; any other test key is an account of its own)
+FORBIDDEN_KEY = "sk_test_forbidden"
+
+
+class Sandbox(Desk):
+    """Serves from a thread while it is entered; port 0 is any free one. Raises OSError for one in use."""
+
+    def __init__(
+        self, *, port: int = 0, latency: float = 0.0, forbidden: Collection[str] = (FORBIDDEN_KEY,)
+    ) -> None:
+        """Wait `latency` seconds before each answer; say 403 to the keys in `forbidden`."""
+        super().__init__(latency, forbidden)
+        self._server = Server(port, self.respond)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self._server.port}"
+
+    def respond(self, request: Request) -> Answer | None:
+        if request.path.startswith(control.PREFIX):
+            return control.answer(self, request)
+        return self.exchange(request)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wake()
+        self._server.end()
+        self._thread.join()

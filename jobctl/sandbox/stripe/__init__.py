@@ -1,0 +1,1 @@
+"""Stripe: PaymentIntents with cards, captures, cancellations, refunds."""

@@ -1,0 +1,114 @@
+"""PaymentIntents, charges and refunds, in the shapes that Stripe documents (Stripe: API reference)."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobctl.sandbox.stripe.cards import Card, Decline
+
+
+@dataclass
+class Charge:
+    """One attempt on a card; a hold is a charge that has not been captured."""
+
+    id: str
+    created: int
+    card: Card
+    failure: Decline | None = None
+    capture_before: int | None = None
+    captured: int = 0
+    refunded: int = 0  # a released hold counts as refunded too
+
+    def shown(self, intent: "Intent") -> dict[str, Any]:
+        failure = self.failure
+        return {
+            "id": self.id,
+            "object": "charge",
+            "amount": intent.amount,
+            "amount_captured": self.captured,
+            "amount_refunded": self.refunded,
+            "captured": bool(self.captured),
+            "created": self.created,
+            "currency": intent.currency,
+            "customer": intent.customer,
+            "description": intent.description,
+            "failure_code": failure.code if failure else None,
+            "failure_message": failure.message if failure else None,
+            "livemode": False,
+            "metadata": intent.metadata,
+            "paid": not failure,
+            "payment_intent": intent.id,
+            "payment_method": intent.tried_with,
+            "payment_method_details": {"card": self._card(intent), "type": "card"},
+            "refunded": 0 < self.refunded == (self.captured or intent.amount),
+            "status": "failed" if failure else "succeeded",
+        }
+
+    def _card(self, intent: "Intent") -> dict[str, Any]:
+        shown = {
+            "amount_authorized": None if self.failure else intent.amount,
+            "brand": self.card.brand,
+            "last4": self.card.last4,
+            "network": self.card.brand,
+        }
+        return {**shown, "capture_before": self.capture_before} if self.capture_before else shown
+
+
+@dataclass
+class Intent:
+    id: str
+    created: int
+    amount: int
+    currency: str
+    capture_method: str
+    customer: str | None
+    tried_with: str | None  # the payment method as given; a declined one is no longer the intent's
+    description: str | None
+    metadata: dict[str, str]
+    status: str = "requires_payment_method"
+    received: int = 0
+    charge: Charge | None = None
+    error: dict[str, Any] | None = None
+    canceled_at: int | None = None
+    cancellation_reason: str | None = None
+
+    def shown(self, *, expand: bool = False) -> dict[str, Any]:
+        charge = self.charge
+        return {
+            "id": self.id,
+            "object": "payment_intent",
+            "amount": self.amount,
+            "amount_capturable": self.amount if self.status == "requires_capture" else 0,
+            "amount_received": self.received,
+            "canceled_at": self.canceled_at,
+            "cancellation_reason": self.cancellation_reason,
+            "capture_method": self.capture_method,
+            "client_secret": f"{self.id}_secret_sandbox",
+            "confirmation_method": "automatic",
+            "created": self.created,
+            "currency": self.currency,
+            "customer": self.customer,
+            "description": self.description,
+            "last_payment_error": self.error,
+            "latest_charge": charge and (charge.shown(self) if expand else charge.id),
+            "livemode": False,
+            "metadata": self.metadata,
+            "next_action": {"type": "use_stripe_sdk"} if self.status == "requires_action" else None,
+            "payment_method": None if self.error else self.tried_with,
+            "payment_method_types": ["card"],
+            "status": self.status,
+        }
+
+
+@dataclass
+class Refund:
+    id: str
+    created: int
+    amount: int
+    currency: str
+    payment_intent: str
+    charge: str
+    reason: str | None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def shown(self) -> dict[str, Any]:
+        return {**vars(self), "object": "refund", "balance_transaction": None, "status": "succeeded"}

@@ -1,0 +1,82 @@
+"""`jobctl sandbox`: a process of its own."""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import requests
+
+from jobctl.errors import Exit
+from jobctl.sandbox import Sandbox
+from tests.sandbox.client import TIMEOUT, Client, ok
+from tests.world import JOBCTL, command
+
+
+@contextmanager
+def started(*arguments: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+    process = subprocess.Popen(
+        [JOBCTL, "sandbox", *arguments],
+        env={"PATH": os.environ["PATH"], **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def settings_of(process: "subprocess.Popen[str]") -> dict[str, str]:
+    """Return what it says to set."""
+    assert process.stdout
+    first, second = process.stdout.readline(), process.stdout.readline()
+    said = dict(re.findall(r"([A-Z_]+)=(\S+)", second))
+    assert said["STRIPE_API_BASE"] in first
+    return said
+
+
+def test_what_it_says_to_set_works() -> None:
+    with started("--port", "0") as process:
+        said = settings_of(process)
+        with Client(said["STRIPE_API_BASE"], said["STRIPE_SECRET_KEY"]) as client:
+            ok(client.hold())
+        ledger = ok(requests.get(f"{said['STRIPE_API_BASE']}/_sandbox/ledger", timeout=TIMEOUT))
+        assert [each["kind"] for each in ledger["effects"]] == ["hold"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, Exit.TERMINATED), (signal.SIGINT, Exit.INTERRUPTED)]
+)
+def test_it_runs_until_it_is_stopped(number: int, code: Exit) -> None:
+    with (
+        started("--port", "0", "--latency", "20ms") as process,
+        Client(settings_of(process)["STRIPE_API_BASE"]) as client,
+    ):
+        ok(client.hold())
+        process.send_signal(number)
+        _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (code, "")
+
+
+def test_unsound_settings_are_none_of_its_business() -> None:
+    with started("--port", "0", DATABASE_URL="mysql://nowhere", STOP_GRACE="nonsense") as process:
+        assert settings_of(process)["STRIPE_SECRET_KEY"].startswith("sk_test_")
+
+
+def test_a_port_in_use_is_one_sentence(sandbox: Sandbox) -> None:
+    port = sandbox.url.rpartition(":")[2]
+    done = command("sandbox", "--port", port)
+    assert (done.exit_code, done.out) == (Exit.MISCONFIGURED, "")
+    assert len(done.err.splitlines()) == 1
+    assert port in done.err
+
+
+@pytest.mark.parametrize("wrong", [["--port", "70000"], ["--latency", "soon"], ["--latency", "20"]])
+def test_wrong_usage(wrong: list[str]) -> None:
+    assert command("sandbox", *wrong).exit_code == Exit.USAGE

@@ -117,7 +117,8 @@ def as_document(record: RunRecord, exit_code: Exit, complaints: Sequence[str]) -
 
 
 def sentence(record: RunRecord, exit_code: Exit) -> str:
-    counted = ", ".join(f"{count:,} {outcome}" for outcome, count in record.counts.items() if count)
+    most_first = sorted(record.counts.items(), key=lambda each: (-each[1], each[0]))
+    counted = ", ".join(f"{count:,} {outcome}" for outcome, count in most_first if count)
     stopped = " before it was stopped" if exit_code in (Exit.INTERRUPTED, Exit.TERMINATED) else ""
     nothing = "nothing was done" if exit_code else "nothing was due"
     said = f"{record.job}: {counted or nothing}{stopped}."

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_datetime, get_timezone_location
-from babel.numbers import format_currency, get_currency_precision
+from babel.numbers import format_currency
 from jinja2 import (
     Environment,
     FileSystemLoader,
@@ -28,6 +27,8 @@ from jinja2 import (
     select_autoescape,
 )
 from jinja2.runtime import Context
+
+from jobctl.money import Money, major
 
 BUILT_IN = Path(__file__).with_name("templates")
 LAST_RESORT = "en"
@@ -183,7 +184,9 @@ def money(context: Context, value: Any) -> str:
     """Write `{"minor": 4500, "currency": "EUR"}` as an amount in the recipient's language."""
     if not isinstance(value, dict) or not isinstance(value.get("minor"), int):
         raise ValueError("expected an amount with minor and currency")  # noqa: TRY004 (as above)
-    currency = str(value["currency"])
-    amount = Decimal(value["minor"]).scaleb(-get_currency_precision(currency))
-    written: str = format_currency(amount, currency, locale=context["locale"])
+    amount = Money(value["minor"], str(value["currency"]))
+    # All the decimals that ISO 4217 has, where fewer are usual too: money is never rounded.
+    written: str = format_currency(
+        major(amount), amount.currency, locale=context["locale"], decimal_quantization=False
+    )
     return written

@@ -43,6 +43,9 @@ class At:
         return self.moment or self.now
 
 
+UNCLAIMED = "nobody has it claimed"  # what the frame adds to the conditions of rows that can be claimed
+
+
 @dataclass(frozen=True)
 class Due:
     """Who is due: named conditions over a table, or over outer joins that begin with it."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from jobctl import history, logs
 from jobctl.db import Database, clock, open_database
@@ -56,6 +56,7 @@ def due_steps(entry: Entry) -> list[DueStep]:
 
 def run(invocation: Invocation) -> Exit:
     """Do what the options say; return the exit code. Raises JobctlError before anything was begun."""
+    refuse_ambiguous(invocation)
     name = f"jobctl {invocation.entry.name}"
     logs.context["job"] = invocation.entry.name
     dry = invocation.options.dry_run
@@ -64,6 +65,17 @@ def run(invocation: Invocation) -> Exit:
         open_locks(invocation.settings) as locks,
     ):
         return (dry_run if dry else real_run)(invocation, database, locks)
+
+
+def refuse_ambiguous(invocation: Invocation) -> None:
+    """Raise UsageError where the number of --only would name rows of several tables."""
+    if invocation.options.only is None:
+        return
+    some_time = At(datetime.now(UTC), invocation.settings)
+    tables = dict.fromkeys(step.due(some_time).table.name for step in due_steps(invocation.entry))
+    if len(tables) > 1:
+        several = f"{invocation.entry.name} works on several tables ({', '.join(tables)})"
+        raise UsageError(f"--only names one row, and {several}: leave it out, or use --limit and --since")
 
 
 def dry_run(invocation: Invocation, database: Database, locks: Locks) -> Exit:

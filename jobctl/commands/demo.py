@@ -1,6 +1,7 @@
 """`jobctl demo`: the jobs at work on a small made-up marketplace."""
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -171,7 +172,7 @@ def why(row: Any) -> str:
 def suggest(folder: Path) -> None:
     # These, where they are set, would lead away from the demo.
     elsewhere = [f"{name}= " for name in ("DATABASE_URL", "JOBCTL_EMBEDDED") if os.environ.get(name)]
-    prefix = f"{''.join(elsewhere)}JOBCTL_HOME={folder} {sys.argv[0]}"
+    prefix = f"{''.join(elsewhere)}JOBCTL_HOME={shlex.quote(str(folder))} {shlex.quote(sys.argv[0])}"
     click.echo(
         f"\nTry next:\n  {prefix} why notification-sender 10\n  {prefix} runs show 1\n"
         f"  {prefix} notifications list --failed"

@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 from jobctl import settings
-from jobctl.job import At, Due, ListStep
+from jobctl.job import UNCLAIMED, At, Due, ListStep
 from jobctl.registry import Entry
 from jobctl.runner import due_steps, steps_of
 
@@ -32,7 +32,8 @@ def write_description(entry: Entry, formatter: click.HelpFormatter) -> None:
         formatter.write_text(about)
     for due, title in zip(dues(entry), titles(entry), strict=True):
         with formatter.section(title):
-            for condition in due.when:
+            claimable = "claimed_by" in due.table.c
+            for condition in (*due.when, *([UNCLAIMED] if claimable else [])):
                 formatter.write_text(f"• {condition}")
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.sql.visitors import iterate
 from jobctl.commands.shared import NUMBER, as_json, job_argument, loaded
 from jobctl.db import clock, open_database
 from jobctl.errors import UsageError
-from jobctl.job import At, Due, DueStep
+from jobctl.job import UNCLAIMED, At, Due, DueStep
 from jobctl.locks import Locks, open_locks
 from jobctl.output import readable, to_json
 from jobctl.registry import entry
@@ -183,7 +183,7 @@ def told(explanation: Explanation, row: int, job: str) -> Iterator[str]:
     for each in explanation.conditions:
         values = ", ".join(f"{name} = {readable(value)}" for name, value in each.values.items())
         yield f"  {'✓' if each.holds else '✗'} {each.condition}  ({values})"
-    yield f"  {'✗' if explanation.claim else '✓'} nobody has it claimed" + (
+    yield f"  {'✗' if explanation.claim else '✓'} {UNCLAIMED}" + (
         f": {explanation.claim}" if explanation.claim else ""
     )
     if explanation.due_at:

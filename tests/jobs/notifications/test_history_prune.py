@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from jobctl.errors import Exit
+from jobctl.errors import Exit, UsageError
 from jobctl.steps import set as set_step
 from jobctl.tables.frame import audit_trail, idle_runs, run_errors, runs
 from jobctl.tables.notifications import notifications
@@ -86,6 +86,14 @@ def test_since_keeps_what_is_older_untouched(world: World) -> None:
     world.run("history-prune", since=ago(days=50))
     assert world.row(older).erased_at is None
     assert world.row(younger).erased_at == NOW
+
+
+def test_one_number_would_name_rows_of_several_tables(world: World) -> None:
+    settled(world)
+    before = world.everything()
+    with pytest.raises(UsageError):
+        world.run("history-prune", only=1)
+    assert world.everything() == before
 
 
 def test_a_second_run_finds_nothing(world: World) -> None:

@@ -22,7 +22,6 @@ from jobctl.providers.protocol import (
     NoEffect,
     Outcome,
     Refund,
-    Rejected,
     Release,
     Request,
     Stored,
@@ -31,8 +30,10 @@ from jobctl.providers.protocol import (
 )
 from jobctl.providers.stripe_answers import (
     DONE,
+    LARGER,
     REFERENCE,
     closes,
+    code_of,
     listed,
     no_answer,
     of_intent,
@@ -51,7 +52,6 @@ INTENTS = "/v1/payment_intents"
 EARLIER = timedelta(minutes=10)  # their clock may be behind ours by that much
 
 # "Supported currencies": what Stripe counts in other units than ISO 4217 has minor ones.
-LARGER = {"ISK": 100, "UGX": 100}
 MULTIPLES = dict.fromkeys(["BHD", "JOD", "KWD", "OMR", "TND"], 10)
 
 
@@ -140,16 +140,15 @@ class Stripe:
         return outcome
 
     def look(self, inquiry: Inquiry) -> Outcome | NoEffect:
-        found = self._found(inquiry)
-        if isinstance(found, Rejected):  # the look-up was, and not what it is about
-            return Unknown(found.code, found.reason, found.closes)
-        return found
-
-    def _found(self, inquiry: Inquiry) -> Outcome | NoEffect:
         if inquiry.kind == "refund":
             return self._refund(inquiry)
         if inquiry.payment_id:
-            return told(inquiry.kind, self._get(f"{INTENTS}/{inquiry.payment_id}", [expanded()]))
+            reply = self._get(f"{INTENTS}/{inquiry.payment_id}", [expanded()])
+            if reply.status != HTTPStatus.OK:
+                return Unknown(code_of(reply), said(reply), closes(reply))
+            return told(inquiry.kind, reply)
+        if inquiry.kind in ("capture", "release"):  # they carry no reference of their own
+            return Unknown("no_payment_id", f"a {inquiry.kind} can be found by its payment's id only")
         return self._search(inquiry)
 
     def listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Listed]]:
@@ -158,7 +157,10 @@ class Stripe:
                 raise ScopeDownError(
                     NAME, f"Stripe's list failed: {said(page)}", closes(page) or Exit.UNREACHABLE
                 )
-            yield [listed(each) for each in page if each.get("status") == DONE]
+            try:
+                yield [listed(each) for each in page if each.get("status") == DONE]
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
+                raise ScopeDownError(NAME, "Stripe's list has a payment that cannot be read") from error
 
     def _search(self, inquiry: Inquiry) -> Outcome | NoEffect:
         """Find an intent by our reference; only a complete listing proves that there is none."""
@@ -172,7 +174,9 @@ class Stripe:
         return NoEffect()
 
     def _refund(self, inquiry: Inquiry) -> Outcome | NoEffect:
-        for page in self._pages("/v1/refunds", [["payment_intent", inquiry.payment_id or ""]]):
+        since = created(inquiry.first_sent_at - EARLIER, None)
+        which = [["payment_intent", inquiry.payment_id]] if inquiry.payment_id else since
+        for page in self._pages("/v1/refunds", which):
             if isinstance(page, Reply):
                 return no_answer(page)
             for each in page:
@@ -187,18 +191,26 @@ class Stripe:
         more: list[list[str]] = []
         while True:
             reply = self._get(path, [*fields, ["limit", "100"], *more])
-            page = reply.body.get("data") if reply.status == HTTPStatus.OK and reply.body else None
-            if not isinstance(page, list) or not all(isinstance(each, dict) for each in page):
+            page, follows = a_page(reply)
+            if page is None:
                 yield reply
                 return
             yield page
-            assert reply.body
-            if not page or not reply.body.get("has_more"):
+            if not follows:
                 return
             more = [["starting_after", str(page[-1].get("id"))]]
 
     def _get(self, path: str, fields: Sequence[Sequence[str]]) -> Reply:
         return self._transport.ask("GET", path, worth_repeating, fields=fields)
+
+
+def a_page(reply: Reply) -> tuple[Sequence[Mapping[str, Any]] | None, bool]:
+    """Return a list's page, and whether others follow it; None where the answer is no such page."""
+    body = reply.body if reply.status == HTTPStatus.OK and reply.body else {}
+    page, follows = body.get("data"), body.get("has_more")
+    if not isinstance(page, list) or not isinstance(follows, bool) or (follows and not page):
+        return None, False
+    return (page, follows) if all(isinstance(each, dict) for each in page) else (None, False)
 
 
 def created(since: datetime, until: datetime | None) -> list[list[str]]:

@@ -5,6 +5,7 @@ Sources: Stripe's API reference (The PaymentIntent object, Errors, Idempotent re
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +25,8 @@ from jobctl.providers.protocol import (
 )
 from jobctl.providers.transport import Reply
 
+# "Supported currencies": what Stripe counts in other units than ISO 4217 has minor ones.
+LARGER = {"ISK": 100, "UGX": 100}
 REFERENCE = "jobctl_key"  # in the metadata: our key, by which a payment is found again
 HELD, DONE, GONE, UNDECIDED = "requires_capture", "succeeded", "canceled", "processing"
 YES = {("authorize", HELD), ("charge", DONE), ("capture", DONE), ("release", GONE)}
@@ -53,6 +56,7 @@ MAY_WORK_LATER = {
 LOCKED_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 BUSY = {HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
 LENGTH = 200
+LATEST = 2**32  # of the seconds since 1970 that are believed to be some
 
 
 def worth_repeating(reply: Reply) -> bool:
@@ -67,7 +71,7 @@ def told(kind: Kind, reply: Reply) -> Outcome | NoEffect:
     """Read the answer to a request of that kind, or to a look-up of its intent."""
     if reply.status == HTTPStatus.OK and reply.body:
         return of_refund(reply.body) if kind == "refund" else of_intent(kind, reply.body)
-    outcome = of_error(kind, reply) if reply.tells and reply.status != HTTPStatus.OK else no_answer(reply)
+    outcome = of_error(kind, reply) if reply.tells else no_answer(reply)
     if isinstance(outcome, Rejected) and reply.open:
         return Unknown(outcome.code, f"{outcome.reason}; an earlier request had no answer", outcome.closes)
     return outcome
@@ -90,12 +94,15 @@ def of_state(kind: Kind, payment_id: str, intent: Mapping[str, Any]) -> Outcome:
         code, reason = NO[kind, status]
         return Declined(code, reason, payment_id=payment_id)
     if status in ASKS_CUSTOMER:
-        return of_card(intent.get("last_payment_error") or {}, payment_id)
+        declined = of_card(mapping(intent.get("last_payment_error")), payment_id)
+        return replace(declined, needs_customer=True) if status == "requires_action" else declined
     return Unknown("unexpected_answer", f"Stripe has the payment as {status[:LENGTH]}")
 
 
 def of_refund(refund: Mapping[str, Any]) -> Outcome:
-    payment_id = str(refund.get("payment_intent") or "")
+    payment_id = refund.get("payment_intent")
+    if not isinstance(payment_id, str):
+        return Unknown("unexpected_answer", "Stripe answered without a refund")
     match refund.get("status"):
         case "succeeded":
             return Succeeded(payment_id)
@@ -109,14 +116,14 @@ def of_refund(refund: Mapping[str, Any]) -> Outcome:
 
 def of_error(kind: Kind, reply: Reply) -> Outcome:
     error = error_of(reply)
-    code = str(error.get("decline_code") or error.get("code") or f"http_{reply.status}")
-    intent = error.get("payment_intent") or {}
-    if reply.status == HTTPStatus.PAYMENT_REQUIRED:
-        return of_card(error, intent.get("id"))
+    code = str(error.get("decline_code") or error.get("code") or f"http_{reply.status}")[:LENGTH]
+    intent = mapping(error.get("payment_intent"))
     if code in EXPIRED:
         return Declined("hold_ended", "the hold ended before it was captured", payment_id=intent.get("id"))
-    if code == "idempotency_error":
-        return Unknown(code, "Stripe has another request under this key")
+    if error.get("type") == "idempotency_error":
+        return Unknown("idempotency_error", "Stripe has another request under this key")
+    if reply.status == HTTPStatus.PAYMENT_REQUIRED:
+        return of_card(error, intent.get("id")) if error else no_answer(reply)
     if intent and kind in ("capture", "release"):
         found = of_intent(kind, intent)
         if isinstance(found, Succeeded | Declined):
@@ -128,7 +135,8 @@ def of_error(kind: Kind, reply: Reply) -> Outcome:
 
 def of_card(error: Mapping[str, Any], payment_id: str | None) -> Declined:
     code = str(error.get("decline_code") or error.get("code") or "declined")
-    retryable = code in MAY_WORK_LATER and error.get("advice_code") != "do_not_try_again"
+    advice = error.get("advice_code")
+    retryable = advice == "try_again_later" or (code in MAY_WORK_LATER and advice != "do_not_try_again")
     customer = "authentication_required" in (code, error.get("code"))
     return Declined(code, str(error.get("message") or code)[:LENGTH], retryable, customer, payment_id)
 
@@ -137,6 +145,13 @@ def no_answer(reply: Reply) -> Unknown:
     """Read what tells nothing, or the failure of a look-up."""
     code = "no_answer" if reply.status is None else f"http_{reply.status}"
     return Unknown(code, said(reply), closes(reply))
+
+
+def code_of(reply: Reply) -> str:
+    """Return the code of a failed look-up."""
+    if not reply.begun:
+        return "not_reached"
+    return str(error_of(reply).get("code") or no_answer(reply).code)[:LENGTH]
 
 
 def closes(reply: Reply) -> Exit | None:
@@ -156,18 +171,25 @@ def said(reply: Reply) -> str:
 
 
 def error_of(reply: Reply) -> Mapping[str, Any]:
-    error = (reply.body or {}).get("error")
-    return error if isinstance(error, dict) else {}
+    return mapping((reply.body or {}).get("error"))
 
 
-def hold_end(intent: Mapping[str, Any]) -> datetime:
+def mapping(thing: object) -> Mapping[str, Any]:
+    return thing if isinstance(thing, dict) else {}
+
+
+def hold_end(intent: Mapping[str, Any]) -> datetime | None:
     """Return the end of the hold as Stripe tells it, in `latest_charge`, else the earliest that it can be."""
-    charge = intent.get("latest_charge")
-    card = (charge.get("payment_method_details") or {}).get("card") if isinstance(charge, dict) else None
-    before = (card or {}).get("capture_before")
-    if isinstance(before, int):
-        return datetime.fromtimestamp(before, UTC)
-    return datetime.fromtimestamp(int(intent.get("created") or 0), UTC) + SHORTEST_HOLD
+    details = mapping(mapping(intent.get("latest_charge")).get("payment_method_details"))
+    told = instant(mapping(details.get("card")).get("capture_before"))
+    created = instant(intent.get("created"))
+    return told or (created + SHORTEST_HOLD if created else None)
+
+
+def instant(seconds: object) -> datetime | None:
+    if not isinstance(seconds, int) or not 0 < seconds < LATEST:
+        return None
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def reference_of(thing: Mapping[str, Any]) -> str | None:
@@ -175,7 +197,14 @@ def reference_of(thing: Mapping[str, Any]) -> str | None:
     return metadata.get(REFERENCE) if isinstance(metadata, dict) else None
 
 
+def ours(amount: int, currency: str) -> Money:
+    """Return an amount of Stripe's in minor units of ISO 4217: the reverse of `smallest`."""
+    if currency == "MGA":
+        return Money(amount * 100, currency)
+    return Money(amount // LARGER.get(currency, 1), currency)
+
+
 def listed(intent: Mapping[str, Any]) -> Listed:
-    money = Money(int(intent["amount_received"]), str(intent["currency"]).upper())
+    money = ours(int(intent["amount_received"]), str(intent["currency"]).upper())
     paid = datetime.fromtimestamp(int(intent["created"]), UTC)
     return Listed("stripe", str(intent["id"]), money, paid, dict(intent.get("metadata") or {}))

@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from http import HTTPStatus
 from typing import Any
 
 import requests
+from requests.structures import CaseInsensitiveDict
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_before_delay, wait_random_exponential
 
 from jobctl import __version__, http
@@ -19,7 +19,7 @@ from jobctl.parsing import Rate
 PATIENCE = timedelta(seconds=10)
 CONNECTING = 5.0  # seconds
 LONGEST_PAUSE = 5.0
-CONFLICT, FAILURE = HTTPStatus.CONFLICT, HTTPStatus.INTERNAL_SERVER_ERROR
+TELLING = {400, 401, 402, 403, 404, 429}  # the refusals that say what became of a request
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,8 @@ class Reply:
 
     @property
     def tells(self) -> bool:
-        """Whether it tells what became of the request, as a 5xx, a conflict or silence doesn't."""
-        return not self.begun or (
-            self.status is not None and self.status < FAILURE and self.status != CONFLICT
-        )
+        """Whether it refuses the request for certain, as a 5xx, a conflict or silence doesn't."""
+        return not self.begun or self.status in TELLING
 
 
 class Transport:
@@ -49,6 +47,7 @@ class Transport:
     ) -> None:
         self._base, self._stop = base.rstrip("/"), means.stop
         self._headers = {"User-Agent": f"jobctl/{__version__}", "Accept": "application/json", **headers}
+        self._secret = headers.get("Authorization", "").rpartition(" ")[2]
         self._pace = Pace(rate)
         self._seconds = timeout.total_seconds()
         self._session = http.session(means.concurrency, allow_private=True)
@@ -77,16 +76,16 @@ class Transport:
             stopped = self._stop.wait(self._pace.take())
             if stopped and not replies:
                 raise NotBegunError("stopped while waiting for the rate limit")
-            reply = Reply(trouble="the run was told to stop", begun=False)
-            if not stopped:
-                reply = self._once(method, path, fields, headers or {})
+            if stopped:
+                return replies[-1]
+            reply = self._once(method, path, fields, headers or {})
             replies.append(replace(reply, open=not all(each.tells for each in replies)))
             return replies[-1]
 
         retrying = Retrying(
             retry=retry_if_result(lambda reply: again(reply) and not self._stop.wait(0)),
             stop=stop_before_delay(PATIENCE),
-            wait=pause,
+            wait=lambda state: max(pause(state), self._pace.delay()),
             sleep=self._sleep,
             retry_error_callback=last,
         )
@@ -112,13 +111,19 @@ class Transport:
             )
         except requests.RequestException as error:
             return Reply(trouble=http.trouble(error), begun=not http.certainly_not_begun(error))
-        return Reply(response.status_code, an_object(response), response.headers)
+        said = {name: self._hide(value) for name, value in response.headers.items()}
+        body = self._hide(response.content.decode(errors="replace"))
+        return Reply(response.status_code, an_object(body), CaseInsensitiveDict(said))
+
+    def _hide(self, text: str) -> str:
+        """Take out the credential: what was sent may be echoed."""
+        return text.replace(self._secret, "[secret]") if self._secret else text
 
 
-def an_object(response: requests.Response) -> Mapping[str, Any] | None:
+def an_object(text: str) -> Mapping[str, Any] | None:
     try:
-        found = json.loads(response.content)
-    except ValueError:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -77,7 +77,8 @@ class Window(ABC):
 
     def patience(self, waiting: Sequence[Any]) -> float | None:
         """Return how long to wait for answers: until a slot, or the end of the grace; None: for ever."""
-        paced = [self.paces[lane].delay() for lane in map(self.lane_of, waiting) if lane in self.paces]
+        lanes = map(self.lane_of, waiting) if len(self.claimed) - len(waiting) < self.concurrency else ()
+        paced = [self.paces[lane].delay() for lane in lanes if lane in self.paces]
         left = self.running.stop.grace_left()
         return min([*paced, *([] if left is None else [left])], default=None)
 

@@ -1,5 +1,6 @@
 """What becomes of a queued message: a world in which it is due, then one changed fact per test."""
 
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -280,6 +281,15 @@ class TestMail:
         at = [each.at for each in server.messages]
         assert all(later - earlier > 0.025 for earlier, later in pairwise(at))
         assert [each.recipients[0] for each in server.messages] == [f"u{n}@example.com" for n in range(6)]
+
+    def test_a_slot_is_of_no_use_without_a_place(self, world: World, server: MailServer) -> None:
+        """Whoever waits for a slow server sleeps, whatever the rate would allow."""
+        world.configure(email_rate_limit=rate("100/s"))
+        world.messages(3, channel="email")
+        server.latency = 0.8
+        began = time.thread_time()
+        assert world.send(concurrency=2).counts == {"sent": 3}
+        assert time.thread_time() - began < 0.6
 
     def test_what_expires_while_it_waits_for_its_slot_is_not_sent(
         self, world: World, server: MailServer

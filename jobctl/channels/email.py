@@ -20,7 +20,7 @@ from pathlib import Path
 from jobctl import parsing
 from jobctl.channels.mime import CONTROL, DOMAIN, Letter, UnwritableError, compose, mailbox, seal
 from jobctl.channels.protocol import Answer, Message, Refused, Sent
-from jobctl.errors import Exit, MisconfiguredError
+from jobctl.errors import MisconfiguredError
 from jobctl.job import Lost, NotBegunError, ScopeDownError
 from jobctl.settings import Settings
 
@@ -240,7 +240,7 @@ class Dialler:
                 if smtp.has_extn("starttls"):
                     smtp.starttls(context=self._tls)
                 else:
-                    raise ScopeDownError(SCOPE, NO_STARTTLS, Exit.MISCONFIGURED)
+                    raise ScopeDownError(SCOPE, NO_STARTTLS)
                 smtp.ehlo_or_helo_if_needed()
         user, password = self._settings.smtp_username, self._settings.smtp_password
         if user and password:

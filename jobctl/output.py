@@ -1,6 +1,7 @@
 """What a run prints: text for people, with --json one JSON document and nothing else."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,10 +67,14 @@ class Output:
     def summary(self, record: RunRecord, exit_code: Exit, complaints: Sequence[str]) -> None:
         for each in complaints:
             click.echo(redact(f"jobctl: {each}"), err=True)
-        if self.as_json:
-            click.echo(to_json(as_document(record, exit_code, complaints)))
-        elif exit_code or (record.id is not None and self.verbosity >= 0) or self.talks_when_idle:
-            click.echo(redact(sentence(record, exit_code)))
+        try:
+            if self.as_json:
+                click.echo(to_json(as_document(record, exit_code, complaints)))
+            elif exit_code or (record.id is not None and self.verbosity >= 0) or self.talks_when_idle:
+                click.echo(redact(sentence(record, exit_code)))
+        except BrokenPipeError:
+            # Nobody reads it; the exit code still has to tell the truth.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     @contextmanager
     def preview(self, job: str) -> Iterator[Callable[["Shown"], None]]:

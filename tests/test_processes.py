@@ -126,6 +126,19 @@ def test_the_trail_tells_of_the_row_as_it_was_locked(world: World, server: MailS
     assert (told.row_id, told.before["status"], told.after["status"]) == (message, "held", "sent")
 
 
+def test_a_reader_that_goes_away_loses_no_message_and_no_exit_code(world: World) -> None:
+    world.messages(200, channel="email")
+    with world.process(SENDER, EMAIL_CHANNEL="console") as process:
+        assert process.stdout
+        process.stdout.close()
+        process.wait(timeout=20)
+    assert process.returncode == Exit.UNREACHABLE
+    assert world.last_run().exit_code == Exit.UNREACHABLE
+    left = [each for each in world.rows(notifications) if each.status == "queued"]
+    assert left
+    assert {(each.attempts, each.claimed_by) for each in left} == {(0, None)}
+
+
 def test_two_runs_share_the_work(world: World, server: MailServer) -> None:
     world.messages(200, channel="email")
     server.latency = 0.02

@@ -181,7 +181,7 @@ def test_a_request_without_an_answer_has_begun(
     server.default = answer
     began = time.monotonic()
     reply = way(server.url, seconds=0.2).ask("POST", PATH, never)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     assert (reply.status, reply.begun, reply.tells, reply.trouble) == (None, True, False, trouble)
     if answer.after:
         answer.after.set()

@@ -49,6 +49,9 @@ COMMANDS = (
     ("sandbox", "jobctl.commands.sandbox:sandbox", "Imitate a payment provider, and its bad days."),
 )
 
+# Commands that leave run records as jobs do.
+RECORDED = ("notifications retry",)
+
 
 def entry(name: str) -> Entry:
     return next(each for each in JOBS if each.name == name)

@@ -1,5 +1,6 @@
 """`jobctl jobs`: every job, when it runs, how its last run went, how many rows wait."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -8,10 +9,11 @@ from sqlalchemy import Connection, select
 from jobctl.commands.runs import outcome
 from jobctl.commands.shared import as_json, loaded, show
 from jobctl.db import clock, open_database
-from jobctl.job import At
+from jobctl.job import At, Due
 from jobctl.locks import Locks, open_locks
 from jobctl.registry import JOBS, Entry
 from jobctl.runner import due_steps
+from jobctl.steps.effect import dead_owners
 from jobctl.steps.selection import Selection
 from jobctl.tables.frame import idle_runs, runs
 
@@ -42,7 +44,7 @@ def jobs(*, as_json: bool) -> None:
 def row_of(entry: Entry, at: At, connection: Connection, locks: Locks) -> tuple[Any, ...]:
     schedule = f"every {entry.every}" if entry.every else entry.cron
     last = last_run(entry, connection, locks)
-    return (entry.name, schedule, *last, waiting(entry, at, connection), entry.summary)
+    return (entry.name, schedule, *last, waiting(entry, at, connection, locks), entry.summary)
 
 
 def last_run(entry: Entry, connection: Connection, locks: Locks) -> tuple[object, str]:
@@ -55,6 +57,14 @@ def last_run(entry: Entry, connection: Connection, locks: Locks) -> tuple[object
     return (idle, "nothing was due") if idle else (None, "never ran")
 
 
-def waiting(entry: Entry, at: At, connection: Connection) -> int:
-    selections = [Selection(step.due(at), None, None) for step in due_steps(entry)]
+def waiting(entry: Entry, at: At, connection: Connection, locks: Locks) -> int:
+    dues = [step.due(at) for step in due_steps(entry)]
+    selections = [Selection(each, None, None, also=left_behind(each, connection, locks)) for each in dues]
     return min(MOST + 1, sum(connection.scalar(each.count(MOST + 1)) or 0 for each in selections))
+
+
+def left_behind(due: Due, connection: Connection, locks: Locks) -> Sequence[int]:
+    """Return the rows that runs had claimed which died; nothing else keeps these from the next run."""
+    if "claimed_by" not in due.table.c or not (dead := dead_owners(due.table, connection, locks)):
+        return ()
+    return connection.scalars(select(due.key).where(due.table.c.claimed_by.in_(dead))).all()

@@ -11,6 +11,7 @@ from jobctl.db import open_database
 from jobctl.errors import UsageError
 from jobctl.locks import Locks, open_locks
 from jobctl.output import readable, to_json
+from jobctl.registry import RECORDED
 from jobctl.tables.frame import audit_trail, run_errors, runs
 
 SHOWN = 20  # changed rows and errors on a terminal; --json has all
@@ -22,7 +23,7 @@ def runs_group() -> None:
 
 
 @runs_group.command(name="list")
-@job_argument(required=False)
+@job_argument(*RECORDED, required=False)
 @click.option("--limit", type=NUMBER, default=20, show_default=True, help="Newest so many.")
 @as_json
 def list_(job: str | None, *, limit: int, as_json: bool) -> None:

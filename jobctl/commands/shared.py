@@ -61,6 +61,7 @@ def show(header: Sequence[str], rows: Sequence[Sequence[Any]], *, json: bool, em
         click.echo(table([each.replace("_", " ") for each in header], rows) if rows else empty)
 
 
-def job_argument(*, required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    names = click.Choice([each.name for each in JOBS])
+def job_argument(*others: str, required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Take a job's name, or one of `others`."""
+    names = click.Choice([*(each.name for each in JOBS), *others])
     return click.argument("job", metavar="JOB" if required else "[JOB]", type=names, required=required)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from jobctl.db import among, among_named, first_line, id_list, id_list_type, passing_over
 from jobctl.job import At, Broken, EffectStep, Lost, Means, NotBegunError, ScopeDownError
+from jobctl.locks import Locks
 from jobctl.pace import Pace
 from jobctl.steps.running import Running
 from jobctl.steps.selection import After, Selection
@@ -220,14 +221,20 @@ def same(one: Any, other: Any) -> bool:
 def dead_claims(step: AnyEffect, running: Running, connection: Connection) -> list[Any]:
     """Return the rows that dead runs have claimed, as the job reads them."""
     due = step.due(running.at)
-    owner = due.table.c.claimed_by
-    owners = set(connection.scalars(select(owner).where(owner.is_not(None)).distinct()))
-    dead = owners - running.locks.alive(owners) if owners else set()
+    dead = dead_owners(due.table, connection, running.locks)
     if not dead:
         return []
     columns = [each.label(name) for name, each in due.read.items()]
-    theirs = select(*columns).select_from(due.rows).where(owner.in_(dead)).order_by(due.key)
-    return [step.row(*row) for row in connection.execute(theirs)]
+    theirs = due.table.c.claimed_by.in_(dead)
+    found = select(*columns).select_from(due.rows).where(theirs).order_by(due.key)
+    return [step.row(*row) for row in connection.execute(found)]
+
+
+def dead_owners(table: Table, connection: Connection, locks: Locks) -> set[int]:
+    """Return the runs that have rows claimed, and are gone."""
+    owner = table.c.claimed_by
+    owners = set(connection.scalars(select(owner).where(owner.is_not(None)).distinct()))
+    return owners - locks.alive(owners) if owners else set()
 
 
 def claim_values(table: Table) -> dict[str, Any]:

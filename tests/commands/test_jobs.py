@@ -67,12 +67,19 @@ class TestWaiting:
 
     @pytest.mark.parametrize(
         "fact",
-        [{"status": "sent"}, {"status": "failed"}, {"attempts": 5}, {"claimed_by": 4711}],
+        [{"status": "sent"}, {"status": "failed"}, {"attempts": 5}],
         ids=str,
     )
     def test_others_are_not(self, world: World, fact: dict[str, Any]) -> None:
         queued(world, **fact)
         assert line()["waiting"] == 0
+
+    def test_what_a_run_has_claimed_waits_only_once_it_is_dead(self, world: World) -> None:
+        queued(world, claimed_by=(run := running(world)))
+        with open_locks(world.settings) as locks:
+            locks.hold_run(run)
+            assert line()["waiting"] == 0
+        assert line()["waiting"] == 1
 
     @pytest.mark.parametrize("column", ["send_after", "next_attempt_at"])
     def test_what_is_not_due_yet_is_not_waiting(self, world: World, column: str) -> None:

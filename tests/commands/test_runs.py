@@ -83,6 +83,11 @@ class TestList:
         assert [each["run"] for each in listed(SENDER)] == [sender]
         assert [each["run"] for each in listed("history-prune")] == [prune]
 
+    def test_so_may_a_command_that_leaves_a_record(self, world: World) -> None:
+        command("notifications", "retry", str(world.message(status="failed", settled_at=NOW)))
+        done = command("runs", "list", "notifications retry", "--json")
+        assert [each["counts"] for each in done.document] == [{"queued again": 1}]
+
     def test_the_terminal_has_a_line_for_each(self, world: World) -> None:
         made = [run_of(world, ended_at=NOW, outcome="done", exit_code=0) for _ in range(3)]
         done = command("runs", "list")

@@ -4,13 +4,14 @@ On PostgreSQL a batch is one statement (data-modifying CTEs), which no rival can
 it is a few in a transaction that excludes every other writer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    CTE,
     BindParameter,
     Column,
     ColumnElement,
@@ -19,7 +20,6 @@ from sqlalchemy import (
     Select,
     Table,
     bindparam,
-    delete,
     func,
     insert,
     literal,
@@ -34,6 +34,7 @@ from jobctl.tables.types import inline
 
 # What says who works on a row, and changes nothing for anybody outside.
 UNAUDITED = {"claimed_by", "attempts"}
+AUDIT_COLUMNS = ["run_id", "at", "table_name", "row_id", "before", "after"]
 
 
 @dataclass(frozen=True)
@@ -44,24 +45,6 @@ class Author:
     at: datetime | BindParameter[Any]
 
 
-@dataclass
-class Batch:
-    """Changes to rows of one table, noted until `apply`."""
-
-    table: Table
-    updates: list[Mapping[str, Any]] = field(default_factory=list)
-    deleted: bool = False
-
-    def update(self, **values: Any) -> None:
-        self.updates.append(values)
-
-    def delete(self) -> None:
-        self.deleted = True
-
-    def values(self) -> dict[str, Any]:
-        return {name: value for each in self.updates for name, value in each.items()}
-
-
 Moves = tuple[tuple[str, str], ...]  # status columns, and what they become
 
 
@@ -70,78 +53,42 @@ def moves(table: Table, values: Mapping[str, Any]) -> Moves:
     return tuple((name, values[name]) for name in table.info.get("transitions", ()) if name in values)
 
 
-def allowed(table: Table, moved: Moves) -> list[ColumnElement[bool]]:
+def allowed(table: FromClause, transitions: Mapping[str, Any], moved: Moves) -> list[ColumnElement[bool]]:
     """Refuse, as conditions on the row, a change of status that its table of transitions doesn't have."""
     found: list[ColumnElement[bool]] = []
     for name, status in moved:
-        origins = [old for old, new in table.info["transitions"][name].items() if status in new]
+        origins = [old for old, new in transitions[name].items() if status in new]
         found.append(table.c[name].in_([inline(each) for each in origins]))
     return found
 
 
-def apply(connection: Connection, batch: Batch, chosen: Select[Any], author: Author) -> int:
-    """Change the rows that `chosen` selects by their key; return how many there were.
-
-    chosen: locks its rows by itself (`with_for_update`), waiting for others' or passing over them. Rows
-    whose status may not change so are left out.
-    """
-    permitted = chosen.where(*allowed(batch.table, moves(batch.table, batch.values())))
-    return statements_of(batch, permitted, author, connection.dialect.name).run(connection, {})
+def permitted(rows: FromClause, table: Table, values: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    return allowed(rows, table.info.get("transitions", {}), moves(table, values))
 
 
-@dataclass(frozen=True)
-class Statements:
-    """What a change is made of, for one dialect: on PostgreSQL one statement, on SQLite a few."""
+class Part(NamedTuple):
+    """What follows from a batch of rows: what is read of them, and the statements made of that."""
 
-    parts: Sequence[Any]
-
-    def run(self, connection: Connection, values: Mapping[str, Any]) -> int:
-        """Run them; the last one tells how many rows there were."""
-        *before, last = self.parts
-        for each in before:
-            connection.execute(each, values)
-        if connection.dialect.name == "postgresql":
-            return int(connection.scalar(last, values) or 0)
-        return connection.execute(last, values).rowcount
+    source: Select[Any]
+    effects: Callable[[Select[Any]], Sequence[Any]]
 
 
-def statements_of(
-    batch: Batch, chosen: Select[Any], author: Author, dialect: str, given: FromClause | None = None
-) -> Statements:
-    """Build the statements of a change.
-
-    given: a table of values, by the key, for columns that differ from row to row.
-    """
-    values = batch.values() | (
-        {} if given is None else {each.name: each for each in given.c if each.name != "id"}
-    )
-    statements = (
-        [delete(batch.table)] if batch.deleted else audited(batch.table, values, author, dialect, given)
-    )
-    if dialect == "postgresql":
-        return Statements([at_once(batch.table, statements, chosen)])
-    return Statements(in_turn(batch.table, statements, chosen))
-
-
-def audited(
-    table: Table, values: Mapping[str, Any], author: Author, dialect: str, given: FromClause | None
-) -> list[Any]:
-    matched = [] if given is None else [given.c.id == table.c.id]
-    change = update(table).values(values).where(*matched)
+def trail_of(table: Table, values: Mapping[str, Any], author: Author, dialect: str) -> list[Part]:
+    """Return the audit rows of a change: from what to what."""
     shown = audited_of(table, values)
     if not shown:
-        return [change]
-    # What is personal mostly is what varies; the trail then needs nothing of the given table.
-    needs = matched if any(is_given(value, given) for value in shown.values()) else []
-    return [(audit(table, shown, author, dialect), needs), change]
+        return []
+    return [Part(audit(table, table.name, shown, author, dialect), into_the_trail)]
 
 
-def is_given(value: Any, given: FromClause | None) -> bool:
-    return given is not None and isinstance(value, ColumnElement) and any(value is each for each in given.c)
+def into_the_trail(rows: Select[Any]) -> Sequence[Any]:
+    return [insert(audit_trail).from_select(AUDIT_COLUMNS, rows)]
 
 
 def audited_of(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a change the trail keeps: nothing that is personal."""
+    if table.info.get("history"):  # its rows are a history themselves
+        return {}
     return {
         name: value
         for name, value in values.items()
@@ -149,58 +96,93 @@ def audited_of(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def audit(table: Table, shown: Mapping[str, Any], author: Author, dialect: str) -> Any:
-    """Select the audit rows of a change: from what to what."""
-    after = {name: value_of(table, name, value) for name, value in shown.items()}
-    return select(
+def audit(
+    table: FromClause, name: str, shown: Mapping[str, Any], author: Author, dialect: str
+) -> Select[Any]:
+    after = {each: value_of(table, each, value) for each, value in shown.items()}
+    columns: tuple[ColumnElement[Any], ...] = (
         value_of(audit_trail, "run_id", author.run_id),
         value_of(audit_trail, "at", author.at),
-        inline(table.name),
+        inline(name),
         table.c.id,
-        json_object({name: table.c[name] for name in shown}, dialect),
+        json_object({each: table.c[each] for each in shown}, dialect),
         json_object(after, dialect),
     )
+    return select(*(each.label(name) for name, each in zip(AUDIT_COLUMNS, columns, strict=True)))
 
 
-def value_of(table: Table, name: str, value: Any) -> ColumnElement[Any]:
+def value_of(table: FromClause, name: str, value: Any) -> ColumnElement[Any]:
     return value if isinstance(value, ColumnElement) else literal(value, table.c[name].type)
 
 
-AUDIT_COLUMNS = ["run_id", "at", "table_name", "row_id", "before", "after"]
+@dataclass(frozen=True)
+class Plan:
+    """A change of a batch: its parts, and the statement that changes the rows themselves, the last of all.
+
+    rows: what the parts may read: the table, or the joins that begin with it. computed: expressions that
+    are worked out once for each row.
+    """
+
+    table: Table
+    rows: FromClause
+    parts: Sequence[Part]
+    change: Any
+    values: Mapping[str, Any] = field(default_factory=dict)
+    computed: Sequence[ColumnElement[Any]] = ()
 
 
-def at_once(table: Table, statements: Sequence[Any], chosen: Select[Any]) -> Any:
-    """Make all of it one PostgreSQL statement: the batch is locked, then told of and changed."""
-    *trails, change = statements
-    told = [trail.where(*matched) for trail, matched in trails]
-    # The trail reads the rows as they were locked; in the table this statement may see older ones.
-    read = {each.name: each for trail in told for each in visitors.iterate(trail) if is_of(each, table)}
-    batch = chosen.add_columns(*[each for name, each in read.items() if name != "id"]).cte("batch")
+def at_once(plan: Plan, chosen: Select[Any]) -> tuple[CTE, Select[Any]]:
+    """Make all of it one PostgreSQL statement; return the batch, and a select to choose results by.
 
-    changed = change.where(table.c.id == batch.c.id).cte("changed")
-    counted = select(func.count()).select_from(batch).add_cte(changed)
-    for trail in told:
-        as_locked = visitors.replacement_traverse(
-            trail, {}, lambda element, **_: batch.c[element.name] if is_of(element, table) else None
-        )
-        rows = insert(audit_trail).from_select(AUDIT_COLUMNS, as_locked)
-        counted = counted.add_cte(rows.cte("trail"))
-    return counted
+    Whatever is read of the rows is read as they were locked; elsewhere in this statement older ones show.
+    """
+    names = names_of(plan)
+    batch = chosen.add_columns(*[each.label(name) for each, name in names.items()]).cte("batch")
+    known: dict[Any, Any] = {each: batch.c[name] for each, name in names.items()}
+    known[plan.table.c.id] = batch.c.id
+
+    def replaced(element: Any, **_: Any) -> Any:
+        return known.get(element)
+
+    def within(element: Any) -> Any:
+        found: Any = visitors.replacement_traverse(element, {}, replaced)
+        return found
+
+    change = plan.change
+    if plan.values:
+        new = {
+            name: within(value) if isinstance(value, ColumnElement) else value
+            for name, value in plan.values.items()
+        }
+        change = change.values(new)
+    result = select().select_from(batch).add_cte(change.where(plan.table.c.id == batch.c.id).cte("changed"))
+    effects = (effect for part in plan.parts for effect in part.effects(within(part.source)))
+    for n, effect in enumerate(effects):
+        result = result.add_cte(effect.cte(f"effect_{n}"))
+    return batch, result
 
 
-def is_of(element: Any, table: Table) -> TypeGuard[Column[Any]]:
-    return isinstance(element, Column) and element.table is table
+def names_of(plan: Plan) -> dict[ColumnElement[Any], str]:
+    """Name what the plan reads of its rows, computed expressions and columns."""
+    values = [each for each in plan.values.values() if isinstance(each, ColumnElement)]
+    expressions: list[Any] = [*(part.source for part in plan.parts), *values]
+    read = [each for expression in expressions for each in visitors.iterate(expression)]
+    met = {id(each) for each in read}
+    computed = {each: f"computed_{n}" for n, each in enumerate(plan.computed) if id(each) in met}
+    tables = set(visitors.iterate(plan.rows))
+    columns = {
+        each: f"{each.table.name}_{each.name}"
+        for each in read
+        if isinstance(each, Column) and each.table in tables and each is not plan.table.c.id
+    }
+    return computed | columns
 
 
-def in_turn(table: Table, statements: Sequence[Any], chosen: Select[Any]) -> list[Any]:
-    """Order it for SQLite: the audit rows while the old row is still there, the change last."""
-    theirs = table.c.id.in_(chosen)
-    *trails, change = statements
-    told = [
-        insert(audit_trail).from_select(AUDIT_COLUMNS, trail.where(theirs, *matched))
-        for trail, matched in trails
-    ]
-    return [*told, change.where(theirs)]
+def in_turn(plan: Plan, theirs: ColumnElement[bool]) -> list[Any]:
+    """Order it for SQLite: what follows from the rows while they are as they were, the change last."""
+    rows = [part.effects(part.source.select_from(plan.rows).where(theirs)) for part in plan.parts]
+    change = plan.change.values(plan.values) if plan.values else plan.change
+    return [*(each for effects in rows for each in effects), change.where(theirs)]
 
 
 class Shape(NamedTuple):
@@ -241,24 +223,72 @@ def update_rows(
         listed = [(each, *(rows[each][name] for name in varying)) for each in ids]
         values |= given_values(columns, listed, dialect)
     shape = Shape(table, tuple(same), varying, moves(table, same), owner is not None)
-    return row_update(shape, dialect.name).run(connection, values)
+    *before, last = row_update(shape, dialect.name)
+    for each in before:
+        connection.execute(each, values)
+    if dialect.name == "postgresql":
+        return int(connection.scalar(last, values) or 0)
+    return connection.execute(last, values).rowcount
+
+
+class ChangedMeanwhileError(Exception):
+    """A row is no longer ours, or not in a state that its change may start from."""
+
+
+def update_each(
+    connection: Connection,
+    table: Table,
+    rows: Mapping[int, Mapping[str, Any]],
+    owner: int | None,
+    author: Author,
+) -> None:
+    """Do `update_rows` on rows of any columns; raises ChangedMeanwhileError unless all are changed."""
+    alike: dict[Any, dict[int, Mapping[str, Any]]] = {}
+    for each, values in rows.items():
+        if values:
+            alike.setdefault((tuple(sorted(values)), moves(table, values)), {})[each] = values
+    for group in alike.values():
+        if update_rows(connection, table, group, owner, author) != len(group):
+            raise ChangedMeanwhileError
 
 
 @lru_cache
-def row_update(shape: Shape, dialect: str) -> Statements:
+def row_update(shape: Shape, dialect: str) -> Sequence[Any]:
     """Build what `update_rows` runs, once for each shape: building it takes longer than running it."""
-    table, same, varying, moved, owned = shape
+    table, moved, owned = shape.table, shape.moved, shape.owned
     ids = bindparam("the_ids", type_=id_list_type(dialect))
-    conditions = [among_named(table.c.id, ids, dialect), *allowed(table, moved)]
+    conditions = [
+        among_named(table.c.id, ids, dialect),
+        *allowed(table, table.info.get("transitions", {}), moved),
+    ]
     if owned:
         # No `=`, which would have PostgreSQL look for these rows among all that the run has claimed.
         owner = bindparam("the_owner", type_=table.c.claimed_by.type)
         conditions.append(table.c.claimed_by.is_not_distinct_from(owner))
+    plan = row_plan(shape, dialect)
     chosen = select(table.c.id).where(*conditions).with_for_update()
-    new = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in same}
+    if dialect != "postgresql":
+        return in_turn(plan, table.c.id.in_(chosen))
+    _, result = at_once(plan, chosen)
+    return [result.add_columns(func.count())]
+
+
+def row_plan(shape: Shape, dialect: str) -> Plan:
+    table, same, varying, _, _ = shape
     author = Author(
         bindparam("the_run", type_=audit_trail.c.run_id.type),
         bindparam("the_time", type_=audit_trail.c.at.type),
     )
-    given = given_rows([table.c[name] for name in ("id", *varying)], dialect) if varying else None
-    return statements_of(Batch(table, [new]), chosen, author, dialect, given)
+    new: dict[str, Any] = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in same}
+    if not varying:
+        return Plan(table, table, trail_of(table, new, author, dialect), update(table), new)
+    given = given_rows([table.c[name] for name in ("id", *varying)], dialect)
+    matched = given.c.id == table.c.id
+    new |= {name: given.c[name] for name in varying}
+    # What is personal mostly is what varies; the trail then needs nothing of the given table.
+    needs = set(varying) & set(audited_of(table, new))
+    trail = [
+        Part(each.source.where(matched), each.effects) if needs else each
+        for each in trail_of(table, new, author, dialect)
+    ]
+    return Plan(table, table, trail, update(table).where(matched), new)

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Engine,
     FromClause,
     Insert,
+    Select,
     Table,
     Text,
     bindparam,
@@ -29,6 +30,7 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    insert,
     literal_column,
     select,
     text,
@@ -365,17 +367,31 @@ def given_values(
 
 def insert_once(table: Table, once: Sequence[str], values: Mapping[str, Any], dialect: str) -> Insert:
     """Build an INSERT that leaves a row alone which is there already by its unique columns `once`."""
+    if not once:
+        return insert(table).values(values)
+    row: Insert = insertion(table, dialect).values(values).on_conflict_do_nothing(index_elements=once)
+    return row
+
+
+def insert_from(
+    table: Table, columns: Sequence[str], rows: Select[Any], once: Sequence[str], dialect: str
+) -> Insert:
+    """Build an INSERT of what a SELECT finds, but for what is there already by its unique columns `once`."""
+    fresh = insertion(table, dialect).from_select(list(columns), rows)
+    all_new: Insert = fresh.on_conflict_do_nothing(index_elements=once)
+    return all_new
+
+
+def insertion(table: Table, dialect: str) -> Any:
     if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql  # noqa: PLC0415 (each start imports one dialect)
 
-        fresh = postgresql.insert(table).values(values)
-        return fresh.on_conflict_do_nothing(index_elements=once) if once else fresh
+        return postgresql.insert(table)
     from sqlalchemy.dialects import sqlite  # noqa: PLC0415 (each start imports one dialect)
 
-    row = sqlite.insert(table).values(values)
-    return row.on_conflict_do_nothing(index_elements=once) if once else row
+    return sqlite.insert(table)
 
 
-def passing_over(table: Table) -> dict[str, Any]:
+def passing_over(*tables: Table) -> dict[str, Any]:
     """Return the arguments of `with_for_update` that pass over rows in others' hands (SQLite has none)."""
-    return {"of": table, "skip_locked": True}
+    return {"of": tables, "skip_locked": True}

@@ -8,13 +8,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import IO, Any, Generic, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import Column, ColumnElement, FromClause, Join, Table
+from sqlalchemy import Column, ColumnElement, FromClause, Join, Select, Table
 
 from jobctl.errors import Exit
 from jobctl.parsing import Rate
 from jobctl.settings import Settings
+
+if TYPE_CHECKING:
+    from jobctl.journal import Operation
+    from jobctl.providers.protocol import Declined, Kind, Request, Succeeded
 
 RowT = TypeVar("RowT", bound=tuple[Any, ...])
 PayloadT = TypeVar("PayloadT")
@@ -55,6 +59,7 @@ class Due:
     since: ColumnElement[Any] | None = None  # what --since bounds from below
     order: ColumnElement[Any] | None = None  # instants, oldest first; the primary key where there is none
     read: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)  # the row that `ask` gets
+    locks: Sequence[Table] = ()  # of inner joins: what else must stay as it is while the row is changed
 
     @property
     def table(self) -> Table:
@@ -87,8 +92,20 @@ class RowChanges(Protocol):
         """Add a row; where `once` names unique columns, one that is there already is left as it is."""
         ...
 
+    def notify(self, template: str, /, *, to: int, once: Sequence[Any], **more: Any) -> None:
+        """Tell a user something, by each channel that they take it by; `outbox.Notice` has the rest."""
+        ...
+
     def error(self, reason: str) -> None:
         """Record that this row needs a person: it counts as failed, and the run exits with 3."""
+        ...
+
+
+class MoneyChanges(RowChanges, Protocol):
+    """What is to change for the subject of an operation."""
+
+    def ask(self, request: "Ask", /) -> None:
+        """Journal a further operation on the same subject; it is sent once this one is committed."""
         ...
 
 
@@ -96,6 +113,22 @@ class BatchChanges(Protocol):
     """What is to change in all rows of a batch; values may be SQL over their table."""
 
     def update(self, **values: Any) -> None: ...
+
+    def update_beside(self, table: Table, where: ColumnElement[bool], /, **values: Any) -> None:
+        """Change, to constants, the rows of another table that `where` ties to those of the batch."""
+        ...
+
+    def notify(self, template: str, /, *, to: ColumnElement[Any], once: Sequence[Any], **more: Any) -> None:
+        """Tell users something, by each channel that they take it by; `outbox.Notice` has the rest."""
+        ...
+
+    def ask(self, subject: str, rows: Select[Any], make: Callable[[Any], "Ask"]) -> None:
+        """Journal an operation for each subject that `rows`, read with the batch's table, finds by `id`."""
+        ...
+
+    def error(self, reason: str) -> None:
+        """Record that each of these rows needs a person: the run exits with 3."""
+        ...
 
     def delete(self) -> None:
         """Remove rows of the frame's own history; that leaves no audit rows of its own."""
@@ -211,5 +244,47 @@ class ListStep(Generic[ListedT, OutsideT]):
     settle: Callable[[At, ListedT, RowChanges], str]
 
 
-DueStep = SetStep | EffectStep[Any, Any, Any, Any]
+@dataclass(frozen=True)
+class Ask:
+    """A request that can move money.
+
+    cycle: which hold, which period: at most one of the same kind and cycle succeeds for a subject. follows:
+    the operation that made it necessary; it is then repeated until it is decided.
+    """
+
+    cycle: str
+    provider: str
+    request: "Request"
+    follows: int | None = None
+
+
+@dataclass(frozen=True)
+class MoneyStep(Generic[RowT]):
+    """Anything that can move money. The claim is the open operation in the journal.
+
+    `ask` returns a request, or the refusal where none can be made. `wanted` tells of the subject, as it is
+    when the answer has come, whether the effect is still wanted; if it isn't, the frame undoes it. `settle`
+    records what became of one of `kinds`, whichever job asked for it, and returns the word under which it is
+    counted; without an operation it settles what `ask` refused.
+    """
+
+    subject: str
+    kinds: "tuple[Kind, ...]"
+    row: type[RowT]
+    due: Callable[[At], Due]
+    ask: "Callable[[At, RowT], Ask | Declined]"
+    wanted: "Callable[[At, RowT, Operation], bool]"
+    settle: "Callable[[At, RowT, Operation | None, Succeeded | Declined, MoneyChanges], str]"
+    concurrency: Callable[[Settings], int]
+
+
+@dataclass(frozen=True)
+class SettleStep:
+    """Unfinished operations of every kind, settled by the steps that own their kinds."""
+
+    due: Callable[[At], Due]
+    concurrency: Callable[[Settings], int]
+
+
+DueStep = SetStep | EffectStep[Any, Any, Any, Any] | MoneyStep[Any] | SettleStep
 Step = DueStep | ListStep[Any, Any]

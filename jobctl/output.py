@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import click
 from jobctl.errors import Exit
 from jobctl.history import OUTCOME, RunRecord
 from jobctl.logs import redact, redacted
+from jobctl.money import Money
 
 if TYPE_CHECKING:
     from jobctl.steps.preview import Shown
@@ -37,6 +39,8 @@ def readable(value: Any) -> str:
         return "-"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%SZ")
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={each}" for name, each in value.items())
     return str(value)
 
 
@@ -48,6 +52,7 @@ class Output:
     verbosity: int = 0
     shown: int = 0
     counts: dict[str, int] = field(default_factory=dict)
+    amounts: Counter[tuple[str, str]] = field(default_factory=Counter)  # of a dry run, in minor units
 
     @property
     def talks_when_idle(self) -> bool:
@@ -83,12 +88,18 @@ class Output:
             click.echo(f'{{"job": {json.dumps(job)}, "dry_run": true, "rows": [', nl=False)
         yield self.show
         if self.as_json:
-            click.echo(f'\n], "counts": {to_json(self.counts)}}}')
+            sums = [
+                {"kind": kind, "currency": currency, "amount_minor": minor}
+                for (kind, currency), minor in self.amounts.items()
+            ]
+            click.echo(f'\n], "counts": {to_json(self.counts)}, "amounts": {to_json(sums)}}}')
         elif self.counts or self.talks_when_idle:
             click.echo(self.totals(job))
 
     def show(self, row: "Shown") -> None:
         self.counts[row.outcome] = self.counts.get(row.outcome, 0) + 1
+        if (minor := row.request.get("amount_minor")) is not None:
+            self.amounts[row.request["kind"], row.request["currency"]] += minor
         self.shown += 1
         if self.as_json:
             click.echo(("\n" if self.shown == 1 else ",\n") + to_json(vars(row)), nl=False)
@@ -98,7 +109,10 @@ class Output:
     def totals(self, job: str) -> str:
         more = f"… and {self.shown - SHOWN} more (--json shows all)\n" if self.shown > SHOWN else ""
         counted = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items())
-        return f"{more}{job}, dry run: {counted or 'nothing is due'}; nothing was changed."
+        sums = "".join(
+            f"; to {kind}: {Money(minor, currency)}" for (kind, currency), minor in self.amounts.items()
+        )
+        return f"{more}{job}, dry run: {counted or 'nothing is due'}{sums}; nothing was changed."
 
 
 def line(row: "Shown") -> str:

@@ -66,6 +66,21 @@ def duration(value: str) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def durations(value: str) -> tuple[timedelta, ...]:
+    """Read different durations, the shortest first."""
+    try:
+        return tuple(sorted({duration(each.strip()) for each in value.split(",")}))
+    except ValueError as error:
+        raise ValueError("one or more durations, with commas between") from error
+
+
+def channels(value: str) -> tuple[str, ...]:
+    named = [each.strip() for each in value.split(",")]
+    if not set(named) <= set(CHANNELS):
+        raise ValueError(f"one or more of {', '.join(CHANNELS)}, with commas between")
+    return tuple(dict.fromkeys(named))
+
+
 @dataclass(frozen=True)
 class Rate:
     """At most `count` in every `per` seconds."""

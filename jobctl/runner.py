@@ -7,19 +7,23 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from jobctl import history, logs
 from jobctl.db import Database, clock, open_database
 from jobctl.errors import Exit, JobctlError, LockHeldError, UsageError, worst
 from jobctl.history import RunRecord
-from jobctl.job import At, DueStep, EffectStep, ListStep, SetStep, Step
+from jobctl.job import At, DueStep, EffectStep, ListStep, MoneyStep, SetStep, SettleStep, Step
 from jobctl.locks import Locks, open_locks, wait_for
 from jobctl.output import Output
-from jobctl.registry import Entry
+from jobctl.registry import JOBS, Entry
 from jobctl.settings import Settings
 from jobctl.steps import effect, listing
 from jobctl.steps import set as set_step
 from jobctl.steps.running import Options, Running, Stop
+
+if TYPE_CHECKING:
+    from jobctl.steps.booking import Owners
 
 
 @dataclass
@@ -143,6 +147,13 @@ def ticks(invocation: Invocation, started: float) -> Iterator[None]:
         yield
 
 
+def owners() -> "Owners":
+    """Return who settles which operations: all money steps that there are."""
+    from jobctl.steps.booking import owners_of  # noqa: PLC0415 (no other step pays for it)
+
+    return owners_of(step for entry in JOBS for step in steps_of(entry))
+
+
 def run_step(step: Step, running: Running) -> None:
     match step:
         case SetStep():
@@ -151,6 +162,14 @@ def run_step(step: Step, running: Running) -> None:
             effect.run(step, running)
         case ListStep():
             listing.run(step, running)
+        case MoneyStep():
+            from jobctl.steps import money  # noqa: PLC0415 (no other step pays for it)
+
+            money.run(step, running, owners)
+        case SettleStep():
+            from jobctl.steps import money  # noqa: PLC0415 (no other step pays for it)
+
+            money.settle_all(step, running, owners)
 
 
 @dataclass

@@ -107,6 +107,13 @@ class Settings:
         group="notifications",
         example="32",
     )
+    notification_channels: tuple[str, ...] = setting(
+        parsing.channels,
+        "email,tray",
+        "channels on which jobs tell users something, where they take it by them",
+        group="notifications",
+        example="email,sms,tray",
+    )
     on_uncertain: Uncertain = setting(
         parsing.uncertain,
         "email=resend,webhook=resend,tray=resend,sms=hold,push=hold",
@@ -274,6 +281,57 @@ class Settings:
     )
     stripe_timeout: timedelta = setting(
         parsing.duration, "60s", "longest wait for an answer of Stripe", group="stripe", example="80s"
+    )
+
+    session_reminder_leads: tuple[timedelta, ...] = setting(
+        parsing.durations,
+        "15m",
+        "how long before a session its participants are reminded of it; several with commas between",
+        group="sessions",
+        example="24h,15m",
+    )
+    session_attendance_grace: timedelta = setting(
+        parsing.duration,
+        "5m",
+        "how long after the end of a session that nobody ended attendance is looked at",
+        group="sessions",
+        example="10m",
+    )
+
+    payment_authorization_window: timedelta = setting(
+        parsing.duration,
+        "48h",
+        "how long before a session its price is held on the card",
+        group="payments",
+        example="24h",
+    )
+    no_show_consumer_policy: str = setting(
+        parsing.choice("release", "capture"),
+        "release",
+        "what becomes of the hold for a session that only its customer missed",
+        group="payments",
+        example="capture",
+    )
+    unpaid_cancellation_window: timedelta = setting(
+        parsing.duration,
+        "24h",
+        "how long after a failed hold a customer has to give another card",
+        group="payments",
+        example="12h",
+    )
+    unpaid_cancellation_lead: timedelta = setting(
+        parsing.duration,
+        "1h",
+        "how long before its start an unpaid session is cancelled at the latest",
+        group="payments",
+        example="2h",
+    )
+    payment_concurrency: int = setting(
+        parsing.whole(1, 1000),
+        "16",
+        "requests to payment providers under way at once",
+        group="payments",
+        example="32",
     )
 
     run_retention: timedelta = setting(

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from jobctl.commands.job_help import command_line
-from jobctl.errors import Exit
-from jobctl.job import At, EffectStep, SetStep
+from jobctl.errors import PRECEDENCE, Exit
+from jobctl.job import At, EffectStep, MoneyStep
 from jobctl.registry import COMMANDS, JOBS, Entry
 from jobctl.runner import due_steps
 from jobctl.settings import declared, load, variable
@@ -50,11 +50,9 @@ def test_every_step_reads_what_its_row_has(job: Entry) -> None:
     for step in due_steps(job):
         due = step.due(At(NOW))
         assert due.since is not None
-        if isinstance(step, EffectStep):
+        if isinstance(step, EffectStep | MoneyStep):
             assert tuple(due.read) == step.row._fields
-            assert {"id", "claimed_by"} <= set(due.read)
-        else:
-            assert isinstance(step, SetStep)
+            assert {"id"} <= set(due.read)
 
 
 @JOB
@@ -102,6 +100,10 @@ def test_env_example_has_exactly_the_settings(tmp_path: Path) -> None:
     assert {variable(each): getattr(loaded.settings, each.name) for each in declared()[1:]} == {
         variable(each): each.default for each in declared()[1:]
     }
+
+
+def test_every_exit_code_has_its_place_among_the_others() -> None:
+    assert sorted(PRECEDENCE) == sorted(Exit)
 
 
 def documented() -> list[str]:

@@ -54,7 +54,8 @@ def in_order(told: Any, schema: str | None) -> Any:
     if isinstance(told, list):
         return sorted((in_order(each, schema) for each in told), key=str)
     if isinstance(told, dict):
-        return {name: in_order(value, schema) for name, value in sorted(told.items())}
+        where = {"referred_schema"}  # of a foreign key: in another schema another one
+        return {name: in_order(value, schema) for name, value in sorted(told.items()) if name not in where}
     if isinstance(told, str | int | bool | None):
         # PostgreSQL names the schema of a sequence in a default.
         return told.replace(f"{schema}.", "") if isinstance(told, str) and schema else told

@@ -71,6 +71,52 @@ def test_what_is_no_duration(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "minutes"),
+    [
+        ("15m", [15]),
+        ("24h,15m", [15, 1440]),
+        ("15m, 24h ,1h", [15, 60, 1440]),
+        ("60m,1h,3600s", [60]),
+        (" 15m ", [15]),
+        ("0.5m,500ms", [1 / 120, 0.5]),
+    ],
+)
+def test_durations_come_each_once_and_the_shortest_first(text: str, minutes: list[float]) -> None:
+    assert parsing.durations(text) == tuple(timedelta(minutes=each) for each in minutes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", ",", "15m,", ",15m", "15m,,24h", "15m;24h", "15m 24h", "15", "24h,0m", "24h,-15m", "24h,x"],
+)
+def test_what_are_no_durations(text: str) -> None:
+    """Not one of them wrong, missing, or nothing at all."""
+    refuses(parsing.durations, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "channels"),
+    [
+        ("email", ("email",)),
+        ("tray,email", ("tray", "email")),
+        (" push , sms,webhook", ("push", "sms", "webhook")),
+        ("email,tray,email", ("email", "tray")),
+        (",".join(CHANNELS), CHANNELS),
+    ],
+)
+def test_channels_come_each_once_in_the_order_given(text: str, channels: tuple[str, ...]) -> None:
+    assert parsing.channels(text) == channels
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", ",", "email,", ",email", "email,,tray", "email;tray", "email tray", "fax", "Email", "e-mail"],
+)
+def test_what_are_no_channels(text: str) -> None:
+    refuses(parsing.channels, text)
+
+
+@pytest.mark.parametrize(
     ("text", "rate", "spacing"),
     [("14/s", Rate(14, 1), 1 / 14), ("600/m", Rate(600, 60), 0.1), ("1/h", Rate(1, 3600), 3600)],
 )

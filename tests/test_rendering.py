@@ -24,7 +24,17 @@ CONTEXTS: dict[str, dict[str, Any]] = {
         "paid_at": "2026-11-22T13:00:00+00:00",
     },
     "weekly-digest": {"experts": ["Ben", "Cora"]},
+    "session-missed-by-expert": {"starts_at": "2026-11-22T13:00:00+00:00"},
+    "session-missed": {"starts_at": "2026-11-22T13:00:00+00:00"},
+    "session-apology": {"starts_at": "2026-11-22T13:00:00+00:00"},
+    "session-cancelled-unpaid": {"starts_at": "2026-11-22T13:00:00+00:00"},
+    "payment-card-declined": {
+        "amount": {"minor": 4500, "currency": "EUR"},
+        "starts_at": "2026-11-22T13:00:00+00:00",
+    },
 }
+# What the jobs queue, and not the application alone.
+FROM_JOBS = sorted(set(CONTEXTS) - {"welcome", "weekly-digest"})
 BUILT_INS = sorted(
     (path.parent.name, path.name.removesuffix(".subject.txt")) for path in BUILT_IN.glob("*/*.subject.txt")
 )
@@ -93,6 +103,35 @@ class TestBuiltIns:
 
     def test_each_language_is_one_that_dates_can_be_written_in(self) -> None:
         assert {Locale.parse(language).language for language, _ in BUILT_INS} == {"de", "en", "es"}
+
+    @pytest.mark.parametrize("name", FROM_JOBS)
+    def test_what_jobs_queue_is_there_in_every_language(self, name: str) -> None:
+        assert {language for language, each in BUILT_INS if each == name} == {"de", "en", "es"}
+
+    @pytest.mark.parametrize("language", ["de", "en", "es"])
+    @pytest.mark.parametrize("name", FROM_JOBS)
+    def test_text_and_html_tell_all_that_they_are_given(self, name: str, language: str) -> None:
+        """The session's time in the reader's zone, and the amount as the reader writes it."""
+        rendered = render(name, Reader("Anna", language, "Asia/Kathmandu"), **CONTEXTS[name])
+        for part in (rendered.text, rendered.html or ""):
+            assert ("18:45 (" in part) == ("starts_at" in CONTEXTS[name])
+            assert bool(re.search(r"45[.,]00", part)) == ("amount" in CONTEXTS[name])
+
+    @pytest.mark.parametrize(("language", "together"), [("de", "mit"), ("en", "with"), ("es", "con")])
+    def test_a_reminder_leaves_out_the_partner_and_the_link_that_it_lacks(
+        self, language: str, together: str
+    ) -> None:
+        context = CONTEXTS["session-reminder"]
+        for partner, link in (("Ben", ""), ("", context["join_url"]), ("", ""), ("Ben", context["join_url"])):
+            given = context | {"partner": partner, "join_url": link}
+            rendered = render("session-reminder", Reader("Anna", language, None), **given)
+            html = rendered.html or ""
+            for part in (rendered.subject, rendered.text, html):
+                assert (together in re.findall(r"\w+", part)) == bool(partner)
+                assert ("Ben" in part) == bool(partner)
+                assert "  " not in part.replace("\n", "")
+            assert (context["join_url"] in rendered.text, "href=" in html) == (bool(link), bool(link))
+            assert rendered.text.rstrip().endswith(link or ".")
 
 
 class TestLanguages:

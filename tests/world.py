@@ -24,6 +24,7 @@ from jobctl.settings import Settings
 from jobctl.steps.running import Options, Stop
 from jobctl.tables.frame import audit_trail, run_errors, runs
 from jobctl.tables.notifications import channel_preferences, notifications, users
+from jobctl.tables.sessions import attendees, sessions
 
 # Past, so that what is due at it is due to real processes as well.
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -111,6 +112,28 @@ class World:
         preference = {"user_id": user_id, "channel": channel, "category": category, "accepted": accepted}
         self.add(channel_preferences, preference)
 
+    # ── sessions ─────────────────────────────────────────────────────────────────────────────────
+
+    def session(self, **values: Any) -> int:
+        """Book a session that starts in ten minutes and lasts an hour, of two people of its own."""
+        starts_at = values.get("starts_at", ahead(minutes=10))
+        given = {"starts_at": starts_at, "ends_at": starts_at + timedelta(hours=1), "created_at": ago(days=7)}
+        given |= values
+        for role, name in (("expert_id", "Eva"), ("consumer_id", "Carl")):
+            if role not in given:
+                given[role] = self.user(name=name, email=f"{name.lower()}@example.com")
+        return self.add(sessions, given)
+
+    def attend(self, session_id: int, user_id: int) -> None:
+        self.add(attendees, {"session_id": session_id, "user_id": user_id, "joined_at": NOW})
+
+    def booked(self, session_id: int) -> Any:
+        return self.one(sessions, session_id)
+
+    def told(self) -> list[tuple[int, str, str]]:
+        """Return who was told what by which channel, as it was queued."""
+        return [(each.user_id, each.channel, each.template) for each in self.rows(notifications)]
+
     # ── the tables ───────────────────────────────────────────────────────────────────────────
 
     def add(self, table: Table, values: Mapping[str, Any]) -> int:
@@ -123,13 +146,25 @@ class World:
         with self.engine.begin() as connection:
             connection.execute(update(table).where(table.c.id == row_id).values(values))
 
+    def refuse(self, table: Table, column: str, value: int) -> None:
+        """Have the database refuse from now on to write rows with that value."""
+        rule = f"ALTER TABLE {table} ADD CONSTRAINT no CHECK ({column} <> {value}) NOT VALID"
+        trigger = f"ON {table} WHEN NEW.{column} = {value} BEGIN SELECT RAISE(ABORT, 'no'); END"
+        on_sqlite = [f"CREATE TRIGGER no_{verb} BEFORE {verb} {trigger}" for verb in ("INSERT", "UPDATE")]
+        with self.engine.begin() as connection:
+            for each in [rule] if self.settings.database_url else on_sqlite:
+                connection.execute(text(each))
+
     def rows(self, table: Table) -> list[Any]:
         with self.engine.connect() as connection:
             return list(connection.execute(select(table).order_by(*table.primary_key.columns)))
 
-    def row(self, message_id: int) -> Any:
-        (row,) = (each for each in self.rows(notifications) if each.id == message_id)
+    def one(self, table: Table, row_id: int) -> Any:
+        (row,) = (each for each in self.rows(table) if each.id == row_id)
         return row
+
+    def row(self, message_id: int) -> Any:
+        return self.one(notifications, message_id)
 
     def statuses(self) -> dict[int, str]:
         return {each.id: each.status for each in self.rows(notifications)}
@@ -158,6 +193,25 @@ class World:
         with redirect_stdout(out), redirect_stderr(err):
             code = run(Invocation(registry.entry(job), chosen, self.settings, output, self.stop, now))
         return Done(int(code), out.getvalue(), err.getvalue())
+
+    def foretold(self, job: str, **options: Any) -> tuple[list[Any], list[Any]]:
+        """Run a job dry, which changes nothing, and then really; return what was shown and what was done."""
+        before, trail, known = self.everything(), len(self.trail()), self.statuses()
+        rows = self.run(job, dry_run=True, **options).document["rows"]
+        assert self.everything() == before
+        self.run(job, **options)
+        shown = [
+            (each["table"], each["row_id"], each["before"], each["after"], each["request"]) for each in rows
+        ]
+        changed: list[Any] = [
+            (each.table_name, each.row_id, each.before, each.after, {}) for each in self.trail()[trail:]
+        ]
+        queued: list[Any] = [
+            ("notifications", each.once_key, {}, {}, request_of(each))
+            for each in self.rows(notifications)
+            if each.id not in known
+        ]
+        return sorted(shown, key=repr), sorted(changed + queued, key=repr)
 
     def send(self, **options: Any) -> Done:
         return self.run("notification-sender", **options)
@@ -192,6 +246,11 @@ def command(*arguments: str) -> Done:
     with redirect_stdout(out), redirect_stderr(err):
         code = cli.guarded(list(arguments))
     return Done(code, out.getvalue(), err.getvalue())
+
+
+def request_of(message: Any) -> dict[str, str]:
+    """Return what a dry run shows of a message that it would queue."""
+    return {"template": message.template, "channel": message.channel, "to": f"user {message.user_id}"}
 
 
 def exit_of(done: Done) -> Exit:

@@ -50,6 +50,8 @@ def written(value: Any, *, secret: bool) -> str | None:
         return str(value).lower()
     if isinstance(value, Path):
         return str(value.absolute())
+    if isinstance(value, tuple):
+        return ",".join(str(written(each, secret=False)) for each in value)
     return span(value) if isinstance(value, timedelta) else str(value)
 
 

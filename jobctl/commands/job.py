@@ -121,11 +121,11 @@ class JobCommand(click.Command):
 
 
 def command(entry: Entry) -> click.Command:
-    from jobctl.job import EffectStep  # noqa: PLC0415 (a job's module imports it anyway)
+    from jobctl.job import EffectStep, MoneyStep, SettleStep  # noqa: PLC0415 (a job's module imports it anyway)
     from jobctl.runner import steps_of  # noqa: PLC0415 (the same)
 
     params = options()
-    if any(isinstance(step, EffectStep) for step in steps_of(entry)):
+    if any(isinstance(step, EffectStep | MoneyStep | SettleStep) for step in steps_of(entry)):
         params.insert(3, Grouped(["--concurrency"], **CONCURRENCY))
 
     def callback(**given: Any) -> int:

@@ -1,6 +1,7 @@
 """What a job's --help says of the job, made from its own file, its registry line and the settings."""
 
 import inspect
+import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import import_module
@@ -29,12 +30,22 @@ def write_description(entry: Entry, formatter: click.HelpFormatter) -> None:
     formatter.write_paragraph()
     with formatter.indentation():
         about = inspect.getdoc(import_module(entry.module)) or entry.summary
-        formatter.write_text(about)
+        for paragraph in about.split("\n\n"):
+            formatter.write(filled(paragraph, formatter) + "\n")
     for due, title in zip(dues(entry), titles(entry), strict=True):
         with formatter.section(title):
             claimable = "claimed_by" in due.table.c
             for condition in (*due.when, *([UNCLAIMED] if claimable else [])):
                 formatter.write_text(f"• {condition}")
+
+
+def filled(paragraph: str, formatter: click.HelpFormatter) -> str:
+    """Wrap a paragraph, but never within the name of a job."""
+    indent = " " * formatter.current_indent
+    text = " ".join(paragraph.split())
+    return textwrap.fill(
+        text, formatter.width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
 
 
 def listed(entry: Entry) -> list[str]:

@@ -9,13 +9,14 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, Update, bindparam, select, update
 from sqlalchemy.exc import DBAPIError
 
+from jobctl.changes import ChangedMeanwhileError
 from jobctl.db import among, among_named, first_line, id_list, id_list_type, passing_over
 from jobctl.job import At, Broken, EffectStep, Lost, Means, NotBegunError, ScopeDownError
 from jobctl.locks import Locks
 from jobctl.pace import Pace
 from jobctl.steps.running import Running
 from jobctl.steps.selection import After, Selection
-from jobctl.steps.settling import ChangedMeanwhileError, Noted, note, write
+from jobctl.steps.settling import Noted, note, write
 from jobctl.steps.window import Answered, Window
 
 log = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ class EffectRun(Window):
     def write(self, connection: Connection, items: Sequence[Noted]) -> None:
         if items:
             self.running.open_record(connection)
-            write(connection, self.table, items, self.running.record, self.at.present)
+            write(connection, self.table, items, self.running.record, self.at)
 
     def write_alone(self, item: Noted) -> None:
         """Write what a batch could not; where the database refuses the row's change, as the row's failure."""

@@ -1,27 +1,39 @@
 """The dry run: the same selection and decisions, from one read-only snapshot, shown and not done."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
-from jobctl.changes import Batch, value_of
+from jobctl import journal, outbox
+from jobctl.batches import Batch, rows_beside
+from jobctl.changes import value_of
+from jobctl.db import among
 from jobctl.job import (
+    Ask,
     At,
     Call,
+    Due,
     EffectStep,
     ListStep,
     Lost,
     Means,
+    MoneyStep,
     NotBegunError,
     ScopeDownError,
     SetStep,
+    SettleStep,
     Step,
 )
+from jobctl.journal import Entry, Operation
+from jobctl.providers.protocol import Release, Stored, UnrepresentableError
+from jobctl.providers.switchboard import compose
 from jobctl.steps import listing
-from jobctl.steps.effect import DIED, PUT_BACK, dead_claims, decide
-from jobctl.steps.running import Running
+from jobctl.steps.concluding import asking
+from jobctl.steps.effect import DIED, PUT_BACK, dead_claims, dead_owners, decide
+from jobctl.steps.running import Options, Running
 from jobctl.steps.selection import Selection
 from jobctl.steps.settling import Noted, note, note_listed
 
@@ -48,9 +60,15 @@ def preview(step: Step, running: Running, connection: Connection) -> Iterator[Sh
             return preview_effect(step, running, connection)
         case ListStep():
             return preview_list(step, running, connection)
+        case MoneyStep():
+            kinds = [(step.subject, kind) for kind in step.kinds]
+            unfinished = preview_unfinished(journal.unfinished(running.at, kinds), running, connection)
+            return chain(unfinished, preview_money(step, running, connection))
+        case SettleStep():
+            return preview_unfinished(step.due(running.at), running, connection)
 
 
-def pages(selection: Selection, running: Running, connection: Connection) -> Iterator[Any]:
+def pages(selection: Selection, running: Running, connection: Connection) -> Iterator[Sequence[Any]]:
     """Yield the due rows page by page, up to --limit."""
     after = None
     while size := min(PAGE, running.left()):
@@ -59,9 +77,8 @@ def pages(selection: Selection, running: Running, connection: Connection) -> Ite
         if not found:
             return
         after = (found[-1].place_in_order, found[-1].id)
-        for row in found:
-            running.attempted += 1
-            yield row
+        running.attempted += len(found)
+        yield found
 
 
 def preview_effect(
@@ -76,8 +93,9 @@ def preview_effect(
         else:
             yield changed(connection, due.table, noted)
     selection = Selection(due, running.options.since, running.options.only, also=again)
-    for row in pages(selection, running, connection):
-        yield foreseen(step, running.at, step.row(*row[:-1]), connection, due.table)
+    for page in pages(selection, running, connection):
+        for row in page:
+            yield foreseen(step, running.at, step.row(*row[:-1]), connection, due.table)
 
 
 def foreseen(
@@ -92,6 +110,8 @@ def foreseen(
 
 
 def changed(connection: Connection, table: Table, noted: Noted) -> Shown:
+    if not noted.values:
+        return Shown(table.name, noted.row.id, noted.outcome, {}, {}, {"reason": "; ".join(noted.errors)})
     columns = [table.c[name] for name in noted.values]
     before = connection.execute(select(*columns).where(table.c.id == noted.row.id)).mappings().one()
     return Shown(table.name, noted.row.id, noted.outcome, dict(before), noted.values, {})
@@ -99,21 +119,118 @@ def changed(connection: Connection, table: Table, noted: Noted) -> Shown:
 
 def preview_set(step: SetStep, running: Running, connection: Connection) -> Iterator[Shown]:
     due = step.due(running.at)
-    batch = Batch(due.table)
+    batch = Batch(running.at, due)
     step.change(running.at, batch)
     selection = Selection(
         replace(due, read=batch_columns(batch), order=None), running.options.since, running.options.only
     )
-    for row in pages(selection, running, connection):
-        named = row_named(row)
-        before = {name: shown(due.table, name, named[f"before_{name}"]) for name in batch.values()}
-        after = {name: named[f"after_{name}"] for name in batch.values()}
-        yield Shown(due.table.name, row.id, step.outcome, before, after, {})
+    for page in pages(selection, running, connection):
+        yield from (changed_in(batch, step.outcome, row) for row in page)
+        yield from what_follows(batch, step.outcome, [row.id for row in page], connection)
 
 
 def shown(table: Table, name: str, value: Any) -> Any:
     """Return a value as a dry run may print it, which ends in logs."""
     return "(personal)" if table.c[name].info.get("personal") and value else value
+
+
+def changed_in(batch: Batch, outcome: str, row: Any) -> Shown:
+    table, named = batch.due.table, row_named(row)
+    before = {name: shown(table, name, named[f"before_{name}"]) for name in batch.values()}
+    after = {name: named[f"after_{name}"] for name in batch.values()}
+    return Shown(table.name, row.id, outcome, before, after, {})
+
+
+def what_follows(batch: Batch, outcome: str, ids: Sequence[int], connection: Connection) -> Iterator[Shown]:
+    """Show what becomes of others with these rows."""
+    dialect = connection.dialect.name
+    for each in batch.besides:
+        rows = rows_beside(batch, each.before(), ids, dialect)
+        for row in connection.execute(rows):
+            before = {name: row_named(row)[f"before_{name}"] for name in each.values}
+            yield Shown(each.table.name, row.id, outcome, before, each.values, {})
+    for notice in batch.notices:
+        rows = rows_beside(batch, outbox.queued(notice, batch.at, dialect), ids, dialect)
+        for row in connection.execute(outbox.not_yet(rows)):
+            told = {"template": row.template, "channel": row.channel, "to": f"user {row.user_id}"}
+            yield Shown("notifications", row.once_key, "queued", {}, {}, told)
+    for asked in batch.asked:
+        rows = asked.rows.where(among(batch.due.key, ids, dialect))
+        requests = {row.id: asked.make(row) for row in connection.execute(rows)}
+        for entry in entries_of(asked.subject, batch.at, requests, connection):
+            yield to_be_sent(batch.due.table, entry)
+
+
+def preview_unfinished(due: Due, running: Running, connection: Connection) -> Iterator[Shown]:
+    """Show the operations that a run takes up before anything new."""
+    dead = dead_owners(due.table, connection, running.locks)
+    left = connection.scalars(select(due.key).where(due.table.c.claimed_by.in_(dead))).all() if dead else ()
+    selection = Selection(due, None, None, also=left)
+    for page in pages(selection, replace(running, options=Options()), connection):
+        for row in page:
+            operation = Operation(*row[:-1])
+            told = asked_of(operation.kind, operation.key, operation.provider, operation.request)
+            yield Shown(due.table.name, row.id, fate(operation), {}, {}, told)
+
+
+def fate(operation: Operation) -> str:
+    if not operation.is_open:
+        return "would be settled"
+    return "would be sent" if operation.first_sent_at is None else "would ask the provider"
+
+
+def preview_money(step: MoneyStep[Any], running: Running, connection: Connection) -> Iterator[Shown]:
+    due = step.due(running.at)
+    selection = Selection(due, running.options.since, running.options.only)
+    for page in pages(selection, running, connection):
+        rows = [step.row(*row[:-1]) for row in page]
+        asked = {row.id: asking(step, running.at, row) for row in rows}
+        requests = {key: each for key, each in asked.items() if isinstance(each, Ask)}
+        entries = {
+            each.subject_id: each for each in entries_of(step.subject, running.at, requests, connection)
+        }
+        for row in rows:
+            if row.id in entries:
+                yield to_be_sent(due.table, entries[row.id])
+            else:
+                noted = asked[row.id]
+                assert isinstance(noted, Noted), "neither a request nor a refusal"
+                yield changed(connection, due.table, noted)
+
+
+def entries_of(subject: str, at: At, requests: Mapping[int, Ask], connection: Connection) -> list[Entry]:
+    """Derive the entries that a run would write; what it is asked of matters only to a run."""
+    return journal.numbered(
+        connection, [Entry(ask, subject, key, "", at.installation) for key, ask in requests.items()]
+    )
+
+
+def to_be_sent(table: Table, entry: Entry) -> Shown:
+    provider = entry.ask.provider
+    try:
+        request = compose(provider, entry.ask.request, entry.key)
+    except UnrepresentableError as error:
+        return Shown(table.name, entry.subject_id, "failed", {}, {}, {"reason": str(error)})
+    told = asked_of(entry.kind, entry.key, provider, request) | amount_of(entry)
+    return Shown(table.name, entry.subject_id, "would be sent", {}, {}, told)
+
+
+def asked_of(kind: str, key: str, provider: str, request: Stored) -> dict[str, Any]:
+    said = f"{request['method']} {request['path']}"
+    return {
+        "kind": kind,
+        "key": key,
+        "provider": provider,
+        "request": said,
+        "fields": dict(request["fields"]),
+    }
+
+
+def amount_of(entry: Entry) -> dict[str, Any]:
+    asked = entry.ask.request
+    if isinstance(asked, Release):
+        return {}
+    return {"amount_minor": asked.amount.minor, "currency": asked.amount.currency}
 
 
 def preview_list(step: ListStep[Any, Any], running: Running, connection: Connection) -> Iterator[Shown]:
@@ -140,8 +257,9 @@ def row_named(row: Any) -> Mapping[str, Any]:
 
 def batch_columns(batch: Batch) -> dict[str, Any]:
     """Select what the change reads and what it would write, by the expressions of the change itself."""
-    columns: dict[str, Any] = {"id": batch.table.c.id}
+    table = batch.due.table
+    columns: dict[str, Any] = {"id": table.c.id}
     for name, value in batch.values().items():
-        columns[f"before_{name}"] = batch.table.c[name]
-        columns[f"after_{name}"] = value_of(batch.table, name, value)
+        columns[f"before_{name}"] = table.c[name]
+        columns[f"after_{name}"] = value_of(table, name, value)
     return columns

@@ -97,8 +97,13 @@ class Running:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        with self.database.transaction() as connection:
-            yield connection
+        errors = self.record.errors
+        try:
+            with self.database.transaction() as connection:
+                yield connection
+        except BaseException:
+            self.record.errors = errors  # none of those was written
+            raise
 
     def moment(self) -> At:
         """Return what decisions made at this moment depend on; in a dry run time stands still."""

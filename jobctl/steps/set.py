@@ -1,14 +1,17 @@
 """The set step: rows changed by SQL, page after page by primary key, a transaction each."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.exc import DBAPIError
 
-from jobctl.changes import Author, Batch, apply
-from jobctl.db import first_line, passing_over
-from jobctl.job import SetStep
+from jobctl.batches import Asked, Batch, apply
+from jobctl.changes import Author
+from jobctl.db import among, first_line, passing_over
+from jobctl.errors import MisconfiguredError
+from jobctl.job import ScopeDownError, SetStep
 from jobctl.steps.running import Running
 from jobctl.steps.selection import Selection
 
@@ -28,7 +31,7 @@ def run(step: SetStep, running: Running) -> None:
     """Do one run of the step; a row that the database refuses is recorded, and passed over."""
     due = step.due(running.at)
     selection = Selection(due, running.options.since, running.options.only)
-    batch = Batch(due.table)
+    batch = Batch(running.at, due)
     step.change(running.at, batch)
     place = Place()
     while not running.stopping and running.left():
@@ -58,8 +61,30 @@ def one_page(
         return None
     author = Author(running.open_record(connection), running.at.now)
     chosen = page(selection, place.after, size).where(selection.key <= last)
-    table = selection.due.table
-    return last, apply(connection, batch, chosen.with_for_update(**passing_over(table)), author)
+    due = selection.due
+    ids = apply(connection, batch, chosen.with_for_update(**passing_over(due.table, *due.locks)), author)
+    for asked in batch.asked if ids else ():
+        follow(connection, asked, selection, ids, running)
+    for reason in batch.errors:
+        for each in ids:
+            running.record.error(connection, running.at.now, due.table.name, each, reason)
+    return last, len(ids)
+
+
+def follow(
+    connection: Connection, asked: Asked, selection: Selection, ids: Sequence[int], running: Running
+) -> None:
+    """Journal what follows from a batch, for settle-operations to send."""
+    from jobctl import journal  # noqa: PLC0415 (no other step pays for it)
+
+    rows = asked.rows.where(among(selection.due.key, ids, connection.dialect.name))
+    requests = {row.id: asked.make(row) for row in connection.execute(rows)}
+    try:
+        written = journal.write_down(connection, running.at, running.run_id, asked.subject, requests)
+    except ScopeDownError as down:
+        raise MisconfiguredError(f"{down.scope} cannot be asked: {down}") from down
+    for each, reason in written.refused.items():
+        running.record.error(connection, running.at.now, selection.due.table.name, each, reason)
 
 
 def page(selection: Selection, after: int, size: int) -> Select[tuple[int]]:
@@ -78,4 +103,5 @@ def narrow(selection: Selection, place: Place, running: Running, error: DBAPIErr
         table = selection.due.table.name
         running.record.error(connection, running.at.now, table, place.after, reason)
     running.record.counts["failed"] += 1
+    running.attempted += 1
     place.size = PAGE

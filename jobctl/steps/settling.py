@@ -3,8 +3,6 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Table
@@ -13,13 +11,10 @@ from jobctl import changes
 from jobctl.changes import Author
 from jobctl.db import first_line, insert_once
 from jobctl.history import RunRecord
-from jobctl.job import At, Broken, EffectStep, ListStep
+from jobctl.job import Ask, At, Broken, EffectStep, ListStep
+from jobctl.outbox import Notice, insertion, queued
 
 log = logging.getLogger(__name__)
-
-
-class ChangedMeanwhileError(Exception):
-    """A claimed row is no longer ours, or not in a state that its change may start from."""
 
 
 @dataclass
@@ -30,6 +25,8 @@ class Noted:
     outcome: str = ""
     values: dict[str, Any] = field(default_factory=dict)
     inserts: list[tuple[Table, Sequence[str], Mapping[str, Any]]] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    asked: list[Ask] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     last_resort: bool = False  # the row's failure, noted because another change could not be
 
@@ -38,6 +35,12 @@ class Noted:
 
     def insert(self, table: Table, /, *, once: Sequence[str] = (), **values: Any) -> None:
         self.inserts.append((table, once, values))
+
+    def notify(self, template: str, /, *, to: int, once: Sequence[Any], **more: Any) -> None:
+        self.notices.append(Notice(template, to, once, **more))
+
+    def ask(self, request: Ask, /) -> None:
+        self.asked.append(request)
 
     def error(self, reason: str) -> None:
         self.errors.append(reason)
@@ -72,36 +75,27 @@ def failed(row: Any, error: Exception) -> Noted:
     return Noted(row, outcome="failed", errors=[reason], last_resort=True)
 
 
-def write(
-    connection: Connection, table: Table, items: Sequence[Noted], record: RunRecord, at: datetime
-) -> None:
+def write(connection: Connection, table: Table, items: Sequence[Noted], record: RunRecord, at: At) -> None:
     """Write the changes of rows that are ours, with their audit rows.
 
     Raises ChangedMeanwhileError where a row is not ours any more, or its status forbids the change.
     """
     assert record.id is not None
-    author = Author(record.id, at)
-    for group in alike(table, items):
-        rows = {item.row.id: {**item.values, "claimed_by": None} for item in group}
-        owner = group[0].row.claimed_by or record.id
-        if changes.update_rows(connection, table, rows, owner, author) != len(rows):
-            raise ChangedMeanwhileError
+    author = Author(record.id, at.present)
+    for owner in {item.row.claimed_by for item in items}:
+        theirs = {
+            item.row.id: {**item.values, "claimed_by": None} for item in items if item.row.claimed_by == owner
+        }
+        changes.update_each(connection, table, theirs, owner or record.id, author)
     for item in items:
-        write_inserts(connection, item)
+        write_inserts(connection, item, at)
         for reason in item.errors:
-            record.error(connection, at, table.name, item.row.id, reason)
+            record.error(connection, at.present, table.name, item.row.id, reason)
 
 
-def write_inserts(connection: Connection, item: Noted) -> None:
+def write_inserts(connection: Connection, item: Noted, at: At) -> None:
+    dialect = connection.dialect.name
     for table, once, values in item.inserts:
-        connection.execute(insert_once(table, once, values, connection.dialect.name))
-
-
-def alike(table: Table, items: Sequence[Noted]) -> list[list[Noted]]:
-    """Group items whose changes fit one statement: the same columns, statuses and owner."""
-
-    def shape(item: Noted) -> tuple[str, ...]:
-        moved = changes.moves(table, item.values)
-        return (*sorted(item.values), str(moved), str(item.row.claimed_by))
-
-    return [list(group) for _, group in groupby(sorted(items, key=shape), key=shape)]
+        connection.execute(insert_once(table, once, values, dialect))
+    for notice in item.notices:
+        connection.execute(insertion(queued(notice, at, dialect), dialect))

@@ -68,12 +68,18 @@ class Window(ABC):
             waiting += self.turn(answered, self.wanted(places - len(waiting)))
             answered, waiting = self.begin(waiting, places, pool)
             if not self.claimed:
-                return
+                if self.has_all() or self.running.stopping:
+                    return
+                continue
             answered += self.arrived(0.0 if answered else self.patience(waiting))
             if not answered and self.running.stop.grace_left() == 0.0:
                 # What is under way stays claimed, for the next run to settle.
                 self.turn([(item, NotBegunError()) for item in waiting], 0)
                 return
+
+    def has_all(self) -> bool:
+        """Tell whether there is nothing left to claim."""
+        return self.exhausted or not self.running.left()
 
     def patience(self, waiting: Sequence[Any]) -> float | None:
         """Return how long to wait for answers: until a slot, or the end of the grace; None: for ever."""

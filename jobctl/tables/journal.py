@@ -38,7 +38,7 @@ _money_operations = (
     Column("needs_customer", Boolean),
     Column("effective_at", Instant),  # when it took effect, as the provider tells
     Column("hold_ends_at", Instant),
-    Column("compensates", Id),  # the operation whose effect this one undoes
+    Column("follows", Id),  # the operation that made this one necessary: it must not get lost
     Column("run_id", Id, nullable=False),  # that wrote it down
     Column("claimed_by", Id),  # the run that is dealing with it
     Column("created_at", Instant, nullable=False),
@@ -56,7 +56,7 @@ money_operations = Table(
     one_of("status", STATUSES),
     CheckConstraint("length(key) <= 64", name="key"),
     *forms(*_money_operations),
-    info={"transitions": {"status": TRANSITIONS}},
+    info={"transitions": {"status": TRANSITIONS}, "history": True},
     sqlite_autoincrement=True,
 )
 _of = money_operations.c

@@ -77,6 +77,7 @@ _notifications = (
         Computed(Latest("queued_at", "send_after", "next_attempt_at"), persisted=True),
     ),
     Column("expires_at", Instant),
+    Column("session_id", Id),  # of use only while that session is to come, and starts at expires_at
     Column("claimed_by", Id),  # a run
     Column("settled_at", Instant),  # when it was sent, or reached another last status
     personal(Column("provider_message_id", Text)),

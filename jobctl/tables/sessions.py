@@ -10,6 +10,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Computed,
+    ForeignKey,
     Identity,
     Integer,
     Table,
@@ -105,7 +106,7 @@ payment_methods = Table("payment_methods", metadata, *_payment_methods, *forms(*
 
 _orders = (
     Column("id", Id, Identity(), primary_key=True),
-    Column("session_id", Id, nullable=False),
+    Column("session_id", Id, ForeignKey("sessions.id"), nullable=False),
     Column("parent_order_id", Id),  # of an extension: the order of the session itself
     Column("customer_id", Id, nullable=False),
     Column("payment_method_id", Id),
@@ -120,6 +121,7 @@ _orders = (
     Column("authorized_at", Instant),
     Column("captured_at", Instant),
     Column("released_at", Instant),
+    Column("refunded_at", Instant),
     Column("payment_failed_at", Instant),
     Column("payment_failure", Text),  # the provider's code
     Column("cancelled_at", Instant),

@@ -1,7 +1,7 @@
 """Column types and table parts that are the same on SQLite and PostgreSQL."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 metadata = MetaData(
@@ -28,6 +29,7 @@ metadata = MetaData(
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
         "ck": "ck_%(table_name)s_%(constraint_name)s",
         "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     }
 )
 
@@ -122,6 +124,29 @@ def personal(column: Column[Any]) -> Column[Any]:
     """Mark a column whose values the audit trail must not keep."""
     column.info["personal"] = True
     return column
+
+
+class Later(FunctionElement[Any]):
+    """An instant moved by a span; on SQLite `column + interval` would be silently wrong."""
+
+    inherit_cache = True
+    name = "later"
+
+    def __init__(self, instant: Column[Any], span: timedelta) -> None:
+        super().__init__(instant, literal_column(f"'{int(span.total_seconds()):+d} seconds'"))
+        self.type = instant.type
+
+
+@compiles(Later, "postgresql")
+def _plus(element: Later, compiler: SQLCompiler, **kw: Any) -> str:
+    instant, span = (compiler.process(each, **kw) for each in element.clauses)
+    return f"({instant} + interval {span})"
+
+
+@compiles(Later, "sqlite")
+def _moved(element: Later, compiler: SQLCompiler, **kw: Any) -> str:
+    instant, span = (compiler.process(each, **kw) for each in element.clauses)
+    return f"(strftime('%Y-%m-%dT%H:%M:%S', substr({instant}, 1, 19), {span}) || substr({instant}, 20))"
 
 
 class Latest(ColumnElement[Any]):

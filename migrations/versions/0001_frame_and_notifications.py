@@ -123,6 +123,7 @@ def outbox() -> None:
             sa.Computed(Latest("queued_at", "send_after", "next_attempt_at"), persisted=True),
         ),
         sa.Column("expires_at", Instant),
+        sa.Column("session_id", Id),
         sa.Column("claimed_by", Id),
         sa.Column("settled_at", Instant),
         sa.Column("provider_message_id", sa.Text),

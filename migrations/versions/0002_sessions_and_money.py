@@ -65,7 +65,12 @@ def orders() -> None:
     )
     create(
         "orders",
-        sa.Column("session_id", Id, nullable=False),
+        sa.Column(
+            "session_id",
+            Id,
+            sa.ForeignKey("sessions.id", name="fk_orders_session_id_sessions"),
+            nullable=False,
+        ),
         sa.Column("parent_order_id", Id),
         sa.Column("customer_id", Id, nullable=False),
         sa.Column("payment_method_id", Id),
@@ -80,6 +85,7 @@ def orders() -> None:
         sa.Column("authorized_at", Instant),
         sa.Column("captured_at", Instant),
         sa.Column("released_at", Instant),
+        sa.Column("refunded_at", Instant),
         sa.Column("payment_failed_at", Instant),
         sa.Column("payment_failure", sa.Text),
         sa.Column("cancelled_at", Instant),
@@ -134,7 +140,7 @@ def journal() -> None:
         sa.Column("needs_customer", sa.Boolean),
         sa.Column("effective_at", Instant),
         sa.Column("hold_ends_at", Instant),
-        sa.Column("compensates", Id),
+        sa.Column("follows", Id),
         sa.Column("run_id", Id, nullable=False),
         sa.Column("claimed_by", Id),
         sa.Column("created_at", Instant, nullable=False),

@@ -26,6 +26,8 @@ ROUND_TRIPS = {
     "EMAIL_FROM": "Market <m@example.com>",
     "DEFAULT_LOCALE": "de",
     "LOG_FORMAT": "json",
+    "NOTIFICATION_CHANNELS": "tray, email,tray",
+    "SESSION_REMINDER_LEADS": "25h,15m, 90s",
 }
 
 
@@ -67,6 +69,23 @@ def test_what_is_shown_can_be_written_back(monkeypatch: pytest.MonkeyPatch) -> N
     for name in ROUND_TRIPS:
         monkeypatch.setenv(name, shown()[name]["value"])
     assert load().settings == before
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "read"),
+    [
+        ("SESSION_REMINDER_LEADS", "24h, 15m", "15m,1d"),
+        ("SESSION_REMINDER_LEADS", "90s", "90s"),
+        ("SESSION_REMINDER_LEADS", "", "15m"),
+        ("NOTIFICATION_CHANNELS", "tray, email,tray", "tray,email"),
+        ("NOTIFICATION_CHANNELS", "", "email,tray"),
+    ],
+)
+def test_of_a_list_what_counts_is_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, written: str, read: str
+) -> None:
+    monkeypatch.setenv(name, written)
+    assert shown()[name]["value"] == read
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from jobctl.channels.tray import Placed
 from jobctl.errors import Exit
 from jobctl.job import At, Broken, Call, Due, EffectStep, Lost, RowChanges, ScopeDownError
 from jobctl.tables.notifications import TRANSACTIONAL, channel_preferences, inbox, notifications, users
+from jobctl.tables.sessions import sessions
 from jobctl.tables.types import inline
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class Queued(NamedTuple):
     queued_at: datetime
     expires_at: datetime | None
     superseded_by: int | None
+    session_id: int | None
+    session_status: str | None
+    session_starts_at: datetime | None
     known_user: int | None
     name: str | None
     email: str | None
@@ -84,6 +88,7 @@ recipients = (
             for_all.c.category == inline("*"),
         ),
     )
+    .outerjoin(sessions, sessions.c.id == ours.session_id)
 )
 superseded_by = (
     select(func.max(newer.c.id))
@@ -99,6 +104,8 @@ superseded_by = (
 READ = {
     **{name: ours[name] for name in Queued._fields if name in ours},
     "superseded_by": superseded_by,
+    "session_status": sessions.c.status,
+    "session_starts_at": sessions.c.starts_at,
     "known_user": users.c.id,
     **{name: users.c[name] for name in Queued._fields if name in users.c and name not in ours},
     "accepts_category": for_category.c.accepted,
@@ -122,18 +129,27 @@ def due(at: At) -> Due:
 
 
 def ask(at: At, row: Queued) -> Call[Message] | Refused | Final:
-    if row.expires_at and row.expires_at <= at.present:
-        return Final("expired", "it was past its expires_at")
-    if row.superseded_by:
-        return Final("cancelled", f"superseded by notification {row.superseded_by}")
-    if row.user_id and (row.known_user is None or row.deleted_at):
-        return Final("skipped", "the recipient is gone")
-    if row.category != TRANSACTIONAL and not accepted(row):
-        return Final("skipped", f"the recipient opted out of {row.channel}")
+    if final := not_wanted(at, row):
+        return final
     address = address_of(row)
     if not address and row.channel != "tray":
         return Refused(f"the recipient has no address for {row.channel}", permanent=True)
     return write(at, row, address or "")
+
+
+def not_wanted(at: At, row: Queued) -> Final | None:
+    """Tell what becomes of a message that is not sent, though nothing is wrong with it."""
+    if row.expires_at and row.expires_at <= at.present:
+        return Final("expired", "it was past its expires_at")
+    if row.superseded_by:
+        return Final("cancelled", f"superseded by notification {row.superseded_by}")
+    if row.session_id and (row.session_status, row.session_starts_at) != ("not_started", row.expires_at):
+        return Final("cancelled", "its session was moved, was cancelled or has begun")
+    if row.user_id and (row.known_user is None or row.deleted_at):
+        return Final("skipped", "the recipient is gone")
+    if row.category != TRANSACTIONAL and not accepted(row):
+        return Final("skipped", f"the recipient opted out of {row.channel}")
+    return None
 
 
 def accepted(row: Queued) -> bool:

@@ -1,0 +1,161 @@
+"""What becomes of a batch of rows: their own changes, those of rows beside them, notifications, requests."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Table,
+    delete,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.sql import visitors
+
+from jobctl import outbox
+from jobctl.changes import (
+    Author,
+    Part,
+    Plan,
+    at_once,
+    audit,
+    audited_of,
+    in_turn,
+    into_the_trail,
+    permitted,
+    trail_of,
+)
+from jobctl.db import among
+from jobctl.job import Ask, At, Due
+from jobctl.outbox import Notice
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A change of rows of another table that belong to those of the batch; its values are constants."""
+
+    table: Table
+    where: ColumnElement[bool]
+    values: Mapping[str, Any]
+
+    def before(self) -> Select[Any]:
+        """Select them by their id, with what is about to change; the table goes by another name here."""
+        theirs = self.table.alias("beside")
+        columns = [theirs.c.id, *(theirs.c[name].label(f"before_{name}") for name in self.values)]
+        return self.only_those(select(*columns), theirs)
+
+    def only_those(self, rows: Select[Any], theirs: FromClause) -> Select[Any]:
+        changeable = permitted(theirs, self.table, self.values)
+        return rows.where(renamed(self.where, self.table, theirs), *changeable)
+
+    def part(self, author: Author, dialect: str) -> Part:
+        theirs = self.table.alias("beside")
+        shown = audited_of(self.table, self.values)
+        rows = self.only_those(audit(theirs, self.table.name, shown, author, dialect), theirs)
+
+        def effects(found: Select[Any]) -> Sequence[Any]:
+            locked = found.cte(f"{self.table.name}_beside")
+            changed = update(self.table).values(dict(self.values))
+            return [
+                *into_the_trail(select(*locked.c)),
+                changed.where(self.table.c.id.in_(select(locked.c.row_id))),
+            ]
+
+        return Part(rows.with_for_update(of=theirs), effects)
+
+
+def renamed(condition: ColumnElement[bool], table: Table, name: FromClause) -> ColumnElement[bool]:
+    """Say a condition on a table of its alias."""
+
+    def other(element: Any, **_: object) -> Any:
+        return name.c[element.name] if getattr(element, "table", None) is table else None
+
+    said: ColumnElement[bool] = visitors.replacement_traverse(condition, {}, other)
+    return said
+
+
+class Asked(NamedTuple):
+    """Operations that follow from the batch: one for each subject that `rows` finds beside it."""
+
+    subject: str
+    rows: Select[Any]
+    make: Callable[[Any], Ask]
+
+
+@dataclass
+class Batch:
+    """Changes to rows of one step, noted until `apply`."""
+
+    at: At
+    due: Due
+    updates: list[Mapping[str, Any]] = field(default_factory=list)
+    besides: list[Beside] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    deleted: bool = False
+
+    def update(self, **values: Any) -> None:
+        self.updates.append(values)
+
+    def update_beside(self, table: Table, where: ColumnElement[bool], /, **values: Any) -> None:
+        self.besides.append(Beside(table, where, values))
+
+    def notify(self, template: str, /, *, to: Any, once: Sequence[Any], **more: Any) -> None:
+        self.notices.append(Notice(template, to, once, **more))
+
+    def ask(self, subject: str, rows: Select[Any], make: Callable[[Any], Ask]) -> None:
+        self.asked.append(Asked(subject, rows, make))
+
+    def error(self, reason: str) -> None:
+        self.errors.append(reason)
+
+    def delete(self) -> None:
+        self.deleted = True
+
+    def values(self) -> dict[str, Any]:
+        return {name: value for each in self.updates for name, value in each.items()}
+
+    def plan(self, author: Author, dialect: str) -> Plan:
+        table, values = self.due.table, self.values()
+        computed = tuple(self.due.read.values())
+        if self.deleted:
+            return Plan(table, self.due.rows, [], delete(table))
+        parts = [
+            *trail_of(table, values, author, dialect),
+            *(self.queue(each, dialect) for each in self.notices),
+            *(each.part(author, dialect) for each in self.besides),
+        ]
+        return Plan(table, self.due.rows, parts, update(table), values, computed)
+
+    def queue(self, notice: Notice, dialect: str) -> Part:
+        rows = outbox.queued(notice, self.at, dialect)
+        return Part(rows, lambda found: [outbox.insertion(found, dialect)])
+
+
+def apply(connection: Connection, batch: Batch, chosen: Select[Any], author: Author) -> list[int]:
+    """Change the rows that `chosen` selects by their key; return their keys.
+
+    chosen: locks its rows by itself (`with_for_update`), waiting for others' or passing over them. Rows
+    whose status may not change so are left out.
+    """
+    table, dialect = batch.due.table, connection.dialect.name
+    chosen = chosen.where(*permitted(table, table, batch.values()))
+    plan = batch.plan(author, dialect)
+    if dialect == "postgresql":
+        locked, result = at_once(plan, chosen)
+        return list(connection.scalar(result.add_columns(func.array_agg(locked.c.id))) or [])
+    ids = list(connection.scalars(chosen))
+    for each in in_turn(plan, among(batch.due.key, ids, dialect)) if ids else ():
+        connection.execute(each)
+    return ids
+
+
+def rows_beside(batch: Batch, source: Select[Any], ids: Sequence[int], dialect: str) -> Select[Any]:
+    """Say of given rows what a plan's parts say of the batch, for a dry run."""
+    return source.select_from(batch.due.rows).where(among(batch.due.key, ids, dialect))

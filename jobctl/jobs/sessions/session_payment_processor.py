@@ -1,0 +1,166 @@
+"""Take the money for sessions that took place, and release the holds of the others.
+
+Each order stands for itself: a hold is captured; an extension that was agreed late, or a hold that has
+lapsed, is charged in one. What a session that did not take place had on hold is released.
+"""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, or_
+
+from jobctl.job import Ask, At, Due, MoneyChanges, MoneyStep
+from jobctl.jobs.sessions.paying import ORDER, READ, Order, in_full
+from jobctl.journal import Operation, nothing_open
+from jobctl.providers.protocol import Capture, Charge, Declined, Release, Succeeded
+from jobctl.tables.sessions import PAYMENT_TRANSITIONS, orders, sessions
+from jobctl.tables.types import inline
+
+LAPSED = "hold_ended"  # the code of a capture that came too late
+PAUSE, GIVE_UP = timedelta(days=1), timedelta(days=3)  # between charges that may work later; since the end
+
+
+def paid_for(at: At) -> list[str]:
+    """Return the attendance that is paid for."""
+    return [
+        "all_present",
+        *(["no_show_consumer"] if at.settings.no_show_consumer_policy == "capture" else []),
+    ]
+
+
+def due(at: At) -> Due:
+    payment = orders.c.payment_status
+    takes_place = sessions.c.attendance.in_([inline(each) for each in paid_for(at)])
+    stands = (orders.c.status == inline("complete")) & (sessions.c.status != inline("cancelled"))
+    rested = or_(orders.c.payment_failed_at.is_(None), orders.c.payment_failed_at <= at.now - PAUSE)
+    on_hold = (payment == inline("authorized")) & or_(
+        orders.c.hold_ends_at.is_(None), orders.c.hold_ends_at > at.now
+    )
+    to_be_charged = payment.in_([inline("authorized"), inline("not_started")]) & rested
+    take = and_(stands, takes_place, or_(on_hold, to_be_charged))
+    return Due(
+        in_full,
+        {
+            "its session took place and it is unpaid, or did not and something is held": or_(
+                take, and_(payment == inline("authorized"), or_(*gone(at)))
+            ),
+            "no money operation on it is open": nothing_open(ORDER, orders.c.id),
+        },
+        since=sessions.c.over_at,
+        read=READ,
+    )
+
+
+def gone(at: At) -> list[ColumnElement[bool]]:
+    """Return when a hold has no use any more."""
+    missed = {"none_showed", "no_show_expert", "no_show_consumer"} - set(paid_for(at))
+    return [
+        orders.c.status == inline("cancelled"),
+        sessions.c.status == inline("cancelled"),
+        sessions.c.attendance.in_([inline(each) for each in sorted(missed)]),
+    ]
+
+
+def earned(at: At, order: Order) -> bool:
+    stands = order.status == "complete" and order.session_status != "cancelled"
+    return stands and order.attendance in paid_for(at)
+
+
+def ask(at: At, order: Order) -> Ask | Declined:
+    held = order.payment_status == "authorized" and order.payment_id and order.payment_provider
+    hold = f"hold-{order.holds}"
+    if held and not earned(at, order):
+        return Ask(hold, str(order.payment_provider), Release(str(order.payment_id)))
+    if held and not lapsed(order.hold_ends_at, at.present):
+        return Ask(hold, str(order.payment_provider), Capture(str(order.payment_id), order.amount))
+    return charge(order)
+
+
+def lapsed(ends_at: datetime | None, present: datetime) -> bool:
+    return ends_at is not None and ends_at <= present
+
+
+def charge(order: Order, follows: int | None = None) -> Ask | Declined:
+    if not order.provider or not order.customer or not order.method:
+        return Declined("no_payment_method", "the order has no saved payment method", needs_customer=True)
+    request = Charge(order.amount, order.customer, order.method)
+    return Ask(f"hold-{order.holds + 1}", order.provider, request, follows)
+
+
+def wanted(at: At, order: Order, operation: Operation) -> bool:
+    return operation.kind in ("release", "refund") or (earned(at, order) and may_become(order, "captured"))
+
+
+def may_become(order: Order, status: str) -> bool:
+    """Tell whether an effect is news to the order; else it has been paid, or given up, in another way."""
+    return status in PAYMENT_TRANSITIONS.get(order.payment_status, ())
+
+
+def settle(
+    at: At, order: Order, operation: Operation | None, answer: Succeeded | Declined, change: MoneyChanges
+) -> str:
+    if isinstance(answer, Declined):
+        return declined(at, order, operation, answer, change)
+    assert operation is not None, "a success without a request"
+    match operation.kind:
+        case "release":
+            return released(at, order, operation, change)
+        case "refund":
+            change.update(refunded_at=at.present)
+            return "refunded"
+    if not may_become(order, "captured"):
+        return "captured too late"
+    change.update(
+        payment_status="captured",
+        payment_provider=operation.provider,
+        payment_id=answer.payment_id,
+        captured_at=at.present,
+        payment_failed_at=None,
+        payment_failure=None,
+    )
+    change.notify(
+        "payment-receipt",
+        to=order.customer_id,
+        once=[order.id],
+        category="transactional",
+        context={**order.told, "description": "your session", "paid_at": at.present.isoformat()},
+    )
+    return "captured"
+
+
+def released(at: At, order: Order, operation: Operation, change: MoneyChanges) -> str:
+    # Else it is another hold than the one that the order goes by.
+    if operation.payment_id == order.payment_id and may_become(order, "released"):
+        change.update(payment_status="released", released_at=at.present)
+    return "released"
+
+
+def declined(
+    at: At, order: Order, operation: Operation | None, answer: Declined, change: MoneyChanges
+) -> str:
+    kind = operation.kind if operation else "charge"
+    if kind in ("release", "refund"):
+        change.error(f"its {kind} was declined ({answer.code}): {answer.reason}")
+        return "declined"
+    if operation and kind == "capture" and answer.code == LAPSED:
+        again = charge(order, follows=operation.id)
+        if isinstance(again, Ask):
+            change.ask(again)
+            return "lapsed"
+    change.update(payment_failed_at=at.present, payment_failure=answer.code)
+    if answer.retryable and at.present < order.over_at + GIVE_UP:
+        return "declined"
+    change.update(payment_status="capture_failed")
+    change.error(f"its {kind} was declined for good ({answer.code}): {answer.reason}")
+    return "declined for good"
+
+
+JOB = MoneyStep(
+    subject=ORDER,
+    kinds=("capture", "charge", "release", "refund"),
+    row=Order,
+    due=due,
+    ask=ask,
+    wanted=wanted,
+    settle=settle,
+    concurrency=lambda settings: settings.payment_concurrency,
+)

@@ -1,0 +1,55 @@
+"""Which provider is which: its module is loaded, and its connections opened, when it is first needed."""
+
+import importlib
+from types import TracebackType
+from typing import Any, Self
+
+from jobctl.job import Means
+from jobctl.providers.protocol import Provider, Request, Stored, UnrepresentableError
+from jobctl.settings import Settings
+
+PROVIDERS = {"stripe": ("jobctl.providers.stripe", "Stripe")}
+
+
+def module_of(name: str) -> Any:
+    """Return a provider's module; raises UnrepresentableError for one that there is not."""
+    if name not in PROVIDERS:
+        known = ", ".join(PROVIDERS)
+        raise UnrepresentableError(f"its payment provider {name!r} is none that jobctl knows: {known}")
+    return importlib.import_module(PROVIDERS[name][0])
+
+
+def account(settings: Settings, name: str) -> str:
+    """Name the account that the settings have there; raises ScopeDownError where they have none."""
+    named: str = module_of(name).account(settings)
+    return named
+
+
+def compose(name: str, request: Request, key: str) -> Stored:
+    """Write a request as it will be sent; raises UnrepresentableError."""
+    written: Stored = module_of(name).compose(request, key)
+    return written
+
+
+class Providers:
+    """The providers of one run; a context manager that closes what was opened."""
+
+    def __init__(self, settings: Settings, means: Means) -> None:
+        self.settings, self.means = settings, means
+        self.opened: dict[str, Provider] = {}
+
+    def open(self, name: str) -> Provider:
+        """Return a provider; raises ScopeDownError where the settings have no account there."""
+        if name not in self.opened:
+            made: Provider = getattr(module_of(name), PROVIDERS[name][1])(self.settings, self.means)
+            self.opened[name] = made
+        return self.opened[name]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for each in self.opened.values():
+            each.close()

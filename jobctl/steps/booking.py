@@ -1,0 +1,256 @@
+"""What the money step writes: requests into the journal, answers into it and into their subjects.
+
+All of it in the caller's transaction. Subjects are locked before their operations, by everybody.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from jobctl import changes, journal
+from jobctl.changes import Author, ChangedMeanwhileError
+from jobctl.db import among
+from jobctl.job import Ask, At, MoneyStep, NotBegunError, ScopeDownError
+from jobctl.journal import Operation
+from jobctl.providers.protocol import UnrepresentableError
+from jobctl.providers.switchboard import Providers
+from jobctl.steps.concluding import (
+    NOTHING_SENT,
+    AnyMoney,
+    Conclusion,
+    asking,
+    conclude,
+    fact_alone,
+    of_another_cycle,
+    rejected,
+)
+from jobctl.steps.effect import PUT_BACK
+from jobctl.steps.running import Running
+from jobctl.steps.selection import After
+from jobctl.steps.settling import Noted, write_inserts
+from jobctl.steps.window import Answered
+from jobctl.tables.journal import money_operations
+
+Owners = Mapping[tuple[str, str], AnyMoney]  # by subject and kind
+
+
+@dataclass(frozen=True)
+class Item:
+    """An operation in hand."""
+
+    operation: Operation
+    step: AnyMoney
+    row: Any  # its subject, as it was read when this was taken up; None where that is gone
+    look: bool = False  # ask what became of it, instead of sending it
+    answer: Any = None  # where nothing is to be asked
+    restore: Mapping[str, Any] | None = None  # what the journal had of it; None where it is new
+
+    @property
+    def id(self) -> int:
+        return self.operation.id
+
+
+@dataclass
+class Taken:
+    """What one turn took up, to be remembered once it is committed."""
+
+    items: list[Item] = field(default_factory=list)
+    conclusions: list[Conclusion] = field(default_factory=list)
+    recovered: After | None = None
+    all_recovered: bool = False
+    after: After | None = None
+    attempted: int = 0
+    exhausted: bool = False
+    counts: list[str] = field(default_factory=list)
+
+
+def owners_of(steps: Iterable[Any]) -> Owners:
+    money = [each for each in steps if isinstance(each, MoneyStep)]
+    return {(each.subject, kind): each for each in money for kind in each.kinds}
+
+
+class Books:
+    """The journal and the subjects, as one run writes them."""
+
+    providers: Providers
+
+    def __init__(self, running: Running, owners: Callable[[], Owners], closed: set[str]) -> None:
+        self.running, self.closed = running, closed
+        self.all_owners = cache(owners)
+        self.down: list[ScopeDownError] = []  # found here; the window closes them
+        self.at = running.at
+
+    @property
+    def author(self) -> Author:
+        return Author(self.running.run_id, self.at.present)
+
+    def owner(self, operation: Operation) -> AnyMoney | None:
+        """Return the step that settles operations of this kind, whichever job asked for them."""
+        return self.all_owners().get((operation.subject, operation.kind))
+
+    def is_open(self, provider: str) -> bool:
+        """Tell whether a provider can be asked; one that jobctl doesn't know is refused row by row."""
+        with suppress(UnrepresentableError):
+            try:
+                self.providers.open(provider)
+            except ScopeDownError as down:
+                self.closed.add(provider)
+                self.down.append(down)
+        return provider not in self.closed
+
+    # ── requests ─────────────────────────────────────────────────────────────────────────────
+
+    def begin(
+        self, connection: Connection, step: AnyMoney, rows: Iterable[Any], taken: Taken
+    ) -> list[Operation]:
+        """Ask the job about rows, and write its requests down as sent."""
+        asked = {row.id: self.asked(connection, step, row, taken) for row in rows}
+        requests = {key: ask for key, ask in asked.items() if ask and self.is_open(ask.provider)}
+        taken.counts += [PUT_BACK] * sum(
+            ask is not None and key not in requests for key, ask in asked.items()
+        )
+        return self.journal(connection, step, requests, taken, now=True)
+
+    def asked(self, connection: Connection, step: AnyMoney, row: Any, taken: Taken) -> Ask | None:
+        """Ask the job about a row; settle at once what it refuses."""
+        asked = asking(step, self.at, row)
+        if isinstance(asked, Ask):
+            return asked
+        self.write_subjects(connection, step, [asked])
+        taken.counts.append(asked.outcome)
+        return None
+
+    def journal(
+        self, connection: Connection, step: AnyMoney, requests: Mapping[int, Ask], taken: Taken, *, now: bool
+    ) -> list[Operation]:
+        """Write requests down, by subject; `now`: as sent by this run, once it is committed."""
+        sent = self.as_sent if now else lambda _: {}
+        run_id = self.running.run_id
+        written = journal.write_down(connection, self.at, run_id, step.subject, requests, sent=sent)
+        for key, reason in written.refused.items():
+            self.failed(connection, step, key, reason, taken)
+        return written.operations
+
+    def as_sent(self, ask: Ask) -> dict[str, Any]:
+        return {"claimed_by": self.running.run_id, **self.sent(ask.provider)}
+
+    def sent(self, provider: str, first: datetime | None = None) -> dict[str, Any]:
+        """Return what the journal has of a request that goes out as soon as this is committed."""
+        patience = self.providers.open(provider).patience
+        return {
+            "first_sent_at": first or self.at.present,
+            "answer_by": self.at.present + patience + journal.SLACK,
+        }
+
+    def failed(self, connection: Connection, step: AnyMoney, row_id: int, reason: str, taken: Taken) -> None:
+        table = step.due(self.at).table.name
+        self.running.record.error(connection, self.at.present, table, row_id, reason)
+        taken.counts.append("failed")
+
+    # ── answers ──────────────────────────────────────────────────────────────────────────────
+
+    def concluded(self, item: Item, operation: Operation, row: Any, answer: Any) -> Conclusion:
+        if not isinstance(answer, NotBegunError):
+            return conclude(self.at, item.step, operation, row, answer)
+        if item.restore is None:
+            return rejected(self.at, operation, NOTHING_SENT)
+        return Conclusion(operation, PUT_BACK, {**item.restore, "claimed_by": None})
+
+    def settle(
+        self, connection: Connection, answered: Sequence[Answered], taken: Taken, *, alone: bool = False
+    ) -> None:
+        """Record what was answered and let the subjects follow, subjects locked first."""
+        if not answered:
+            return
+        rows = self.lock_subjects(connection, answered)
+        operations = locked(connection, [item.id for item, _ in answered])
+        for item, answer in answered:
+            row = rows[item.step.subject, item.operation.subject_id, id(item.step)]
+            made = self.concluded(item, operations[item.id], row, answer)
+            # Of two successes in one cycle the later one is rare, and refused by the database at first.
+            late = alone or not operations[item.id].is_open
+            taken.conclusions.append(of_another_cycle(connection, made) if late else made)
+        self.write(connection, {item.id: item.step for item, _ in answered}, taken)
+
+    def lock_subjects(self, connection: Connection, answered: Sequence[Answered]) -> Mapping[Any, Any]:
+        rows: dict[Any, Any] = {}
+        for step in {id(item.step): item.step for item, _ in answered}.values():
+            ids = {item.operation.subject_id for item, _ in answered if item.step is step}
+            found = {row.id: row for row in subjects(connection, step, self.at, sorted(ids), lock=True)}
+            rows |= {(step.subject, each, id(step)): found.get(each) for each in ids}
+        return rows
+
+    def write(self, connection: Connection, steps: Mapping[int, AnyMoney], taken: Taken) -> None:
+        """Write conclusions: first the operations, whose places on their subjects are then free."""
+        made = taken.conclusions
+        facts = {each.operation.id: each.values for each in made}
+        changes.update_each(connection, money_operations, facts, None, self.author)
+        for each in made:
+            step = steps[each.operation.id]
+            if each.subject:
+                self.write_subjects(connection, step, [each.subject])
+            if each.error:
+                self.failed(connection, step, each.operation.subject_id, each.error, taken)
+            self.follow(connection, step, each, taken)
+
+    def write_subjects(self, connection: Connection, step: AnyMoney, noted: Sequence[Noted]) -> None:
+        table = step.due(self.at).table
+        changes.update_each(
+            connection, table, {each.row.id: each.values for each in noted}, None, self.author
+        )
+        for each in noted:
+            write_inserts(connection, each, self.at)
+            for reason in each.errors:
+                self.running.record.error(connection, self.at.present, table.name, each.row.id, reason)
+
+    def follow(self, connection: Connection, step: AnyMoney, made: Conclusion, taken: Taken) -> None:
+        """Journal what follows; what is to be sent now takes the place of the operation it follows."""
+        subject_id = made.operation.subject_id
+        for ask in made.later:
+            self.must_write(connection, step, {subject_id: ask}, taken, now=False)
+        for ask in made.asked:
+            now = self.is_open(ask.provider)
+            for operation in self.must_write(connection, step, {subject_id: ask}, taken, now=now):
+                restore = {"first_sent_at": None, "answer_by": None}
+                owner = self.owner(operation)
+                assert owner is not None, "a request that nobody settles"
+                taken.items += [Item(operation, owner, None, restore=restore)] if now else []
+
+    def must_write(
+        self, connection: Connection, step: AnyMoney, requests: Mapping[int, Ask], taken: Taken, *, now: bool
+    ) -> list[Operation]:
+        written = self.journal(connection, step, requests, taken, now=now)
+        if len(written) != len(requests):
+            raise ChangedMeanwhileError
+        return written
+
+    def keep_fact(self, connection: Connection, item: Item, answer: Any, reason: str, taken: Taken) -> None:
+        """Record what was answered, for a later run to settle."""
+        (operation,) = locked(connection, [item.id]).values()
+        made = self.concluded(item, operation, None, answer)
+        taken.conclusions.append(fact_alone(made, reason))
+        self.write(connection, {item.id: item.step}, taken)
+
+
+def subjects(
+    connection: Connection, step: AnyMoney, at: At, ids: Sequence[int], *, lock: bool
+) -> Sequence[Any]:
+    """Read the subjects of operations as their step reads its rows, in the order of their keys."""
+    due = step.due(at)
+    columns = [each.label(name) for name, each in due.read.items()]
+    theirs = among(due.key, list(ids), connection.dialect.name)
+    query = select(*columns).select_from(due.rows).where(theirs).order_by(due.key)
+    query = query.with_for_update(of=due.table) if lock else query
+    return [step.row(*row) for row in connection.execute(query)]
+
+
+def locked(connection: Connection, ids: Sequence[int]) -> dict[int, Operation]:
+    key = money_operations.c.id
+    query = select(*journal.READ.values()).where(among(key, list(ids), connection.dialect.name))
+    rows = connection.execute(query.order_by(key).with_for_update())
+    return {row.id: Operation(*row) for row in rows}

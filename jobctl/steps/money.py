@@ -1,0 +1,299 @@
+"""The money step: recover what others left open, journal new requests, send them, settle the answers.
+
+A request is in the journal, committed, before it is sent. Subjects are locked before their operations, by
+everybody; no lock is held across a request.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, select, update
+from sqlalchemy.exc import DBAPIError
+
+from jobctl import changes, journal
+from jobctl.changes import ChangedMeanwhileError
+from jobctl.db import among, first_line, passing_over
+from jobctl.errors import Exit
+from jobctl.job import Call, Due, Means, MoneyStep, SettleStep
+from jobctl.journal import Operation
+from jobctl.providers.protocol import Inquiry
+from jobctl.providers.switchboard import Providers, account
+from jobctl.steps.booking import Books, Item, Owners, Taken, owners_of, subjects
+from jobctl.steps.concluding import (
+    UNWANTED,
+    AnyMoney,
+    Conclusion,
+    closing,
+    key_is_alive,
+    stored_answer,
+)
+from jobctl.steps.effect import dead_owners
+from jobctl.steps.running import Running
+from jobctl.steps.selection import After, Selection
+from jobctl.steps.window import Answered, Window
+from jobctl.tables.journal import money_operations
+
+log = logging.getLogger(__name__)
+
+
+def run(step: AnyMoney, running: Running, owners: Callable[[], Owners]) -> None:
+    """Do one run of the step: first what is unfinished of its kinds, then the rows that are due."""
+    kinds = list(owners_of([step]))
+    serve(MoneyRun(step, running, owners, journal.unfinished(running.at, kinds)), kinds)
+
+
+def settle_all(step: SettleStep, running: Running, owners: Callable[[], Owners]) -> None:
+    """Settle unfinished operations, whoever asked for them."""
+    serve(MoneyRun(step, running, owners, step.due(running.at)), [])
+
+
+def serve(work: "MoneyRun", kinds: Sequence[tuple[str, str]]) -> None:
+    running = work.running
+    with running.transaction() as connection:
+        work.prepare(connection)
+        some = work.anything(connection)
+        if some:
+            running.open_record(connection)
+    if some:
+        means = Means(running.stop, work.concurrency, running.out)
+        with Providers(running.at.settings, means) as providers:
+            work.serve(providers)
+    work.tell_unknown(kinds)
+
+
+class MoneyRun(Window):
+    """One run of one money step, or of settle-operations, which begins nothing new."""
+
+    def __init__(
+        self, step: AnyMoney | SettleStep, running: Running, owners: Callable[[], Owners], recovery: Due
+    ) -> None:
+        options = running.options
+        super().__init__(running, options.concurrency or step.concurrency(running.at.settings))
+        self.step = step if isinstance(step, MoneyStep) else None
+        self.recovery = recovery
+        self.books = Books(running, owners, self.closed)
+        due = None if self.step is None else self.step.due(running.at)
+        self.selection = None if due is None else Selection(due, options.since, options.only)
+        self.after: After | None = None
+        self.recovered: After | None = None
+        self.all_recovered, self.all_begun = False, self.step is None
+
+    # ── what is to be done ───────────────────────────────────────────────────────────────────
+
+    def prepare(self, connection: Connection) -> None:
+        """Build the selection of unfinished operations; those of runs that died are anybody's."""
+        dead = dead_owners(money_operations, connection, self.running.locks)
+        mine = money_operations.c.claimed_by.in_(dead)
+        left = connection.scalars(select(money_operations.c.id).where(mine)).all() if dead else ()
+        alone = self.step is None  # --since and --only name rows, and those are of the step
+        options = self.running.options
+        self.unfinished = Selection(
+            self.recovery, options.since if alone else None, options.only if alone else None, also=left
+        )
+
+    def anything(self, connection: Connection) -> bool:
+        selections = [self.unfinished, *([self.selection] if self.selection else [])]
+        return any(connection.scalar(each.one()) is not None for each in selections)
+
+    def serve(self, outside: Providers) -> None:
+        self.books.providers = outside
+        super().serve(outside)
+        self.free_what_failed()
+
+    def settle_and_claim(self, answered: Sequence[Answered], wanted: int) -> Sequence[Item]:
+        for item, answer in answered:
+            if down := closing(item.operation.provider, answer):
+                self.close_scope(down)
+        self.books.at, taken = self.at, Taken()
+        try:
+            with self.running.transaction() as connection:
+                self.books.settle(connection, answered, taken)
+                self.recover(connection, wanted, taken)
+                self.begin_new(connection, wanted, taken)
+        except (DBAPIError, ChangedMeanwhileError):
+            if not answered:
+                raise
+            followed = [follow for each in answered for follow in self.settle_alone(*each)]
+            return [*followed, *self.settle_and_claim([], wanted)]
+        return self.remember(taken)
+
+    def remember(self, taken: Taken) -> Sequence[Item]:
+        """Note how far the run has come, once it is committed."""
+        for down in self.books.down:
+            self.close_scope(down)
+        self.books.down.clear()
+        self.recovered = taken.recovered or self.recovered
+        self.all_recovered = self.all_recovered or taken.all_recovered
+        self.after = taken.after or self.after
+        self.all_begun = self.all_begun or taken.exhausted
+        self.exhausted = self.all_recovered and self.all_begun
+        self.running.attempted += taken.attempted
+        self.running.record.counts.update(taken.counts)
+        for each in taken.conclusions:
+            self.count(each)
+        return taken.items
+
+    def count(self, made: Conclusion) -> None:
+        self.running.record.counts[made.outcome] += 1
+        extra = {"operation": made.operation.id, "row": made.operation.subject_id, "outcome": made.outcome}
+        log.info("operation.concluded", extra=extra)
+
+    # ── unfinished operations ────────────────────────────────────────────────────────────────
+
+    def has_all(self) -> bool:
+        return self.all_recovered and (self.all_begun or not self.running.left())
+
+    def recover(self, connection: Connection, wanted: int, taken: Taken) -> None:
+        """Take up unfinished operations, each with what is to be done about it."""
+        room = wanted - len(taken.items)
+        if self.step is None:
+            room = min(room, self.running.left())
+            taken.all_recovered = not self.running.left()
+        if self.all_recovered or room <= 0:
+            return
+        found = self.page(connection, self.unfinished, self.recovered, room)
+        taken.all_recovered = len(found) < room
+        if self.step is None:
+            taken.attempted = len(found)
+        if not found:
+            return
+        taken.recovered = (found[-1].place_in_order, found[-1].id)
+        operations = [Operation(*row[:-1]) for row in found]
+        items = [item for each in operations if (item := self.planned(connection, each))]
+        self.claim(connection, items)
+        taken.items += items
+
+    def page(
+        self, connection: Connection, selection: Selection, after: After | None, size: int
+    ) -> Sequence[Any]:
+        page = selection.page(first=after is None).with_for_update(**passing_over(selection.due.table))
+        return connection.execute(page, selection.place(after, size)).all()
+
+    def planned(self, connection: Connection, operation: Operation) -> Item | None:
+        """Decide what is to be done about an unfinished operation; None where nothing can be."""
+        step = self.books.owner(operation)
+        if step is None or not self.is_ours(operation):
+            return None
+        (row,) = subjects(connection, step, self.at, [operation.subject_id], lock=False) or [None]
+        restore = {"first_sent_at": operation.first_sent_at, "answer_by": operation.answer_by}
+        if not operation.is_open:
+            return Item(operation, step, row, answer=stored_answer(operation), restore=restore)
+        wanted = operation.follows is not None or (row is not None and step.wanted(self.at, row, operation))
+        if operation.first_sent_at is None:
+            return Item(operation, step, row, answer=None if wanted else UNWANTED, restore=restore)
+        return Item(operation, step, row, look=self.must_look(operation, wanted=wanted), restore=restore)
+
+    def is_ours(self, operation: Operation) -> bool:
+        """Tell whether the settings have the account that was asked, and its provider can be asked."""
+        if not self.books.is_open(operation.provider):
+            return False
+        named = account(self.running.at.settings, operation.provider)
+        if named != operation.account:
+            self.running.fail(
+                Exit.UNKNOWN_OUTCOME,
+                f"money operation {operation.id} was asked of the {operation.provider} account "
+                f"{operation.account}, and the settings have {named}",
+            )
+        return named == operation.account
+
+    def must_look(self, operation: Operation, *, wanted: bool) -> bool:
+        """Tell whether to look what became of a request; else it can be sent again, word for word."""
+        if operation.payment_id is not None and operation.kind != "refund":
+            return True
+        # A server's error is what it would answer to the same key again.
+        replayed = (operation.code or "").startswith("http_5")
+        return replayed or not wanted or not key_is_alive(operation, self.at.present)
+
+    def claim(self, connection: Connection, items: Sequence[Item]) -> None:
+        mine: dict[int, dict[str, Any]] = {}
+        for each in items:
+            sending = not each.look and each.answer is None
+            mine[each.id] = {"claimed_by": self.running.run_id}
+            if sending:
+                mine[each.id] |= self.books.sent(each.operation.provider, each.operation.first_sent_at)
+        changes.update_each(connection, money_operations, mine, None, self.books.author)
+
+    # ── new operations ───────────────────────────────────────────────────────────────────────
+
+    def begin_new(self, connection: Connection, wanted: int, taken: Taken) -> None:
+        """Journal requests for rows that are due."""
+        room = min(wanted - len(taken.items), self.running.left())
+        if self.step is None or self.selection is None or room <= 0 or self.all_begun:
+            return
+        found = self.page(connection, self.selection, self.after, room)
+        taken.exhausted, taken.attempted = len(found) < room, len(found)
+        if not found:
+            return
+        taken.after = (found[-1].place_in_order, found[-1].id)
+        rows = {row.id: self.step.row(*row[:-1]) for row in found}
+        for operation in self.books.begin(connection, self.step, rows.values(), taken):
+            taken.items.append(Item(operation, self.step, rows[operation.subject_id]))
+
+    # ── calls ────────────────────────────────────────────────────────────────────────────────
+
+    def decide(self, item: Item) -> Any:
+        if item.answer is not None:
+            return item.answer
+        return Call((item.operation.provider,), item, {})
+
+    def make(self, outside: Providers, payload: Item) -> Any:
+        operation = payload.operation
+        provider = outside.open(operation.provider)
+        if not payload.look:
+            return provider.send(operation.kind, operation.request, operation.key)
+        assert operation.first_sent_at is not None, "a look for what was never sent"
+        return provider.look(
+            Inquiry(operation.kind, operation.key, operation.payment_id, operation.first_sent_at)
+        )
+
+    def settle_alone(self, item: Item, answer: Any) -> Sequence[Item]:
+        """Settle one answer; where its subject cannot follow, keep the fact for a later run."""
+        taken = Taken()
+        try:
+            with self.running.transaction() as connection:
+                self.books.settle(connection, [(item, answer)], taken, alone=True)
+        except (DBAPIError, ChangedMeanwhileError) as error:
+            log.warning("operation.unsettled", extra={"operation": item.id})
+            taken = Taken()
+            with self.running.transaction() as connection:
+                self.books.keep_fact(connection, item, answer, why(error), taken)
+        return self.remember(taken)
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────
+
+    def free_what_failed(self) -> None:
+        """Give up the claims on what could not be settled, but not on requests still under way."""
+        ours = money_operations.c.claimed_by == self.running.run_id
+        with self.running.transaction() as connection:
+            under_way = among(money_operations.c.id, list(self.claimed), connection.dialect.name)
+            connection.execute(update(money_operations).where(ours, ~under_way).values(claimed_by=None))
+
+    def tell_unknown(self, kinds: Sequence[tuple[str, str]]) -> None:
+        """Let the exit code tell of operations whose outcome nobody knows, and nobody is at work on."""
+        with self.running.transaction() as connection:
+            rows = connection.execute(uncertain(kinds)).all()
+        alive = self.running.locks.alive({row.claimed_by for row in rows if row.claimed_by})
+        left = [row.id for row in rows if row.claimed_by not in alive]
+        if left:
+            some = ", ".join(str(each) for each in left[:5]) + (", …" if len(left) > 5 else "")  # noqa: PLR2004
+            self.running.fail(
+                Exit.UNKNOWN_OUTCOME,
+                f"{len(left)} money operations are of unknown outcome ({some}): "
+                "jobctl settle-operations asks the provider once their answers are overdue",
+            )
+
+
+def uncertain(kinds: Sequence[tuple[str, str]]) -> Select[Any]:
+    """Select the operations, of these or all kinds, that were sent and of which nobody knows what became."""
+    ours = money_operations.c
+    open_ones = ours.settled_at.is_(None) & ours.first_sent_at.is_not(None)
+    open_ones = open_ones & journal.of_kinds(kinds) if kinds else open_ones
+    states = ours.status.in_(["started", "unknown"])
+    return select(ours.id, ours.claimed_by).where(open_ones, states).order_by(ours.id).limit(1000)
+
+
+def why(error: Exception) -> str:
+    if isinstance(error, DBAPIError):
+        return f"the database refused what follows from it: {first_line(error.orig or error)}"
+    return "what follows from it has to wait: the row has changed, or another operation is open"

@@ -1,0 +1,152 @@
+"""Who gets a hold, and what becomes of the order when it is placed, declined or not needed any more."""
+
+from typing import Any
+
+import pytest
+
+from jobctl.errors import Exit
+from jobctl.tables.sessions import orders, sessions
+from tests.payments import AUTHORIZER, Market
+from tests.world import NOW, ago, ahead
+
+
+class TestDue:
+    def test_an_order_of_a_coming_session_is_held(self, market: Market) -> None:
+        order = market.order()
+        assert market.run(AUTHORIZER).counts == {"held": 1}
+        row = market.of(orders, order)
+        (hold,) = market.sandbox.ledger()
+        assert (row.payment_status, row.payment_id, row.holds) == ("authorized", hold.intent, 1)
+        assert (hold.amount, hold.currency) == (4500, "usd")
+        assert row.hold_ends_at > ahead(days=4)
+        market.agree()
+
+    @pytest.mark.parametrize(
+        "fact",
+        [
+            {"status": "draft"},
+            {"status": "cancelled"},
+            {"payment_status": "captured"},
+            {"payment_status": "authorization_failed"},
+            {"payment_status": "authorized", "hold_ends_at": ahead(days=5)},
+        ],
+        ids=str,
+    )
+    def test_another_order_is_not(self, market: Market, fact: dict[str, Any]) -> None:
+        market.order(**fact)
+        assert market.run(AUTHORIZER).counts == {}
+        assert market.sandbox.requests() == {}
+
+    @pytest.mark.parametrize(
+        "fact",
+        [
+            {"status": "cancelled"},
+            {"status": "ended", "ended_at": ago(minutes=1)},
+            {"starts_at": ahead(hours=49), "ends_at": ahead(hours=50)},
+            {"starts_at": ago(hours=2), "ends_at": NOW},
+        ],
+        ids=str,
+    )
+    def test_nor_is_one_of_another_session(self, market: Market, fact: dict[str, Any]) -> None:
+        market.order(market.session(**fact))
+        assert market.run(AUTHORIZER).counts == {}
+
+    def test_an_extension_is_held_while_the_session_goes_on(self, market: Market) -> None:
+        session = market.session(status="in_progress", starts_at=ago(minutes=30), ends_at=ahead(minutes=30))
+        market.order(session, parent_order_id=market.held(session))
+        assert market.run(AUTHORIZER).counts == {"held": 1}
+        market.agree()
+
+    def test_a_hold_that_ends_too_early_is_placed_anew_and_the_old_one_released(self, market: Market) -> None:
+        order = market.held(market.session())
+        first = market.of(orders, order).payment_id
+        market.world.change(orders, order, hold_ends_at=ahead(hours=30))
+        assert market.run(AUTHORIZER).counts == {"held anew": 1, "released": 1}
+        kinds = [(each.kind, each.intent == first) for each in market.sandbox.ledger()]
+        assert kinds == [("hold", True), ("hold", False), ("release", True)]
+        assert market.of(orders, order).holds == 2
+        market.agree()
+
+
+class TestAnswers:
+    @pytest.mark.parametrize(
+        ("card", "code"),
+        [
+            ("pm_card_chargeDeclinedInsufficientFunds", "insufficient_funds"),
+            ("pm_card_chargeDeclinedExpiredCard", "expired_card"),
+            ("pm_card_authenticationRequired", "authentication_required"),
+            (None, "no_payment_method"),
+        ],
+    )
+    def test_a_card_that_cannot_be_used(self, market: Market, card: str | None, code: str) -> None:
+        order = market.order(card=card)
+        done = market.run(AUTHORIZER)
+        row = market.of(orders, order)
+        assert (done.exit_code, done.counts) == (Exit.DONE, {"declined": 1})
+        assert (row.payment_status, row.payment_failure) == ("authorization_failed", code)
+        assert row.payment_failed_at >= NOW
+        assert {each[:4] for each in market.told()} == {
+            ("payment-card-declined", row.customer_id, channel, "transactional")
+            for channel in ("email", "tray")
+        }
+        market.agree()
+
+    def test_a_declined_renewal_keeps_the_old_hold_and_rests_for_a_day(self, market: Market) -> None:
+        order = market.held(market.session())
+        market.world.change(orders, order, hold_ends_at=ahead(hours=30))
+        bad = market.card("pm_card_chargeDeclined")
+        market.world.change(orders, order, payment_method_id=bad)
+        assert market.run(AUTHORIZER).counts == {"renewal declined": 1}
+        assert market.run(AUTHORIZER).counts == {}
+        assert market.status(order) == "authorized"
+        market.agree()
+
+    def test_of_a_session_cancelled_meanwhile_the_hold_is_released(self, market: Market) -> None:
+        order = market.order()
+        market.sandbox.fault("lost_answer", "authorize")
+        assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
+        market.world.change(sessions, market.of(orders, order).session_id, status="cancelled")
+        market.pass_time(minutes=5)
+        assert market.run(AUTHORIZER).exit_code == Exit.DONE
+        assert market.kinds(order) == [("authorize", "succeeded"), ("release", "succeeded")]
+        assert market.status(order) == "released"
+        market.agree()
+
+    def test_an_unknown_provider_is_the_orders_own_failure(self, market: Market) -> None:
+        bad, good = market.order(), market.order()
+        method = market.of(orders, bad).payment_method_id
+        market.change_method(method, provider="barter")
+        done = market.run(AUTHORIZER)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"failed": 1, "held": 1})
+        assert [each.row_id for each in market.world.errors()] == [bad]
+        assert market.status(good) == "authorized"
+
+    def test_without_a_key_nothing_is_sent(self, market: Market) -> None:
+        market.order()
+        market.world.configure(stripe_secret_key=None)
+        done = market.run(AUTHORIZER)
+        assert (done.exit_code, done.counts) == (Exit.MISCONFIGURED, {"put back": 1})
+        assert market.operations() == []
+
+
+class TestDryRun:
+    def test_it_shows_the_requests_that_the_run_sends(self, market: Market) -> None:
+        first, second = market.order(), market.order(currency="JPY", amount_minor=900)
+        before = market.world.everything()
+        document = market.run(AUTHORIZER, dry_run=True).document
+        assert market.world.everything() == before
+        assert market.sandbox.requests() == {}
+        assert {(each["kind"], each["currency"], each["amount_minor"]) for each in document["amounts"]} == {
+            ("authorize", "USD", 4500),
+            ("authorize", "JPY", 900),
+        }
+        market.run(AUTHORIZER)
+        sent = {each.subject_id: (each.key, each.request["fields"]) for each in market.operations()}
+        assert set(sent) == {first, second}
+        assert sent == {
+            each["row_id"]: (
+                each["request"]["key"],
+                [list(pair) for pair in each["request"]["fields"].items()],
+            )
+            for each in document["rows"]
+        }

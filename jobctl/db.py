@@ -26,6 +26,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    cast,
     column,
     create_engine,
     event,
@@ -40,7 +41,7 @@ from sqlalchemy.pool import NullPool
 
 from jobctl.errors import JobctlError, MisconfiguredError, UnreachableError
 from jobctl.settings import Settings
-from jobctl.tables.types import Instant, Json
+from jobctl.tables.types import FIXED_WIDTH, Instant, Json
 
 SCHEMA = "0002"  # the newest migration, which this code was written for
 VERSION_TABLE = "jobctl_version"  # Alembic's, by a name of our own: the application may use Alembic too
@@ -363,6 +364,27 @@ def given_values(
         [write(value) if write else value for write, value in zip(writers, row, strict=True)] for row in rows
     ]
     return {"given_rows": json.dumps(stored)}
+
+
+def records(columns: Sequence[Column[Any]], dialect: str) -> FromClause:
+    """Hand rows of many columns to SQL as a table, in one parameter, which `records_value` writes.
+
+    For few columns and many rows `given_rows` is faster.
+    """
+    given = bindparam("given_records", type_=Text())
+    if dialect == "postgresql":
+        named = [column(each.name, each.type) for each in columns]
+        rows = func.jsonb_to_recordset(cast(given, Json)).table_valued(*named, name="given")
+        return rows.render_derived(with_types=True)
+    value = func.json_each(given).table_valued(column("value")).c.value
+    extracted = [
+        func.json_extract(value, f"$.{each.name}", type_=each.type).label(each.name) for each in columns
+    ]
+    return select(*extracted).subquery("given")
+
+
+def records_value(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {"given_records": json.dumps(rows, default=lambda at: at.astimezone(UTC).strftime(FIXED_WIDTH))}
 
 
 def insert_once(table: Table, once: Sequence[str], values: Mapping[str, Any], dialect: str) -> Insert:

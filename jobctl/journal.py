@@ -6,11 +6,12 @@ The open operation is the claim on its subject, for every job alike. Keys are de
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, func, or_, select, true, tuple_
 
-from jobctl.db import among, insertion
+from jobctl.db import among_named, id_list, id_list_type, insertion, records, records_value
 from jobctl.job import Ask, At, Due
 from jobctl.money import Money
 from jobctl.providers.protocol import KINDS, Kind, Refund, Release, Stored, UnrepresentableError
@@ -122,17 +123,24 @@ def numbered(connection: Connection, entries: Sequence[Entry]) -> list[Entry]:
     """Give entries, all of one subject's kind, the numbers of their attempts."""
     if not entries:
         return []
-    ids = among(ours.subject_id, [each.subject_id for each in entries], connection.dialect.name)
-    made = (
-        select(ours.subject_id, ours.kind, ours.cycle, func.max(ours.attempt))
-        .where(ours.subject == entries[0].subject, ids)
-        .group_by(ours.subject_id, ours.kind, ours.cycle)
-    )
-    before = {(row[0], row[1], row[2]): row[3] for row in connection.execute(made)}
+    dialect = connection.dialect.name
+    ids = id_list([each.subject_id for each in entries], dialect)
+    made = connection.execute(counting(dialect), {"the_ids": ids, "the_subject": entries[0].subject})
+    before = {(row[0], row[1], row[2]): row[3] for row in made}
     return [
         replace(each, attempt=before.get((each.subject_id, each.kind, each.ask.cycle), 0) + 1)
         for each in entries
     ]
+
+
+@cache
+def counting(dialect: str) -> Select[Any]:
+    theirs = among_named(ours.subject_id, bindparam("the_ids", type_=id_list_type(dialect)), dialect)
+    return (
+        select(ours.subject_id, ours.kind, ours.cycle, func.max(ours.attempt))
+        .where(ours.subject == bindparam("the_subject", type_=ours.subject.type), theirs)
+        .group_by(ours.subject_id, ours.kind, ours.cycle)
+    )
 
 
 def values_of(entry: Entry, at: At, run_id: int) -> dict[str, Any]:
@@ -204,9 +212,17 @@ def write_down(
 def insert_all(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Operation]:
     if not rows:
         return []
-    fresh = insertion(money_operations, connection.dialect.name).on_conflict_do_nothing()
-    made = connection.execute(fresh.returning(*READ.values()), list(rows))
+    made = connection.execute(inserting(tuple(rows[0]), connection.dialect.name), records_value(rows))
     return sorted((Operation(*row) for row in made), key=lambda each: each.id)
+
+
+@cache
+def inserting(names: Sequence[str], dialect: str) -> Any:
+    """Build the statement once, whatever the number of rows."""
+    given = records([ours[name] for name in names], dialect)
+    rows = select(*given.c).where(true())  # SQLite takes ON CONFLICT for a join's ON without a WHERE
+    fresh = insertion(money_operations, dialect).from_select(list(names), rows)
+    return fresh.on_conflict_do_nothing().returning(*READ.values())
 
 
 def compensation(operation: Operation, payment_id: str) -> Ask | None:

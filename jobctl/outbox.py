@@ -3,15 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     FromClause,
     Insert,
     Select,
     Text,
     and_,
+    bindparam,
     case,
     cast,
     func,
@@ -42,7 +45,7 @@ class Notice:
     to: Any  # a user's id
     once: Sequence[Any]
     category: str = "general"
-    context: Mapping[str, Any] = field(default_factory=dict)
+    context: Any = field(default_factory=dict)  # a mapping
     expires_at: Any = None
     session_id: Any = None
     when: ColumnElement[bool] | None = None
@@ -66,7 +69,11 @@ for_all = channel_preferences.alias("for_all")
 
 def queued(notice: Notice, at: At, dialect: str) -> Select[Any]:
     """Select the rows to insert, in the order of COLUMNS; `to` and `when` tie them to the step's rows."""
-    channels = listed(at.settings.notification_channels)
+    return rows_of(notice, at.settings.notification_channels, at.present, dialect)
+
+
+def rows_of(notice: Notice, chosen: Sequence[str], now: Any, dialect: str) -> Select[Any]:
+    channels = listed(chosen)
     channel = channels.c.channel
     # A user has no device's token to push to.
     places = {
@@ -84,7 +91,7 @@ def queued(notice: Notice, at: At, dialect: str) -> Select[Any]:
         inline(notice.template),
         object_of(notice.context, dialect),
         key_of(notice, channel, dialect),
-        literal(at.present, Instant()),
+        valued(now, Instant()),
         valued(notice.expires_at, Instant()),
         valued(notice.session_id, notifications.c.session_id.type),
     )
@@ -122,8 +129,10 @@ def valued(value: Any, kind: Any) -> ColumnElement[Any]:
     return value if isinstance(value, ColumnElement) else literal(value, kind)
 
 
-def object_of(context: Mapping[str, Any], dialect: str) -> ColumnElement[Any]:
+def object_of(context: Any, dialect: str) -> ColumnElement[Any]:
     """Build the context: in SQL where values of it are SQL, else at once."""
+    if isinstance(context, ColumnElement):
+        return context
     if not has_sql(context):
         return literal(dict(context), Json)
     return json_object({name: in_sql(value, dialect) for name, value in context.items()}, dialect)
@@ -152,12 +161,51 @@ def key_of(notice: Notice, channel: ColumnElement[str], dialect: str) -> ColumnE
 
 def as_text(part: Any, dialect: str) -> ColumnElement[str]:
     if not isinstance(part, ColumnElement):
-        return literal(part.isoformat() if isinstance(part, datetime) else str(part), Text)
+        return literal(occasion(part), Text)
     if isinstance(part.type, Text):
         return part
     if isinstance(part.type, Instant):
         return fixed_width(part) if dialect == "postgresql" else cast(part, Text)
     return cast(part, Text)
+
+
+def queue(connection: Connection, notices: Sequence[Notice], at: At) -> None:
+    """Queue notices whose values are constants, those of a template at once."""
+    alike: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for each in notices:
+        alike.setdefault((each.template, each.category), []).append(
+            {
+                "the_user": each.to,
+                "the_occasion": ".".join(map(occasion, each.once)),
+                "the_context": dict(each.context),
+                "the_end": each.expires_at,
+                "the_session": each.session_id,
+                "the_time": at.present,
+            }
+        )
+    for (template, category), rows in alike.items():
+        channels = at.settings.notification_channels
+        connection.execute(queuing(template, category, channels, connection.dialect.name), rows)
+
+
+def occasion(part: Any) -> str:
+    return part.isoformat() if isinstance(part, datetime) else str(part)
+
+
+@cache
+def queuing(template: str, category: str, channels: Sequence[str], dialect: str) -> Insert:
+    """Build the statement once: building it takes longer than running it."""
+    ours = notifications.c
+    notice = Notice(
+        template,
+        bindparam("the_user", type_=ours.user_id.type),
+        [bindparam("the_occasion", type_=Text())],
+        category,
+        bindparam("the_context", type_=Json),
+        bindparam("the_end", type_=Instant()),
+        bindparam("the_session", type_=ours.session_id.type),
+    )
+    return insertion(rows_of(notice, channels, bindparam("the_time", type_=Instant()), dialect), dialect)
 
 
 def insertion(rows: Select[Any], dialect: str) -> Insert:

@@ -68,10 +68,14 @@ def duration(value: str) -> timedelta:
 
 def durations(value: str) -> tuple[timedelta, ...]:
     """Read different durations, the shortest first."""
+    expected = "one or more durations of at most 1y, with commas between"
     try:
-        return tuple(sorted({duration(each.strip()) for each in value.split(",")}))
+        found = tuple(sorted({duration(each.strip()) for each in value.split(",")}))
     except ValueError as error:
-        raise ValueError("one or more durations, with commas between") from error
+        raise ValueError(expected) from error
+    if found[-1] > timedelta(seconds=UNITS["y"]):
+        raise ValueError(expected)
+    return found
 
 
 def channels(value: str) -> tuple[str, ...]:

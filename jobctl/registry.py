@@ -29,7 +29,7 @@ JOBS = (
         "* * * * *",
         None,
         "Remind the participants of sessions that are about to start.",
-        ("sessions",),
+        ("sessions", "telling"),
     ),
     Entry(
         "session-attendance-analyzer",
@@ -37,7 +37,7 @@ JOBS = (
         "* * * * *",
         None,
         "Find out who came to the sessions that are over.",
-        ("sessions",),
+        ("sessions", "telling"),
     ),
     Entry(
         "session-payment-authorizer",
@@ -45,7 +45,7 @@ JOBS = (
         "7 * * * *",
         None,
         "Hold the price of coming sessions on the customer's card.",
-        ("payments", "stripe"),
+        ("payments", "stripe", "telling"),
     ),
     Entry(
         "session-payment-processor",
@@ -53,7 +53,7 @@ JOBS = (
         "*/30 * * * *",
         None,
         "Take the money for sessions that took place, and release the holds of the others.",
-        ("payments", "stripe"),
+        ("payments", "stripe", "telling"),
     ),
     Entry(
         "unpaid-session-canceller",
@@ -61,7 +61,7 @@ JOBS = (
         "37 * * * *",
         None,
         "Cancel sessions whose price could not be held on the customer's card.",
-        ("payments",),
+        ("payments", "telling"),
     ),
     Entry(
         "settle-operations",
@@ -69,7 +69,7 @@ JOBS = (
         "*/5 * * * *",
         None,
         "Ask providers what became of unfinished money operations, and settle them.",
-        ("payments", "stripe"),
+        ("payments", "stripe", "telling"),
     ),
     Entry(
         "history-prune",

@@ -107,13 +107,6 @@ class Settings:
         group="notifications",
         example="32",
     )
-    notification_channels: tuple[str, ...] = setting(
-        parsing.channels,
-        "email,tray",
-        "channels on which jobs tell users something, where they take it by them",
-        group="notifications",
-        example="email,sms,tray",
-    )
     on_uncertain: Uncertain = setting(
         parsing.uncertain,
         "email=resend,webhook=resend,tray=resend,sms=hold,push=hold",
@@ -281,6 +274,14 @@ class Settings:
     )
     stripe_timeout: timedelta = setting(
         parsing.duration, "60s", "longest wait for an answer of Stripe", group="stripe", example="80s"
+    )
+
+    notification_channels: tuple[str, ...] = setting(
+        parsing.channels,
+        "email,tray",
+        "channels on which jobs tell users something, where they take it by them",
+        group="telling",
+        example="email,sms,tray",
     )
 
     session_reminder_leads: tuple[timedelta, ...] = setting(

@@ -31,6 +31,7 @@ CONTEXTS: dict[str, dict[str, Any]] = {
     "payment-card-declined": {
         "amount": {"minor": 4500, "currency": "EUR"},
         "starts_at": "2026-11-22T13:00:00+00:00",
+        "until": "2026-11-22T12:00:00+00:00",
     },
 }
 # What the jobs queue, and not the application alone.

@@ -6,16 +6,16 @@ All of it in the caller's transaction. Subjects are locked before their operatio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, bindparam, select
 
 from jobctl import changes, journal
 from jobctl.changes import Author, ChangedMeanwhileError
-from jobctl.db import among
-from jobctl.job import Ask, At, MoneyStep, NotBegunError, ScopeDownError
+from jobctl.db import among_named, id_list, id_list_type
+from jobctl.job import Ask, At, Due, MoneyStep, NotBegunError, ScopeDownError
 from jobctl.journal import Operation
 from jobctl.providers.protocol import UnrepresentableError
 from jobctl.providers.switchboard import Providers
@@ -148,7 +148,7 @@ class Books:
         }
 
     def failed(self, connection: Connection, step: AnyMoney, row_id: int, reason: str, taken: Taken) -> None:
-        table = step.due(self.at).table.name
+        table = any_due(step).table.name
         self.running.record.error(connection, self.at.present, table, row_id, reason)
         taken.counts.append("failed")
 
@@ -181,7 +181,7 @@ class Books:
         rows: dict[Any, Any] = {}
         for step in {id(item.step): item.step for item, _ in answered}.values():
             ids = {item.operation.subject_id for item, _ in answered if item.step is step}
-            found = {row.id: row for row in subjects(connection, step, self.at, sorted(ids), lock=True)}
+            found = {row.id: row for row in subjects(connection, step, sorted(ids), lock=True)}
             rows |= {(step.subject, each, id(step)): found.get(each) for each in ids}
         return rows
 
@@ -190,21 +190,22 @@ class Books:
         made = taken.conclusions
         facts = {each.operation.id: each.values for each in made}
         changes.update_each(connection, money_operations, facts, None, self.author)
+        for step in {id(each): each for each in steps.values()}.values():
+            theirs = [each for each in made if steps[each.operation.id] is step]
+            self.write_subjects(connection, step, [each.subject for each in theirs if each.subject])
         for each in made:
             step = steps[each.operation.id]
-            if each.subject:
-                self.write_subjects(connection, step, [each.subject])
             if each.error:
                 self.failed(connection, step, each.operation.subject_id, each.error, taken)
             self.follow(connection, step, each, taken)
 
     def write_subjects(self, connection: Connection, step: AnyMoney, noted: Sequence[Noted]) -> None:
-        table = step.due(self.at).table
+        table = any_due(step).table
         changes.update_each(
             connection, table, {each.row.id: each.values for each in noted}, None, self.author
         )
+        write_inserts(connection, noted, self.at)
         for each in noted:
-            write_inserts(connection, each, self.at)
             for reason in each.errors:
                 self.running.record.error(connection, self.at.present, table.name, each.row.id, reason)
 
@@ -237,20 +238,37 @@ class Books:
         self.write(connection, {item.id: item.step}, taken)
 
 
-def subjects(
-    connection: Connection, step: AnyMoney, at: At, ids: Sequence[int], *, lock: bool
-) -> Sequence[Any]:
+def subjects(connection: Connection, step: AnyMoney, ids: Sequence[int], *, lock: bool) -> Sequence[Any]:
     """Read the subjects of operations as their step reads its rows, in the order of their keys."""
-    due = step.due(at)
+    dialect = connection.dialect.name
+    rows = connection.execute(reading(step, dialect, lock=lock), {"the_ids": id_list(ids, dialect)})
+    return [step.row(*row) for row in rows]
+
+
+@cache
+def reading(step: AnyMoney, dialect: str, *, lock: bool) -> Select[Any]:
+    """Build the query once: building it takes longer than running it."""
+    due = any_due(step)
     columns = [each.label(name) for name, each in due.read.items()]
-    theirs = among(due.key, list(ids), connection.dialect.name)
+    theirs = among_named(due.key, bindparam("the_ids", type_=id_list_type(dialect)), dialect)
     query = select(*columns).select_from(due.rows).where(theirs).order_by(due.key)
-    query = query.with_for_update(of=due.table) if lock else query
-    return [step.row(*row) for row in connection.execute(query)]
+    return query.with_for_update(of=due.table) if lock else query
+
+
+@cache
+def any_due(step: AnyMoney) -> Due:
+    """Return who is due at some time, for what doesn't depend on the time: the table, what is read."""
+    return step.due(At(datetime(2000, 1, 1, tzinfo=UTC)))
 
 
 def locked(connection: Connection, ids: Sequence[int]) -> dict[int, Operation]:
-    key = money_operations.c.id
-    query = select(*journal.READ.values()).where(among(key, list(ids), connection.dialect.name))
-    rows = connection.execute(query.order_by(key).with_for_update())
+    dialect = connection.dialect.name
+    rows = connection.execute(locking(dialect), {"the_ids": id_list(ids, dialect)})
     return {row.id: Operation(*row) for row in rows}
+
+
+@cache
+def locking(dialect: str) -> Select[Any]:
+    key = money_operations.c.id
+    theirs = among_named(key, bindparam("the_ids", type_=id_list_type(dialect)), dialect)
+    return select(*journal.READ.values()).where(theirs).order_by(key).with_for_update()

@@ -77,7 +77,7 @@ def fresh(step: AnyList, page: Sequence[Any], connection: Connection) -> list[An
 def write(connection: Connection, running: Running, items: Sequence[Noted]) -> None:
     for item in items:
         running.open_record(connection)
-        write_inserts(connection, item, running.at)
+        write_inserts(connection, [item], running.at)
         for reason in item.errors:
             said = f"{item.row.id}: {reason}"
             running.record.error(connection, running.at.present, "listed", None, said)

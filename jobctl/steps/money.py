@@ -75,6 +75,7 @@ class MoneyRun(Window):
         self.books = Books(running, owners, self.closed)
         due = None if self.step is None else self.step.due(running.at)
         self.selection = None if due is None else Selection(due, options.since, options.only)
+        self.pages: dict[tuple[bool, bool], Select[Any]] = {}  # built once for each shape
         self.after: After | None = None
         self.recovered: After | None = None
         self.all_recovered, self.all_begun = False, self.step is None
@@ -167,15 +168,18 @@ class MoneyRun(Window):
     def page(
         self, connection: Connection, selection: Selection, after: After | None, size: int
     ) -> Sequence[Any]:
-        page = selection.page(first=after is None).with_for_update(**passing_over(selection.due.table))
-        return connection.execute(page, selection.place(after, size)).all()
+        shape = (selection is self.unfinished, after is None)
+        if shape not in self.pages:
+            page = selection.page(first=after is None)
+            self.pages[shape] = page.with_for_update(**passing_over(selection.due.table))
+        return connection.execute(self.pages[shape], selection.place(after, size)).all()
 
     def planned(self, connection: Connection, operation: Operation) -> Item | None:
         """Decide what is to be done about an unfinished operation; None where nothing can be."""
         step = self.books.owner(operation)
         if step is None or not self.is_ours(operation):
             return None
-        (row,) = subjects(connection, step, self.at, [operation.subject_id], lock=False) or [None]
+        (row,) = subjects(connection, step, [operation.subject_id], lock=False) or [None]
         restore = {"first_sent_at": operation.first_sent_at, "answer_by": operation.answer_by}
         if not operation.is_open:
             return Item(operation, step, row, answer=stored_answer(operation), restore=restore)

@@ -12,7 +12,7 @@ from jobctl.changes import Author
 from jobctl.db import first_line, insert_once
 from jobctl.history import RunRecord
 from jobctl.job import Ask, At, Broken, EffectStep, ListStep
-from jobctl.outbox import Notice, insertion, queued
+from jobctl.outbox import Notice, queue
 
 log = logging.getLogger(__name__)
 
@@ -87,15 +87,14 @@ def write(connection: Connection, table: Table, items: Sequence[Noted], record: 
             item.row.id: {**item.values, "claimed_by": None} for item in items if item.row.claimed_by == owner
         }
         changes.update_each(connection, table, theirs, owner or record.id, author)
+    write_inserts(connection, items, at)
     for item in items:
-        write_inserts(connection, item, at)
         for reason in item.errors:
             record.error(connection, at.present, table.name, item.row.id, reason)
 
 
-def write_inserts(connection: Connection, item: Noted, at: At) -> None:
-    dialect = connection.dialect.name
-    for table, once, values in item.inserts:
-        connection.execute(insert_once(table, once, values, dialect))
-    for notice in item.notices:
-        connection.execute(insertion(queued(notice, at, dialect), dialect))
+def write_inserts(connection: Connection, items: Sequence[Noted], at: At) -> None:
+    for item in items:
+        for table, once, values in item.inserts:
+            connection.execute(insert_once(table, once, values, connection.dialect.name))
+    queue(connection, [notice for item in items for notice in item.notices], at)

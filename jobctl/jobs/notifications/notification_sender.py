@@ -224,6 +224,8 @@ def settle(at: At, row: Queued, answer: Answer | Final | Broken | ScopeDownError
             return sent(at, row, answer, change)
         case Final():
             change.update(status=answer.status, reason=answer.reason, settled_at=at.present)
+            if answer.status == "cancelled":
+                change.update(once_key=None)  # a session that is moved back is reminded of again
             return answer.status
         case Lost() if row.channel in at.settings.on_uncertain.hold:
             return held(at, row, answer.reason, change)

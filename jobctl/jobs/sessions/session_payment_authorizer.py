@@ -4,7 +4,7 @@ A hold is placed once the session is near enough for it to last until the sessio
 where it would not; session-payment-processor takes the money. Whose card declines is asked for another one.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import and_, or_
 
@@ -97,12 +97,20 @@ def declined(at: At, order: Order, answer: Declined, change: MoneyChanges) -> st
         to=order.customer_id,
         once=[order.id, at.present],
         category="transactional",
-        context=order.told,
+        context={**order.told, "until": until(at, order).isoformat()},
     )
     if order.payment_status == "authorized":  # the old hold is still there
         return "renewal declined"
     change.update(payment_status="authorization_failed")
     return "declined"
+
+
+def until(at: At, order: Order) -> datetime:
+    """Return the time that the customer has to give another card, by unpaid-session-canceller."""
+    window = at.present + at.settings.unpaid_cancellation_window
+    if order.starts_at <= at.present:
+        return window
+    return min(window, order.starts_at - at.settings.unpaid_cancellation_lead)
 
 
 JOB = MoneyStep(

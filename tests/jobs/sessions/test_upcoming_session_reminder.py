@@ -253,6 +253,15 @@ class TestWhatChangesAfterwards:
         assert world.send().counts == {"sent": 2, "cancelled": 2}
         assert {each for each, status in world.statuses().items() if status == "sent"} == first
 
+    def test_moved_back_after_its_reminder_was_cancelled_it_is_reminded_of_again(self, world: World) -> None:
+        session = world.session()
+        remind(world)
+        for minutes in (12, 10):
+            move(world, session, ahead(minutes=minutes))
+            world.send()
+            assert remind(world).counts == {"reminded": 1}
+        assert world.send().counts == {"sent": 2}
+
     @pytest.mark.parametrize("status", ["cancelled", "in_progress", "ended"])
     def test_the_reminder_of_a_session_that_is_not_to_come_is_cancelled(
         self, world: World, status: str

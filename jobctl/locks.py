@@ -20,8 +20,12 @@ from jobctl.settings import Settings
 if TYPE_CHECKING:
     import psycopg
 
-# The first halves of our advisory lock keys: "jobj" and "jobr" in ASCII.
-JOB_KEY, RUN_KEY = 0x6A6F626A, 0x6A6F6272
+# The first halves of our advisory lock keys: "jobj", "jobr" and "jobs" in ASCII.
+JOB_KEY, RUN_KEY, SAME_KEY = 0x6A6F626A, 0x6A6F6272, 0x6A6F6273
+HELD = (
+    "FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND classid = %s"
+)
 NETWORK_FILE_SYSTEMS = {
     "nfs",
     "nfs4",
@@ -165,24 +169,28 @@ class PostgresLocks:
     def __init__(self, settings: Settings) -> None:
         self.url = str(settings.database_lock_url or settings.database_url)
         self.variable = "DATABASE_LOCK_URL" if settings.database_lock_url else "DATABASE_URL"
-        self.connection = self.connect()
+        self.connection = self.connect(self.url, self.variable)
         self.poll = select.poll()
         self.poll.register(self.connection.fileno(), select.POLLIN)
         self.guard = threading.Lock()
-        self.refuse_pooler()
+        try:
+            self.refuse_pooler()
+            if settings.database_lock_url:
+                self.refuse_elsewhere(str(settings.database_url))
+        except BaseException:
+            self.connection.close()
+            raise
 
-    def connect(self) -> "psycopg.Connection[Any]":
+    @staticmethod
+    def connect(url: str, variable: str) -> "psycopg.Connection[Any]":
         import psycopg  # noqa: PLC0415 (no start on SQLite pays for it)
 
         try:
             return psycopg.connect(
-                self.url,
-                autocommit=True,
-                prepare_threshold=None,
-                **connect_arguments(self.url, "jobctl locks"),
+                url, autocommit=True, prepare_threshold=None, **connect_arguments(url, "jobctl locks")
             )
         except psycopg.Error as error:
-            raise unreachable(first_line(error), self.variable) from error
+            raise unreachable(first_line(error), variable) from error
 
     def refuse_pooler(self) -> None:
         """Raise MisconfiguredError where a pooler gives our session to others between statements.
@@ -193,12 +201,28 @@ class PostgresLocks:
         mine = self.ask("SELECT pg_backend_pid()")
         if mine == self.connection.info.backend_pid:
             return
-        with self.connect() as other:
+        with self.connect(self.url, self.variable) as other:
             theirs = other.execute("SELECT pg_backend_pid()").fetchone()
         if theirs == (mine,) or self.ask("SELECT pg_backend_pid()") != mine:
             raise MisconfiguredError(
                 "DATABASE_URL leads through a connection pooler that shares sessions, where locks don't "
                 "hold: set DATABASE_LOCK_URL to the server itself"
+            )
+
+    def refuse_elsewhere(self, url: str) -> None:
+        """Raise MisconfiguredError where what is locked here is not seen locked from the database itself."""
+        import secrets  # noqa: PLC0415 (only with a pooler)
+
+        token = secrets.randbits(31)
+        self.ask("SELECT pg_advisory_lock(%s, %s)", SAME_KEY, token)
+        seen = f"SELECT count(*) {HELD} AND objid::bigint = %s"
+        with self.connect(url, "DATABASE_URL") as database:
+            found = database.execute(seen.encode(), (SAME_KEY, token)).fetchone()
+        self.ask("SELECT pg_advisory_unlock(%s, %s)", SAME_KEY, token)
+        if found != (1,):
+            raise MisconfiguredError(
+                "DATABASE_LOCK_URL leads to another database than DATABASE_URL, where locks exclude nobody: "
+                "set it to the same database on the same server"
             )
 
     def ask(self, query: str, *arguments: object) -> Any:
@@ -229,9 +253,7 @@ class PostgresLocks:
         if not wanted:
             return set()
         held = self.ask(
-            "SELECT array_agg(objid::bigint) FROM pg_locks WHERE locktype = 'advisory' AND granted "
-            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-            "AND classid = %s AND objsubid = 2 AND objid::bigint = ANY(%s::bigint[])",
+            f"SELECT array_agg(objid::bigint) {HELD} AND objid::bigint = ANY(%s::bigint[])",
             RUN_KEY,
             list(wanted),
         )

@@ -112,6 +112,8 @@ def report(error: Exception) -> int:
     import logging  # noqa: PLC0415 (lazy, see above)
 
     logging.getLogger("jobctl").debug("unexpected", exc_info=error)
-    said = redact(f"{type(error).__name__}: {error}".splitlines()[0])
+    # Of a database error the driver's own words: SQLAlchemy's hold the statement.
+    cause = getattr(error, "orig", None) or error
+    said = redact(f"{type(error).__name__}: {cause}".splitlines()[0])
     click.echo(f"jobctl: unexpected error, please report it (-vv shows where): {said}", err=True)
     return int(Exit.UNEXPECTED)

@@ -4,6 +4,7 @@ The only raw SQL of the product is here and in the locks.
 """
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -187,6 +188,7 @@ def postgres_engine(settings: Settings, *, read_only: bool, name: str) -> Engine
         creator=connect,
         poolclass=NullPool,
         isolation_level=isolation,
+        hide_parameters=True,  # they are people's data, and errors end in logs
     )
     return made.execution_options(postgresql_readonly=True) if read_only else made
 
@@ -218,7 +220,9 @@ def sqlite_engine(path: Path, *, read_only: bool, create: bool) -> Engine:
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
-    made = create_engine("sqlite://", creator=connect, poolclass=NullPool, json_deserializer=readable)
+    made = create_engine(
+        "sqlite://", creator=connect, poolclass=NullPool, json_deserializer=readable, hide_parameters=True
+    )
     # IMMEDIATE: a transaction that reads first and writes later could not wait for its turn.
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
     event.listen(made, "begin", lambda connection: connection.exec_driver_sql(begin))
@@ -247,23 +251,34 @@ def translate(error: Exception, settings: Settings) -> JobctlError | None:
     state = getattr(cause, "sqlstate", None)
     if state == "42501":
         return MisconfiguredError(f"{where} refused: {said}; grant jobctl's role what it needs")
+    if state == READ_ONLY:
+        return UnreachableError(f"{where} takes no changes now (read-only): {said}; run it again later")
     if state is None and isinstance(error, ProgrammingError):
         return unreachable(said)
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if not lost and (not isinstance(error, OperationalError) or state in CONFLICTS):
         return None
-    return unreachable(said)
+    return unreachable(said, state=state)
 
 
 # A deadlock, a serialization failure: of two transactions, and not of the database.
 CONFLICTS = {"40001", "40P01"}
-# What a server or libpq says where trying again would not help.
-WRONG = ("authentication failed", "no password", "does not exist", "no pg_hba.conf", "invalid", "certificate")
+READ_ONLY = "25006"  # a standby after a failover, say
+# Classes of SQLSTATEs where trying again would not help: not let in, no such database.
+WRONG_STATES = ("28", "3D")
+# The same in words: before there is a connection, libpq has nothing else.
+WRONG = re.compile(
+    r"(?:^|: +)(?:invalid |bad value |extra |missing |definition of service|no password|no pg_hba|pg_hba"
+    r"|permission denied|role |database .*does not exist|[\w ]+ authentication failed"
+    r"|[\w ]*(?:certificate|private key))"
+)
+QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")  # hosts, users and databases may be called anything
 
 
-def unreachable(said: str, variable: str = "DATABASE_URL") -> JobctlError:
+def unreachable(said: str, variable: str = "DATABASE_URL", state: str | None = None) -> JobctlError:
     """Return the error for a PostgreSQL that didn't let us in, or went away."""
-    if any(hint in said for hint in WRONG):
+    wrong = state.startswith(WRONG_STATES) if state else WRONG.search(QUOTED.sub("", said))
+    if wrong:
         return MisconfiguredError(f"the database cannot be used: {said}; check {variable}")
     return UnreachableError(f"the database cannot be reached: {said}; nothing is lost, run it again")
 
@@ -272,6 +287,11 @@ def unreachable(said: str, variable: str = "DATABASE_URL") -> JobctlError:
 SQLITE_SAYS = (
     ("not a database", MisconfiguredError, "is no SQLite database: move it away or restore it"),
     ("malformed", MisconfiguredError, "is damaged: restore it from a backup"),
+    (
+        "READONLY_DIRECTORY",
+        MisconfiguredError,
+        "cannot be opened: even who only reads it needs to write jobctl.db-shm beside it",
+    ),
     ("readonly", MisconfiguredError, "cannot be written: check its and its folder's permissions"),
     ("unable to open", MisconfiguredError, "cannot be opened: check its and its folder's permissions"),
     ("full", UnreachableError, "cannot be written, the disk is full: make room and run it again"),
@@ -283,13 +303,16 @@ SQLITE_SAYS = (
 def translate_sqlite(cause: BaseException, said: str, where: str) -> JobctlError | None:
     if not isinstance(cause, sqlite3.DatabaseError) or isinstance(cause, sqlite3.IntegrityError):
         return None
+    told = f"{getattr(cause, 'sqlite_errorname', '')} {said}"
     for hint, kind, meaning in SQLITE_SAYS:
-        if hint in said:
+        if hint in told:
             return kind(f"{where} {meaning} ({said})")
     return None
 
 
 def first_line(error: BaseException) -> str:
+    """Return what went wrong; of a database error the driver's own words, without SQL and parameters."""
+    error = getattr(error, "orig", None) or error
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(error).__name__
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from jobctl import history, logs
-from jobctl.db import Database, clock, open_database
+from jobctl.db import Database, clock, first_line, open_database
 from jobctl.errors import Exit, JobctlError, LockHeldError, UsageError, worst
 from jobctl.history import RunRecord
 from jobctl.job import At, DueStep, EffectStep, ListStep, MoneyStep, SetStep, SettleStep, Step
@@ -109,7 +109,7 @@ def real_run(invocation: Invocation, database: Database, locks: Locks) -> Exit:
     except JobctlError as error:
         loop.fail(error.exit_code, str(error))
     except Exception as error:
-        loop.fail(Exit.UNEXPECTED, f"{type(error).__name__}: {error}")
+        loop.fail(Exit.UNEXPECTED, f"{type(error).__name__}: {first_line(error)}")
         loop.close()
         raise
     loop.fail(invocation.stop.exit_code or Exit.DONE)

@@ -6,7 +6,9 @@ import struct
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -19,7 +21,7 @@ from jobctl.settings import Settings
 from jobctl.tables.frame import installation
 from tests import postgres
 from tests.servers import closed_port
-from tests.world import JOBCTL, World, command
+from tests.world import JOBCTL, NOW, World, command
 
 PASSWORD = "HORSE-STAPLE"
 WORK = (
@@ -237,6 +239,19 @@ class TestNotReady:
         assert ready.everything() == before
 
 
+@contextmanager
+def only_reading(folder: Path) -> Iterator[None]:
+    """Be somebody who may read the folder and write nothing into it."""
+    folder.chmod(0o555)
+    user = os.geteuid()
+    os.seteuid(user or postgres.NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o755)
+
+
 class TestEmbedded:
     @each_of_all
     def test_never_rules_it_out_for_every_command(
@@ -274,6 +289,19 @@ class TestEmbedded:
         assert (done.exit_code, done.out) == (Exit.MISCONFIGURED, "")
         assert str(letter) in done.err
         assert letter.read_bytes() == before
+
+    def test_one_that_may_only_be_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Reading takes a file beside the database, which the sentence names."""
+        with TemporaryDirectory() as name:
+            monkeypatch.setenv("JOBCTL_HOME", name)
+            command("db", "upgrade")
+            assert command("runs", "list").exit_code == Exit.DONE
+            for suffix in ("shm", "wal"):  # as the last one to write would leave it
+                Path(name, f"jobctl.db-{suffix}").unlink()
+            with only_reading(Path(name)):
+                done = command("runs", "list")
+        assert (done.exit_code, done.out) == (Exit.MISCONFIGURED, "")
+        assert "jobctl.db-shm" in done.err
 
     @each_of_all
     def test_a_folder_in_its_place(self, home: Path, arguments: tuple[str, ...]) -> None:
@@ -369,6 +397,22 @@ class TestServers:
         assert f"no_such_{change}" in self.told(arguments, Exit.MISCONFIGURED)
 
     @pytest.mark.parametrize(
+        "rest",
+        [
+            "jobctl@nohost.invalid/market",
+            "jobctl@certificate.invalid/does_not_exist",
+            "no%20password@127.0.0.1:{closed}/invalid",
+            "role%20@127.0.0.1:{closed}/certificate",
+        ],
+    )
+    def test_a_name_is_no_reason(self, home: Path, monkeypatch: pytest.MonkeyPatch, rest: str) -> None:
+        """A server that is away is 69, whatever it, the user and the database are called."""
+        monkeypatch.setenv("DATABASE_URL", f"postgresql://{rest.format(closed=closed_port())}")
+        for arguments in (("db", "check"), ("db", "upgrade"), ("notification-sender",)):
+            self.told(arguments, Exit.UNREACHABLE)
+        assert list(home.iterdir()) == []
+
+    @pytest.mark.parametrize(
         "rest", ["127.0.0.1:1,127.0.0.1:0/m", "127.0.0.1:1,127.0.0.1:http/m", "127.0.0.1:1/m?sslmode=loud"]
     )
     def test_what_only_libpq_can_judge(self, home: Path, monkeypatch: pytest.MonkeyPatch, rest: str) -> None:
@@ -405,3 +449,51 @@ class TestServers:
         message = ready.message()
         self.told(("notification-sender",), exit_code)
         assert ready.row(message).status == "queued"
+
+    @pytest.mark.only("postgresql")
+    @pytest.mark.parametrize(
+        "arguments", [("notification-sender",), ("jobs",), ("runs", "list")], ids=" ".join
+    )
+    def test_locks_in_another_database_exclude_nobody(
+        self, ready: World, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+    ) -> None:
+        """Two runs would each have the job; in the database itself the same setting is welcome."""
+        message = ready.message()
+        parts = urlsplit(str(ready.settings.database_url))
+        monkeypatch.setenv("DATABASE_LOCK_URL", urlunsplit(parts._replace(path="/postgres")))
+        assert "DATABASE_LOCK_URL" in self.told(arguments, Exit.MISCONFIGURED)
+        assert ready.row(message).status == "queued"
+        monkeypatch.setenv("DATABASE_LOCK_URL", urlunsplit(parts))
+        assert command(*arguments).exit_code == Exit.DONE
+
+    @pytest.mark.only("postgresql")
+    @pytest.mark.parametrize(
+        "arguments",
+        [("notification-sender",), ("history-prune",), ("notifications", "retry", "--all")],
+        ids=" ".join,
+    )
+    def test_one_that_takes_no_changes(self, ready: World, arguments: tuple[str, ...]) -> None:
+        """As a primary that has become a standby: the run says so in one sentence, and nothing is lost."""
+        message = ready.message()
+        failed = ready.message(status="failed", settled_at=NOW)
+        with ready.engine.connect() as connection:
+            name = connection.scalar(text("SELECT current_database()"))
+            connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+            connection.commit()
+        done = command(*arguments)
+        assert done.exit_code == Exit.UNREACHABLE
+        (line,) = done.err.splitlines()
+        assert "read-only" in line
+        assert (ready.row(message).status, ready.row(failed).status) == ("queued", "failed")
+
+
+class TestUnexpected:
+    def test_neither_the_statement_nor_its_parameters_are_printed(self, ready: World) -> None:
+        """They are people's data; the driver's own words are enough."""
+        with ready.engine.begin() as connection:
+            connection.execute(text("DROP TABLE idle_runs"))
+        done = command("notification-sender")
+        assert done.exit_code == Exit.UNEXPECTED
+        assert "idle_runs" in done.err
+        for each in ("parameters", "SQL", "UPDATE"):
+            assert each not in done.err

@@ -5,7 +5,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from jobctl.db import open_database
-from jobctl.errors import Exit, MisconfiguredError
+from jobctl.errors import Exit, JobctlError
 from jobctl.locks import open_locks
 from jobctl.parsing import uncertain
 from jobctl.tables.frame import idle_runs, runs
@@ -270,6 +270,6 @@ def test_a_dry_run_could_not_write_if_it_tried(world: World) -> None:
             "DELETE FROM notifications",
             "CREATE TABLE sneaky (id INTEGER)",
         ):
-            with pytest.raises((DBAPIError, MisconfiguredError)), database.transaction() as connection:
+            with pytest.raises((DBAPIError, JobctlError)), database.transaction() as connection:
                 connection.execute(text(statement))
     assert world.row(message).status == "queued"

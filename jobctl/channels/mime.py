@@ -25,6 +25,9 @@ LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 DOMAIN = re.compile(rf"{LABEL}(?:\.{LABEL})*")
 
 
+NO_UNICODE = "the message holds what is no valid Unicode"
+
+
 class UnwritableError(ValueError):
     """A message that no e-mail can be made of."""
 
@@ -74,6 +77,17 @@ HEADERS.map_to_type("Message-ID", AsItIs)
 POLICY = SMTP.clone(cte_type="7bit", header_factory=HEADERS)  # 7bit: not every server takes 8-bit lines
 
 
+def check(message: Message) -> None:
+    """Raise UnwritableError where no e-mail can be made of the message, at far less than making it costs."""
+    address(message.address, fit("name", message.recipient))
+    fit("subject", message.subject)
+    try:
+        for each in (message.recipient, message.subject, message.text, message.html or ""):
+            each.encode()
+    except UnicodeError as error:
+        raise UnwritableError(NO_UNICODE) from error
+
+
 def compose(message: Message, settings: Settings) -> EmailMessage:
     """Write the message as MIME, the same on every attempt but for the date; raises UnwritableError."""
     assert settings.email_from
@@ -96,7 +110,7 @@ def compose(message: Message, settings: Settings) -> EmailMessage:
             mail.make_alternative(boundary=boundary(message))
             mail.add_alternative(message.html, subtype="html")
     except UnicodeError as error:
-        raise UnwritableError("the message holds what is no valid Unicode") from error
+        raise UnwritableError(NO_UNICODE) from error
     return mail
 
 
@@ -120,7 +134,7 @@ def seal(mail: EmailMessage, message: Message) -> Letter:
     try:
         content = mail.as_bytes(policy=POLICY.clone(utf8=international))
     except UnicodeError as error:
-        raise UnwritableError("the message holds what is no valid Unicode") from error
+        raise UnwritableError(NO_UNICODE) from error
     return Letter(sender, recipient, message.address, str(mail["Message-ID"]), content, international)
 
 

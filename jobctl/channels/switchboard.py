@@ -23,7 +23,7 @@ def transport(settings: Settings, channel: str) -> str | None:
     Only the embedded database falls back to the console: nobody's mail ends, marked sent, in a log.
     """
     if channel == "tray":
-        return "tray"
+        return "tray"  # which needs nothing outside
     chosen: str | None = getattr(settings, f"{channel}_channel")
     if chosen is None and channel == "email" and settings.smtp_host:
         chosen = "smtp"
@@ -36,6 +36,22 @@ def refuse_unconfigured(settings: Settings, channel: str) -> None:
     """Raise ScopeDownError (exit 78) for a channel that cannot send."""
     if transport(settings, channel) is None:
         raise ScopeDownError(channel, f"it is not configured; {NEEDED[channel]}", Exit.MISCONFIGURED)
+
+
+def flaw(message: Message) -> str | None:
+    """Say what is wrong with a message whatever its channel would answer, None where nothing is."""
+    try:
+        if message.channel == "email":
+            from jobctl.channels import mime  # noqa: PLC0415 (only for e-mail)
+
+            mime.check(message)
+        elif message.channel == "webhook":
+            from jobctl.channels import webhook  # noqa: PLC0415 (only for webhooks)
+
+            webhook.check(message)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def scopes_of(message: Message) -> tuple[str, ...]:
@@ -78,10 +94,6 @@ class Switchboard:
                 from jobctl.channels.webhook import Webhook  # noqa: PLC0415 (the same)
 
                 return Webhook(settings, self.means.concurrency)
-            case "tray":
-                from jobctl.channels.tray import Tray  # noqa: PLC0415 (the same)
-
-                return Tray()
         from jobctl.channels.console import Console  # noqa: PLC0415 (the same)
 
         return Console(settings, self.means.out)

@@ -2,20 +2,15 @@
 
 from dataclasses import dataclass
 
-from jobctl.channels.protocol import Answer, Message, Sent
+from jobctl.channels.protocol import Sent
 
 
 @dataclass(frozen=True)
 class Placed(Sent):
-    """What goes into the inbox, in the transaction that marks the message sent: exactly once."""
+    """What goes into the inbox, in the transaction that marks the message sent: exactly once.
+
+    That needs nobody outside, so no call is made.
+    """
 
     subject: str = ""
     text: str = ""
-
-
-class Tray:
-    def send(self, message: Message) -> Answer:
-        return Placed(subject=message.subject, text=message.text)
-
-    def close(self) -> None:
-        pass

@@ -73,6 +73,12 @@ class Webhook:
         return judge(response.status_code, response.headers.get("Retry-After"), where)
 
 
+def check(message: Message) -> None:
+    """Raise ValueError where the message's address or data can be sent to nobody."""
+    endpoint(message.address)
+    payload(message)
+
+
 def scope(address: str) -> str:
     try:
         scheme, host, port = endpoint(address)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, Update, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, Update, bindparam, select, update
 from sqlalchemy.exc import DBAPIError
 
 from jobctl.changes import ChangedMeanwhileError
 from jobctl.db import among, among_named, first_line, id_list, id_list_type, passing_over
-from jobctl.job import At, Broken, EffectStep, Lost, Means, NotBegunError, ScopeDownError
+from jobctl.job import At, Broken, Call, EffectStep, Lost, Means, NotBegunError, ScopeDownError
 from jobctl.locks import Locks
 from jobctl.pace import Pace
 from jobctl.steps.running import Running
@@ -63,6 +63,7 @@ class EffectRun(Window):
         paces = step.pace(running.at.settings)
         self.paces = {lane: Pace(rate) for lane, rate in paces.items() if rate}
         self.read_at: dict[int, float] = {}  # when those that wait were read, by time.monotonic()
+        self.called: set[int] = set()  # those about whom a call was made, until they are settled
         self.after: After | None = None
         self.claims: dict[tuple[bool, int], Select[Any]] = {}  # built once for each shape
 
@@ -74,7 +75,10 @@ class EffectRun(Window):
             self.commit([self.settle(row, Lost(DIED))], [], 0)
 
     def decide(self, item: Any) -> Any:
-        return decide(self.step, self.at, item)
+        asked = decide(self.step, self.at, item)
+        if isinstance(asked, Call):
+            self.called.add(item.id)
+        return asked
 
     def lane_of(self, item: Any) -> str:
         return "" if self.step.lane is None else str(getattr(item, self.step.lane.name))
@@ -101,7 +105,9 @@ class EffectRun(Window):
             del self.read_at[row.id]
         returned = [row.id for row, answer in answered if isinstance(answer, NotBegunError)]
         items = [self.settle(row, answer) for row, answer in answered if row.id not in returned]
-        return self.commit(items, returned, wanted)
+        found = self.commit(items, returned, wanted)
+        self.called -= {row.id for row, _ in answered}
+        return found
 
     def settle(self, row: Any, answer: Any) -> Noted:
         return note(self.step, self.at, row, answer)
@@ -153,10 +159,17 @@ class EffectRun(Window):
         except DBAPIError as error:
             reason = f"the database refused it: {first_line(error.orig or error)}"
             if not item.last_resort:
-                return self.write_alone(note(self.step, self.at, item.row, Broken(reason)))
+                return self.write_alone(self.instead(item.row, reason))
             item.outcome = "failed"
             self.record_error(item, reason)
         return self.count(item)
+
+    def instead(self, row: Any, reason: str) -> Noted:
+        """Settle a row otherwise, whose outcome the database refused: what was called about first as lost."""
+        if row.id not in self.called:
+            return self.settle(row, Broken(reason))
+        self.called.remove(row.id)
+        return self.settle(row, Lost(f"the outcome could not be recorded: {reason}"))
 
     def let_go(self, item: Noted) -> None:
         """Free the claim, if it is still the one, on a row that somebody else has decided about."""
@@ -220,14 +233,16 @@ def same(one: Any, other: Any) -> bool:
 
 
 def dead_claims(step: AnyEffect, running: Running, connection: Connection) -> list[Any]:
-    """Return the rows that dead runs have claimed, as the job reads them."""
+    """Return the rows that dead runs have claimed, as the job reads them; of --only that one at most."""
     due = step.due(running.at)
     dead = dead_owners(due.table, connection, running.locks)
     if not dead:
         return []
     columns = [each.label(name) for name, each in due.read.items()]
-    theirs = due.table.c.claimed_by.in_(dead)
-    found = select(*columns).select_from(due.rows).where(theirs).order_by(due.key)
+    theirs: list[ColumnElement[bool]] = [due.table.c.claimed_by.in_(dead)]
+    if running.options.only is not None:
+        theirs.append(due.key == running.options.only)
+    found = select(*columns).select_from(due.rows).where(*theirs).order_by(due.key)
     return [step.row(*row) for row in connection.execute(found)]
 
 

@@ -84,6 +84,16 @@ class TestClaims:
             assert world.send().counts == {}
         assert world.row(message).claimed_by == 900
 
+    @pytest.mark.parametrize("dry_run", [True, False])
+    def test_only_settles_no_other_row_of_a_dead_run(self, world: World, dry_run: bool) -> None:
+        message, other = world.message(), world.message()
+        self.claim(world, message, 900)
+        world.change(notifications, other, claimed_by=900, attempts=5)
+        before = world.row(other)
+        done = world.send(only=message, dry_run=dry_run)
+        assert done.counts == {"sent": 1} if dry_run else {"sent": 1, "queued again": 1}
+        assert world.row(other) == before
+
     def test_what_a_dead_run_had_is_sent_at_once_and_its_record_closed(self, world: World) -> None:
         message = world.message()
         self.claim(world, message, 900)
@@ -151,6 +161,45 @@ def test_a_row_that_can_not_even_be_failed_stops_no_other(world: World) -> None:
     assert [each.row_id for each in world.errors()] == [bad]
 
 
+class TestSentAndNotRecorded:
+    """A message that was handed over, and that the database doesn't let be marked sent, has not failed."""
+
+    @pytest.fixture
+    def message(self, world: World) -> int:
+        world.configure(email_channel="console")
+        message = world.message(channel="email")
+        with world.engine.begin() as connection:
+            connection.execute(text(never_sent(world, message)))
+        return message
+
+    def test_it_is_sent_again(self, world: World, message: int) -> None:
+        other = world.message(channel="email")
+        done = world.send()
+        assert (done.exit_code, done.counts) == (Exit.DONE, {"queued again": 1, "sent": 1})
+        assert world.row(other).status == "sent"
+        row = world.row(message)
+        assert (row.status, row.attempts, row.claimed_by) == ("queued", 1, None)
+        assert row.next_attempt_at > NOW
+        assert "\n" not in row.reason
+
+    def test_or_held_for_a_person(self, world: World, message: int) -> None:
+        world.configure(on_uncertain=uncertain("email=hold"))
+        done = world.send()
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"held": 1})
+        assert world.row(message).status == "held"
+        assert [each.row_id for each in world.errors()] == [message]
+
+
+def never_sent(world: World, message: int) -> str:
+    """Make the database refuse to have one message marked sent."""
+    if world.settings.database_url:
+        return f"ALTER TABLE notifications ADD CONSTRAINT no CHECK (id <> {message} OR status <> 'sent')"
+    return (
+        f"CREATE TRIGGER no BEFORE UPDATE OF status ON notifications "
+        f"WHEN NEW.id = {message} AND NEW.status = 'sent' BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+
+
 def unchangeable(world: World, message: int) -> str:
     """Make the database refuse another status for one message."""
     if world.settings.database_url:
@@ -198,7 +247,8 @@ def cancelling(world: World) -> str:
 
 class TestDryRun:
     def test_it_shows_what_the_real_run_then_does(self, world: World) -> None:
-        sent, failed = world.message(), world.message(template="no-such-template")
+        world.configure(email_channel="console")
+        sent, failed = world.message(channel="email"), world.message(template="no-such-template")
         expired, skipped = world.message(expires_at=NOW), world.message(user_id=4711)
         world.message(send_after=ahead(hours=1))
         shown = world.send(dry_run=True).document
@@ -214,6 +264,12 @@ class TestDryRun:
             assert row.status == each["after"].get("status", "sent")
             assert each["after"].get("reason", row.reason) == row.reason
 
+    def test_what_needs_nobody_outside_is_shown_as_a_change(self, world: World) -> None:
+        message = world.message()
+        (shown,) = world.send(dry_run=True).document["rows"]
+        assert (shown["row_id"], shown["outcome"], shown["request"]) == (message, "sent", {})
+        assert (shown["before"]["status"], shown["after"]["status"]) == ("queued", "sent")
+
     def test_it_changes_nothing(self, world: World) -> None:
         """Not even a row's version, with every outcome among the rows and a dead run's claim."""
         world.message()
@@ -228,7 +284,7 @@ class TestDryRun:
         ids = world.messages(1100)
         shown = world.send(dry_run=True).document
         assert [each["row_id"] for each in shown["rows"]] == ids
-        assert shown["counts"] == {"would be sent": 1100}
+        assert shown["counts"] == {"sent": 1100}
 
     def test_limit_since_and_only_bound_it_alike(self, world: World) -> None:
         old, new = world.message(queued_at=ago(hours=2)), world.message()
@@ -243,7 +299,7 @@ class TestDryRun:
     def test_as_of_asks_the_same_of_another_time(self, world: World) -> None:
         world.message(send_after=ahead(hours=1))
         assert world.send(dry_run=True).counts == {}
-        assert world.send(dry_run=True, as_of=ahead(hours=2)).counts == {"would be sent": 1}
+        assert world.send(dry_run=True, as_of=ahead(hours=2)).counts == {"sent": 1}
 
     def test_a_dead_runs_claim_is_shown_as_the_real_run_handles_it(self, world: World) -> None:
         message = world.message(claimed_by=77, attempts=1)
@@ -251,7 +307,7 @@ class TestDryRun:
         shown = world.send(dry_run=True).document
         assert {each["row_id"]: each["outcome"] for each in shown["rows"]} == {
             last: "failed",
-            message: "would be sent",
+            message: "sent",
         }
         world.send()
         assert world.statuses() == {message: "sent", last: "failed"}

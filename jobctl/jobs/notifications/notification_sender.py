@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import and_, func, select
 
 from jobctl.channels.protocol import Answer, Message, Refused, Sent
-from jobctl.channels.switchboard import Switchboard, refuse_unconfigured, scopes_of
+from jobctl.channels.switchboard import Switchboard, flaw, refuse_unconfigured, scopes_of
 from jobctl.channels.tray import Placed
 from jobctl.errors import Exit
 from jobctl.job import At, Broken, Call, Due, EffectStep, Lost, RowChanges, ScopeDownError
@@ -128,8 +128,8 @@ def due(at: At) -> Due:
     )
 
 
-def ask(at: At, row: Queued) -> Call[Message] | Refused | Final:
-    if final := not_wanted(at, row):
+def ask(at: At, row: Queued) -> Call[Message] | Answer | Final:
+    if final := not_to_be_sent(at, row):
         return final
     address = address_of(row)
     if not address and row.channel != "tray":
@@ -137,8 +137,7 @@ def ask(at: At, row: Queued) -> Call[Message] | Refused | Final:
     return write(at, row, address or "")
 
 
-def not_wanted(at: At, row: Queued) -> Final | None:
-    """Tell what becomes of a message that is not sent, though nothing is wrong with it."""
+def not_to_be_sent(at: At, row: Queued) -> Final | None:
     if row.expires_at and row.expires_at <= at.present:
         return Final("expired", "it was past its expires_at")
     if row.superseded_by:
@@ -166,7 +165,7 @@ def address_of(row: Queued) -> str | None:
     return row.address or own[row.channel]
 
 
-def write(at: At, row: Queued, address: str) -> Call[Message] | Refused:
+def write(at: At, row: Queued, address: str) -> Call[Message] | Answer:
     refuse_unconfigured(at.settings, row.channel)
     if row.channel == "tray" and row.user_id is None:
         return Refused("a tray message needs a user", permanent=True)
@@ -183,11 +182,18 @@ def write(at: At, row: Queued, address: str) -> Call[Message] | Refused:
             rendered = found.render(row.template, reader, row.context)
         except RenderError as error:
             return Refused(str(error), permanent=True)
-    message = compose(at, row, address, rendered)
+    return request(compose(at, row, address, rendered))
+
+
+def request(message: Message) -> Call[Message] | Answer:
+    if message.channel == "tray":
+        return Placed(subject=message.subject, text=message.text)
+    if reason := flaw(message):
+        return Refused(reason, permanent=True)
     shown = {
-        "channel": row.channel,
-        "to": f"user {row.user_id}" if row.user_id else "the address given",
-        "template": row.template,
+        "channel": message.channel,
+        "to": f"user {message.user_id}" if message.user_id else "the address given",
+        "template": message.template,
         "subject": message.subject,
         "key": message.key,
     }

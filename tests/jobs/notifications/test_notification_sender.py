@@ -182,6 +182,31 @@ class TestBadRows:
             monkeypatch.setenv(name, value)
         assert command("why", "notification-sender", str(bad)).exit_code == Exit.DONE
 
+    @pytest.mark.parametrize(
+        ("channel", "fact"),
+        [
+            ("email", {"email": "a@b\r\nBcc: x"}),
+            ("email", {"email": "two@x.example, three@x.example"}),
+            ("email", {"email": "nadia at example"}),
+            ("email", {"name": "Anna\r\nBcc: x@example.com"}),
+            ("email", {"email": "=?utf-8?q?=0A?=@example.com"}),
+            ("webhook", {"webhook_url": "not a url"}),
+            ("webhook", {"webhook_url": "ftp://x.example/"}),
+            ("webhook", {"webhook_url": "https://user:word@x.example/"}),
+        ],
+        ids=str,
+    )
+    def test_one_that_nobody_outside_need_be_asked_about_fails_in_a_dry_run_too(
+        self, world: World, channel: str, fact: dict[str, str]
+    ) -> None:
+        world.configure(email_channel="console", webhook_channel="console")
+        message = world.message(world.user(**fact), channel=channel)
+        (shown,) = world.send(dry_run=True).document["rows"]
+        assert (shown["outcome"], shown["after"]["status"]) == ("failed", "failed")
+        assert world.send().exit_code == Exit.ITEMS_FAILED
+        row = world.row(message)
+        assert (row.status, row.reason) == ("failed", shown["after"]["reason"])
+
     def test_nonsense_of_the_recipient_does_not_stop_the_message(self, world: World) -> None:
         """An unknown time zone or language falls back, and the text says which zone it is in."""
         session = {"partner": "Ben", "join_url": "u", "starts_at": "2026-03-02T13:00:00+00:00"}
@@ -468,7 +493,8 @@ class TestWhatIsNotConfigured:
     @pytest.mark.parametrize("channel", ["email", "sms", "push", "webhook"])
     def test_the_console_is_taken_where_it_is_asked_for(self, world: World, channel: str) -> None:
         world.configure(**{f"{channel}_channel": "console"})
-        message = world.message(channel=channel, address="anna@example.com")
+        address = "https://anna.example/anna@example.com" if channel == "webhook" else "anna@example.com"
+        message = world.message(channel=channel, address=address)
         done = world.send()
         assert (done.exit_code, world.row(message).status) == (Exit.DONE, "sent")
         assert "anna@example.com" in done.err

@@ -166,7 +166,8 @@ def parsed(value: Any) -> datetime:
 def instant(context: Context, value: Any) -> str:
     """Write an ISO 8601 instant as the recipient's date and time, and say where that time holds."""
     zone, locale = context["zone"], context["locale"]
-    written: str = format_datetime(parsed(value), "EEEE d MMMM, HH:mm", tzinfo=zone, locale=locale)
+    pattern = f"{locale.date_formats['full'].pattern}, HH:mm"
+    written: str = format_datetime(parsed(value), pattern, tzinfo=zone, locale=locale)
     where = "UTC" if zone is UTC else get_timezone_location(zone, locale=locale, return_city=True)
     return f"{written} ({where})"
 

@@ -171,8 +171,8 @@ class Settings:
     email_unsubscribe: str | None = setting(
         parsing.unsubscribe,
         None,
-        "List-Unsubscribe link of mail that is not transactional, with {user_id} and {category}; "
-        "empty: a mailto to EMAIL_FROM",
+        "List-Unsubscribe link of mail that is not transactional, with {user_id} and {category}; an https: "
+        "one must take a POST as well (one-click, RFC 8058); empty: a mailto to EMAIL_FROM",
         group="email",
         example="https://example.com/preferences?user={user_id}&category={category}",
     )

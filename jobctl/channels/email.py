@@ -264,6 +264,9 @@ def trusting(certificates: Path | None) -> ssl.SSLContext:
 def scope_down(what: str, hide: Mapping[str, str] | None = None) -> Iterator[None]:
     try:
         yield
+    except ssl.SSLCertVerificationError as error:
+        said = sentence(f"the mail server's certificate is not trusted ({error.verify_message})")
+        raise ScopeDownError(SCOPE, said) from error
     except (OSError, ValueError, smtplib.SMTPException) as error:
         raise ScopeDownError(SCOPE, sentence(f"the mail server {what}: {trouble(error)}", hide)) from error
 
@@ -279,8 +282,6 @@ def trouble(error: Exception) -> str:
             return "it closed the connection" if gone else str(cause)
         case TimeoutError():
             return "no answer in time"
-        case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted ({cause.verify_message})"
         case UnicodeError():
             return "only ASCII can be sent"
         case _:

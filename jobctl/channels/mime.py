@@ -21,6 +21,8 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # The header parser of `email` decodes these, line ends included, and writes them out unencoded.
 ENCODED_WORD = re.compile(r"=\?.*\?=")
 LOCAL_PART = re.compile(r'[^\s@<>()\[\]\\,;:"]+')
+# RFC 5321 allows more between quotes; neither brackets nor backslashes, which could end the address early.
+QUOTED_LOCAL = re.compile(r'"([\w !#$%&\'*+/=?^`{|}~.,;:@()-]{1,62})"', re.ASCII)
 LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 DOMAIN = re.compile(rf"{LABEL}(?:\.{LABEL})*")
 
@@ -152,8 +154,9 @@ def address(text: str, name: str = "") -> Address:
     with suppress(UnicodeError):  # of which idna's errors are
         # Not Python's own codec: by the old rules it makes strasse.example of straße.example.
         ascii_domain = domain if domain.isascii() else idna.encode(domain, uts46=True).decode()
-        if LOCAL_PART.fullmatch(local) and DOMAIN.fullmatch(ascii_domain):
-            return Address(name, local, ascii_domain)
+        quoted = QUOTED_LOCAL.fullmatch(local)
+        if (quoted or LOCAL_PART.fullmatch(local)) and DOMAIN.fullmatch(ascii_domain):
+            return Address(name, quoted[1] if quoted else local, ascii_domain)
     raise UnwritableError("no valid e-mail address")
 
 

@@ -213,6 +213,10 @@ def test_what_could_make_a_header_of_its_own_is_refused(
         "ada@exa mple.org",
         "ada@example..org",
         "a,b@example.org",
+        '"a"b"@example.org',
+        '"a\\"@example.org',
+        '"a> SIZE=1"@example.org',
+        '""@example.org',
         "<ada@example.org>",
         "ada@[127.0.0.1]",
         "ada@-.example",
@@ -225,6 +229,14 @@ def test_no_address_is_refused(server: MailServer, channel: Open, address: str) 
     answer = channel(server).send(replace(MESSAGE, address=address))
     assert answer == Refused("no valid e-mail address", permanent=True)
     assert server.connections == 0
+
+
+@pytest.mark.parametrize("address", ['"quoted local"@example.org', '"ada@home, or not"@example.org'])
+def test_a_local_part_may_be_quoted(server: MailServer, channel: Open, address: str) -> None:
+    assert channel(server).send(replace(MESSAGE, address=address)) == Sent(MESSAGE_ID)
+    (received,) = server.messages
+    assert received.recipients == (address,)
+    assert [each.addr_spec for each in received.parsed["To"].addresses] == [address]
 
 
 @pytest.mark.parametrize("address", [f"{ADA}\r\nRCPT TO:<victim@example.org>", f"=?utf-8?q?=0A?={ADA}"])
@@ -405,9 +417,11 @@ def test_tls_is_verified(channel: Open, tls: Any, host: str) -> None:
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
 def test_a_certificate_of_an_unknown_ca_is_refused(channel: Open, tls: Any) -> None:
     with MailServer(tls=tls) as server:
-        assert "certificate is not trusted" in down(channel(server, smtp_ca_file=None))
+        assert "the mail server's certificate is not trusted" in down(channel(server, smtp_ca_file=None))
         other = Certificate()
-        assert "certificate is not trusted" in down(channel(server, smtp_ca_file=other.ca_file))
+        assert "the mail server's certificate is not trusted" in down(
+            channel(server, smtp_ca_file=other.ca_file)
+        )
         other.remove()
         assert server.messages == []
 
@@ -415,7 +429,7 @@ def test_a_certificate_of_an_unknown_ca_is_refused(channel: Open, tls: Any) -> N
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
 def test_a_certificate_for_another_host_is_refused(channel: Open, tls: Any) -> None:
     with MailServer(tls=tls, names=("other.example",)) as server:
-        assert "certificate is not trusted" in down(channel(server))
+        assert "the mail server's certificate is not trusted" in down(channel(server))
 
 
 def test_a_server_without_starttls_is_not_spoken_to_in_clear(server: MailServer, channel: Open) -> None:

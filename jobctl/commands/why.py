@@ -61,7 +61,12 @@ class Explanation:
 
     @property
     def due(self) -> bool:
-        return not self.claim and all(each.holds for each in self.conditions)
+        return self.unclaimed and all(each.holds for each in self.conditions)
+
+    @property
+    def unclaimed(self) -> bool:
+        """Tell whether the next run takes it: what a dead one had is as good as nobody's."""
+        return not (self.claim and self.claim.alive)
 
     def document(self) -> dict[str, Any]:
         claim = vars(self.claim) if self.claim else None
@@ -183,7 +188,7 @@ def told(explanation: Explanation, row: int, job: str) -> Iterator[str]:
     for each in explanation.conditions:
         values = ", ".join(f"{name} = {readable(value)}" for name, value in each.values.items())
         yield f"  {'✓' if each.holds else '✗'} {each.condition}  ({values})"
-    yield f"  {'✗' if explanation.claim else '✓'} {UNCLAIMED}" + (
+    yield f"  {'✓' if explanation.unclaimed else '✗'} {UNCLAIMED}" + (
         f": {explanation.claim}" if explanation.claim else ""
     )
     if explanation.due_at:

@@ -151,7 +151,7 @@ class TestWhenItWillBeDue:
 
 
 class TestClaims:
-    """A claimed message is nobody else's, and `why` says whether its run is still at work."""
+    """What a run at work has claimed is nobody else's; what a dead one had, the next run takes."""
 
     def test_a_run_at_work_has_it(self, world: World, locks: Locks) -> None:
         run = run_of(world)
@@ -163,10 +163,14 @@ class TestClaims:
 
     def test_a_dead_run_had_it(self, world: World) -> None:
         run = run_of(world)
-        explanation = explained(queued(world, claimed_by=run))
-        assert (explanation["due"], failing(explanation)) == (False, [])
+        message = queued(world, claimed_by=run)
+        explanation = explained(message)
+        assert (explanation["due"], failing(explanation)) == (True, [])
         assert explanation["claim"]["run"] == run
         assert not explanation["claim"]["alive"]
+        told = command("why", SENDER, str(message)).out
+        assert f"✓ nobody has it claimed: run {run} (worker-1, process 4711) had it and is dead" in told
+        assert command(SENDER, "--json").counts["sent"] == 1
 
     def test_the_lock_tells_and_not_the_record(self, world: World, locks: Locks) -> None:
         """Another run's lock keeps no run alive."""
@@ -195,7 +199,7 @@ class TestClaims:
             dead = explained(message)
         assert (alive["due"], alive["claim"]["alive"]) == (False, True)
         assert alive["claim"]["pid"] == process.pid
-        assert (dead["due"], dead["claim"]["alive"]) == (False, False)
+        assert (dead["due"], dead["claim"]["alive"]) == (True, False)
 
 
 class TestSql:

@@ -1,6 +1,6 @@
 """`jobctl runs`: what past runs came to."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -63,6 +63,17 @@ def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items()) or "-"
 
 
+def given(options: Mapping[str, Any]) -> str:
+    named = {
+        name: ",".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in options.items()
+    }
+    return " ".join(f"{name}={readable(value)}" for name, value in named.items())
+
+
+WRITTEN: Mapping[str, Callable[[Any], str]] = {"counts": counted, "options": given}
+
+
 @runs_group.command(name="show")
 @click.argument("run_id", metavar="ID", type=NUMBER)
 @as_json
@@ -104,8 +115,8 @@ def print_json(connection: Connection, run: Mapping[str, Any]) -> None:
 def print_text(connection: Connection, run: Mapping[str, Any]) -> None:
     for name, value in run.items():
         if value not in (None, {}):
-            shown = counted(value) if name == "counts" else readable(value)
-            click.echo(f"{name.replace('_', ' '):11} {shown}")
+            write = WRITTEN.get(name, readable)
+            click.echo(f"{name.replace('_', ' '):11} {write(value)}")
     failed = connection.execute(errors(run["id"]).limit(SHOWN)).all()
     changed = connection.execute(trail(run["id"]).limit(SHOWN)).all()
     if failed:

@@ -148,6 +148,13 @@ class TestShow:
         for part in (f"notifications {good}", f"notifications {bad}", "no-such-template", "1 sent"):
             assert part in done.out
 
+    def test_the_terminal_has_the_options_as_they_were_given(self, world: World) -> None:
+        *_, run = sent_and_failed(world, limit=2, share=True)
+        assert "options     limit=2 share=True" in command("runs", "show", str(run)).out.splitlines()
+        command("notifications", "retry", "2")
+        run = int(world.last_run().id)
+        assert "options     ids=2" in command("runs", "show", str(run)).out.splitlines()
+
     def test_nothing_personal_is_told(self, world: World) -> None:
         world.configure(email_channel="console")
         world.message(world.user(name="Wilhelmina", email="nobody at all"), channel="email")

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobctl import parsing
+from jobctl import logs, parsing
 from jobctl.errors import MisconfiguredError
 from jobctl.parsing import Parser, Rate, Uncertain
 
@@ -389,6 +389,7 @@ def load(environ: Mapping[str, str] | None = None) -> Loaded:
     wrong = {each.partition(":")[0] for each in problems}
     problems += [said for names, said in contradictions(settings) if not wrong & names]
     if problems:
+        logs.write_as(settings.log_format)
         count = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
         raise MisconfiguredError(f"{count} in the settings:\n" + "\n".join(f"  {each}" for each in problems))
     known = {variable(each) for each in declared()}
@@ -401,20 +402,19 @@ def read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
     if not os.path.exists(path):  # noqa: PTH110 (it takes a folder that we may not look into for an empty one)
         return {}
     # Only here: a start without a `.env` doesn't pay for the parser.
-    from dotenv import dotenv_values  # noqa: PLC0415
     from dotenv.parser import parse_stream  # noqa: PLC0415
 
     try:
         with path.open(encoding="utf-8") as stream:
-            broken = [line_of(each) for each in parse_stream(stream) if each.error or lacks_value(each)]
-        values = {} if broken else dotenv_values(path, encoding="utf-8", interpolate=False)
+            found = list(parse_stream(stream))
     except (OSError, UnicodeDecodeError) as error:
         problems.append(
             f"{path}: cannot be read ({parsing.reason(error)}); make it a readable UTF-8 text file"
         )
         return {}
-    problems += [f"{path}, line {line}: expected NAME=value" for line in broken]
-    return {name: text for name, text in values.items() if text}
+    broken = [each for each in found if each.error or lacks_value(each)]
+    problems += [f"{path}, line {line_of(each)}: expected NAME=value" for each in broken]
+    return {each.key: each.value for each in found if each.key and each.value}
 
 
 def lacks_value(binding: "Binding") -> bool:

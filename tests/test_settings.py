@@ -243,6 +243,15 @@ class TestEnvFile:
         assert str(home / ".env") in problem
         assert "line 3" in problem
 
+    def test_a_broken_line_hides_no_other_problem(self, home: Path) -> None:
+        (home / ".env").write_text("STOP_GRACE=never\na broken line\nSMTP_PORT=many\nSMTP TIMEOUT=5s\n")
+        assert sorted(each.removeprefix(f"{home}/").partition(":")[0] for each in problems()) == [
+            ".env, line 2",
+            ".env, line 4",
+            "SMTP_PORT",
+            "STOP_GRACE",
+        ]
+
     def test_a_file_that_is_not_utf_8(self, home: Path) -> None:
         (home / ".env").write_bytes("EMAIL_FROM=Märkte <m@example.com>\n".encode("latin-1"))
         (problem,) = problems()

@@ -3,8 +3,10 @@
 A command's module is imported when the command is invoked: `jobctl --help` loads nothing but Click.
 """
 
+import codecs
 import gc
 import importlib
+import io
 import os
 import signal
 import sys
@@ -72,9 +74,32 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 (to the end)
+    codecs.register_error("json", escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="json")
     # Nothing that is imported becomes garbage: collecting meanwhile would only cost time.
     gc.disable()
-    sys.exit(guarded(arguments))
+    code = guarded(arguments)
+    drop_unwritten()
+    sys.exit(code)
+
+
+def escaped(error: UnicodeError) -> tuple[str, int]:
+    r"""Write what a stream's encoding lacks as `\u2713`, which is sound in JSON as well."""
+    import json  # noqa: PLC0415 (only where something is lacking)
+
+    assert isinstance(error, UnicodeEncodeError)
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+def drop_unwritten() -> None:
+    """Give up what stdout could not take: the interpreter would try again, and end with a code of its own."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def guarded(arguments: list[str] | None) -> int:
@@ -87,7 +112,9 @@ def guarded(arguments: list[str] | None) -> int:
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("jobctl: interrupted", err=True)
+        from jobctl.logs import complain  # noqa: PLC0415 (lazy, see above)
+
+        complain("interrupted")
         return 130
     except BrokenPipeError:
         # The reader went away (`| head`); what is still buffered has nowhere to go.
@@ -101,19 +128,19 @@ def guarded(arguments: list[str] | None) -> int:
 def report(error: Exception) -> int:
     """Print an error in one sentence; return its exit code."""
     from jobctl.errors import Exit, JobctlError  # noqa: PLC0415 (lazy, see above)
-    from jobctl.logs import redact  # noqa: PLC0415 (lazy, see above)
+    from jobctl.logs import complain  # noqa: PLC0415 (lazy, see above)
 
     if isinstance(error, JobctlError):
-        click.echo(redact(f"jobctl: {error}"), err=True)
+        complain(str(error), "error")
         return int(error.exit_code)
     if isinstance(error, PermissionError):
-        click.echo(f"jobctl: no permission for {error.filename}: {error.strerror}", err=True)
+        complain(f"no permission for {error.filename}: {error.strerror}", "error")
         return int(Exit.MISCONFIGURED)
     import logging  # noqa: PLC0415 (lazy, see above)
 
     logging.getLogger("jobctl").debug("unexpected", exc_info=error)
     # Of a database error the driver's own words: SQLAlchemy's hold the statement.
     cause = getattr(error, "orig", None) or error
-    said = redact(f"{type(error).__name__}: {cause}".splitlines()[0])
-    click.echo(f"jobctl: unexpected error, please report it (-vv shows where): {said}", err=True)
+    said = f"{type(error).__name__}: {cause}".splitlines()[0]
+    complain(f"unexpected error, please report it (-vv shows where): {said}", "error")
     return int(Exit.UNEXPECTED)

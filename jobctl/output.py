@@ -14,7 +14,7 @@ import click
 
 from jobctl.errors import Exit
 from jobctl.history import OUTCOME, RunRecord
-from jobctl.logs import redact, redacted
+from jobctl.logs import complain, redact, redacted
 from jobctl.money import Money
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Output:
     as_json: bool = False
     verbosity: int = 0
     shown: int = 0
+    begun: bool = False  # whether the rows of a dry run are being printed, as one JSON document
     counts: dict[str, int] = field(default_factory=dict)
     amounts: Counter[tuple[str, str]] = field(default_factory=Counter)  # of a dry run, in minor units
 
@@ -65,27 +66,33 @@ class Output:
 
     def overlapped(self, job: str) -> None:
         if self.as_json:
-            click.echo(to_json({"job": job, "outcome": "overlap", "exit_code": 0}))
+            say(to_json({"job": job, "outcome": "overlap", "exit_code": 0}))
         elif self.talks_when_idle:
-            click.echo(f"{job}: another run has its lock; nothing was done.")
+            say(f"{job}: another run has its lock; nothing was done.")
+
+    def failed(self, job: str, exit_code: Exit, complaint: str) -> None:
+        """With --json tell on stdout too of what ended the job before its summary."""
+        if not self.as_json:
+            return
+        told = {**as_document(RunRecord(job, {}), exit_code, [complaint]), "counts": self.counts}
+        if self.begun:
+            del told["job"]
+        say(f"\n], {to_json(told)[1:]}" if self.begun else to_json(told))
 
     def summary(self, record: RunRecord, exit_code: Exit, complaints: Sequence[str]) -> None:
         for each in complaints:
-            click.echo(redact(f"jobctl: {each}"), err=True)
-        try:
-            if self.as_json:
-                click.echo(to_json(as_document(record, exit_code, complaints)))
-            elif exit_code or (record.id is not None and self.verbosity >= 0) or self.talks_when_idle:
-                click.echo(redact(sentence(record, exit_code)))
-        except BrokenPipeError:
-            # Nobody reads it; the exit code still has to tell the truth.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            complain(each)
+        if self.as_json:
+            say(to_json(as_document(record, exit_code, complaints)))
+        elif exit_code or (record.id is not None and self.verbosity >= 0) or self.talks_when_idle:
+            say(redact(sentence(record, exit_code)))
 
     @contextmanager
     def preview(self, job: str) -> Iterator[Callable[["Shown"], None]]:
         """Take the rows of a dry run one by one, print them as they come, and the totals at the end."""
         if self.as_json:
             click.echo(f'{{"job": {json.dumps(job)}, "dry_run": true, "rows": [', nl=False)
+            self.begun = True
         yield self.show
         if self.as_json:
             sums = [
@@ -113,6 +120,14 @@ class Output:
             f"; to {kind}: {Money(minor, currency)}" for (kind, currency), minor in self.amounts.items()
         )
         return f"{more}{job}, dry run: {counted or 'nothing is due'}{sums}; nothing was changed."
+
+
+def say(text: str) -> None:
+    """Print what a run came to; where it cannot be written, the exit code still has to tell the truth."""
+    try:
+        click.echo(text)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def line(row: "Shown") -> str:

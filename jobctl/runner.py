@@ -58,6 +58,11 @@ def due_steps(entry: Entry) -> list[DueStep]:
     return [step for step in steps_of(entry) if not isinstance(step, ListStep)]
 
 
+def tables_of(entry: Entry) -> list[str]:
+    some_time = At(datetime.now(UTC))
+    return list(dict.fromkeys(step.due(some_time).table.name for step in due_steps(entry)))
+
+
 def run(invocation: Invocation) -> Exit:
     """Do what the options say; return the exit code. Raises JobctlError before anything was begun."""
     refuse_ambiguous(invocation)
@@ -75,8 +80,7 @@ def refuse_ambiguous(invocation: Invocation) -> None:
     """Raise UsageError where the number of --only would name rows of several tables."""
     if invocation.options.only is None:
         return
-    some_time = At(datetime.now(UTC), invocation.settings)
-    tables = dict.fromkeys(step.due(some_time).table.name for step in due_steps(invocation.entry))
+    tables = tables_of(invocation.entry)
     if len(tables) > 1:
         several = f"{invocation.entry.name} works on several tables ({', '.join(tables)})"
         raise UsageError(f"--only names one row, and {several}: leave it out, or use --limit and --since")

@@ -1,8 +1,10 @@
 """Real processes: kills, stop signals, several at once, the database cut off."""
 
 import signal
+import subprocess
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,7 +17,7 @@ from jobctl.tables.frame import idle_runs, runs
 from jobctl.tables.notifications import notifications
 from tests import postgres
 from tests.servers import MailServer
-from tests.world import World
+from tests.world import JOBCTL, World
 
 SENDER = "notification-sender"
 
@@ -137,6 +139,57 @@ def test_a_reader_that_goes_away_loses_no_message_and_no_exit_code(world: World)
     left = [each for each in world.rows(notifications) if each.status == "queued"]
     assert left
     assert {(each.attempts, each.claimed_by) for each in left} == {(0, None)}
+
+
+class TestFullDevice:
+    """What is printed has nowhere to go; the exit code tells the truth of the run all the same."""
+
+    def call(self, world: World, *arguments: str, **environment: str) -> int:
+        with Path("/dev/full").open("w") as full:
+            return subprocess.run(
+                [JOBCTL, *arguments],
+                env=world.environment(**environment),
+                stdout=full,
+                check=False,
+                timeout=60,
+            ).returncode
+
+    def test_what_became_of_the_messages_counts(self, world: World) -> None:
+        message = world.message()
+        assert self.call(world, SENDER) == Exit.DONE
+        assert world.row(message).status == "sent"
+        world.message(template="no-such-template")
+        assert self.call(world, SENDER, "--json") == Exit.ITEMS_FAILED
+
+    def test_a_message_that_could_not_be_printed_is_not_sent(self, world: World) -> None:
+        message = world.message(channel="email")
+        assert self.call(world, SENDER, EMAIL_CHANNEL="console") == Exit.UNREACHABLE
+        assert (world.row(message).status, world.row(message).attempts) == ("queued", 0)
+
+    def test_a_run_that_leaves_the_job_to_another_is_done(self, world: World) -> None:
+        with open_locks(world.settings) as rival:
+            assert rival.take_job(SENDER, share=False)
+            assert self.call(world, SENDER, "--json") == Exit.DONE
+
+    def test_a_command_whose_answer_is_lost_has_failed(self, world: World) -> None:
+        assert self.call(world, "jobs") == Exit.UNEXPECTED
+
+
+class TestEncodings:
+    """Whatever a terminal can show, nobody's run ends over a tick; and JSON stays JSON."""
+
+    @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+    def test_signs_that_it_lacks(self, world: World, encoding: str) -> None:
+        message = world.message(world.user(name="佐藤 \N{SNOWMAN}\N{PARTY POPPER}"), channel="email")
+        environment = {"PYTHONIOENCODING": encoding, "EMAIL_CHANNEL": "console"}
+        explained = world.call("why", SENDER, str(message), **environment)
+        assert (explained.exit_code, explained.err) == (Exit.DONE, "")
+        sent = world.call(SENDER, "--json", **environment)
+        assert (sent.exit_code, sent.counts) == (Exit.DONE, {"sent": 1})
+        failed = world.message(template="no-such-template")
+        assert world.call(SENDER, **environment).exit_code == Exit.ITEMS_FAILED
+        listed = world.call("notifications", "list", "--failed", "--json", **environment)
+        assert [each["id"] for each in listed.document] == [failed]
 
 
 def test_two_runs_share_the_work(world: World, server: MailServer) -> None:

@@ -54,7 +54,7 @@ def show(message: Message, out: IO[str]) -> None:
     to = " ".join(filter(None, [message.recipient, f"<{message.address}>" if message.address else ""]))
     lines = (RULE, f"{message.channel} to {to}: {message.subject}", "", body(message))
     try:
-        print(*lines, sep="\n", file=out)
+        print(*lines, sep="\n", file=out, flush=True)  # else it would be marked sent, and lost in a buffer
     except OSError as error:
         reason = f"nobody reads what is printed ({error.strerror})"
         raise ScopeDownError(message.channel, reason) from error

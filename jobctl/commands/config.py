@@ -9,6 +9,7 @@ import click
 
 from jobctl import parsing, settings
 from jobctl.commands.shared import as_json, loaded, show
+from jobctl.logs import complain
 from jobctl.settings import Loaded
 
 SPANS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
@@ -24,13 +25,11 @@ def config(*, as_json: bool) -> None:
     known = [settings.variable(each) for each in settings.declared()]
     for name in found.strangers:
         if name == "JOBCTL_HOME":
-            click.echo(
-                "jobctl: JOBCTL_HOME in .env has no effect: only the real environment sets it", err=True
-            )
+            complain("JOBCTL_HOME in .env has no effect: only the real environment sets it")
             continue
         close = difflib.get_close_matches(name, known, n=1)
         if close:
-            click.echo(f"jobctl: {name} in .env is no setting; did you mean {close[0]}?", err=True)
+            complain(f"{name} in .env is no setting; did you mean {close[0]}?")
 
 
 def row_of(declaration: Any, found: Loaded) -> tuple[str, str | None, str, str]:

@@ -4,13 +4,16 @@ import gc
 import os
 import signal
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jobctl import parsing
 from jobctl.commands.shared import NUMBER, Text
 from jobctl.registry import Entry
+
+if TYPE_CHECKING:
+    from jobctl.output import Output
 
 ROWS, RUNS, SAYS = "Which rows", "How it runs", "What it says"
 
@@ -109,10 +112,16 @@ class JobCommand(click.Command):
             rows = [
                 each.get_help_record(ctx)
                 for each in self.get_params(ctx)
-                if getattr(each, "heading", SAYS) == heading
+                if getattr(each, "heading", SAYS) == heading and self.takes(each)
             ]
             with formatter.section(heading):
                 formatter.write_dl([row for row in rows if row])
+
+    def takes(self, option: click.Parameter) -> bool:
+        """Tell whether the help names an option: --only is refused where it could mean several rows."""
+        from jobctl.runner import tables_of  # noqa: PLC0415 (only for help)
+
+        return option.name != "only" or len(tables_of(self.entry)) <= 1
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from jobctl.commands.job_help import write_reference  # noqa: PLC0415 (only for help)
@@ -137,9 +146,20 @@ def command(entry: Entry) -> click.Command:
 
 
 def invoke(entry: Entry, *, verbose: int, quiet: bool, **given: Any) -> int:
+    from jobctl.errors import Exit, JobctlError  # noqa: PLC0415 (--help needs none of it)
+    from jobctl.output import Output  # noqa: PLC0415 (the same)
+
+    output = Output(as_json=given["as_json"], verbosity=-1 if quiet else verbose)
+    try:
+        return begin(entry, output, given)
+    except (JobctlError, click.UsageError) as error:
+        output.failed(entry.name, Exit(error.exit_code), str(error))
+        raise
+
+
+def begin(entry: Entry, output: "Output", given: dict[str, Any]) -> int:
     refuse_contradictions(given)
     from jobctl import logs, settings  # noqa: PLC0415 (--help needs none of it)
-    from jobctl.output import Output  # noqa: PLC0415 (the same)
     from jobctl.runner import Invocation, run  # noqa: PLC0415 (the same)
     from jobctl.steps.running import Options, Stop  # noqa: PLC0415 (the same)
 
@@ -148,12 +168,11 @@ def invoke(entry: Entry, *, verbose: int, quiet: bool, **given: Any) -> int:
     gc.set_threshold(20_000)
     gc.enable()
     loaded = settings.load()
-    verbosity = -1 if quiet else verbose
-    logs.set_up(loaded.settings.log_format, verbosity, loaded.secrets)
+    logs.set_up(loaded.settings.log_format, output.verbosity, loaded.secrets)
     stop = Stop(loaded.settings.stop_grace)
     heed_signals(stop)
-    output = Output(as_json=given["as_json"], verbosity=verbosity)
-    return run(Invocation(entry, Options(**given, verbosity=verbosity), loaded.settings, output, stop))
+    options = Options(**given, verbosity=output.verbosity)
+    return run(Invocation(entry, options, loaded.settings, output, stop))
 
 
 def refuse_contradictions(given: dict[str, Any]) -> None:

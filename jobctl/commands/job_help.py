@@ -18,6 +18,8 @@ SOME_TIME = At(datetime(2000, 1, 1, tzinfo=UTC))
 
 EXIT_CODES = (
     ("0", "all done, nothing to do, a dry run, or another run has the job"),
+    ("1", "unexpected error"),
+    ("2", "wrong usage"),
     ("3", "done, but some rows failed and need someone"),
     ("69", "database or channel unreachable"),
     ("75", "another run has the job, with --fail-if-locked"),

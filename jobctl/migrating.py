@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, insert, inspect, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from jobctl import db
@@ -21,10 +21,11 @@ ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 PATIENCE = 60.0  # seconds; another pod's upgrade may take its time
 KEY_LENGTH = 8
 IN_THE_WAY = ("already exists", "no schema has been selected")
-OF_ITS_OWN = (
-    "give jobctl a database of its own, or a schema (CREATE SCHEMA jobctl, then "
-    "?options=-csearch_path%3Djobctl at the end of DATABASE_URL)"
-)
+OF_ITS_OWN = {
+    "postgresql": "give jobctl a database of its own, or a schema (CREATE SCHEMA jobctl, then "
+    "?options=-csearch_path%3Djobctl at the end of DATABASE_URL)",
+    "sqlite": "set JOBCTL_HOME to a folder of jobctl's own",
+}
 
 
 def migrations() -> Path:
@@ -66,6 +67,26 @@ def prepare_embedded(settings: Settings) -> None:
         db.check_embedded(settings)
     if not settings.jobctl_home.is_dir():
         raise MisconfiguredError(db.no_home(settings))
+    if settings.embedded_path.exists():
+        db.check_embedded(settings)
+        refuse_others(settings)
+
+
+def refuse_others(settings: Settings) -> None:
+    """Raise MisconfiguredError, before anything is written, where the file is of another program."""
+    from jobctl.tables.every import metadata  # noqa: PLC0415 (only where the file is there already)
+
+    database = db.Database(settings, read_only=True, name="jobctl db upgrade")
+    try:
+        with database.transaction() as connection:
+            if db.current_revision(connection) is not None:
+                return
+            theirs = sorted(set(metadata.tables).intersection(inspect(connection).get_table_names()))
+    finally:
+        database.close()
+    if theirs:
+        there = f"{settings.embedded_path.absolute()} has tables of another program ({', '.join(theirs)})"
+        raise MisconfiguredError(f"{there}: {OF_ITS_OWN['sqlite']}; nothing was changed")
 
 
 @contextmanager
@@ -111,4 +132,5 @@ def migrate(connection: Connection) -> None:
         said = db.first_line(error.orig or error)
         if not any(hint in said for hint in IN_THE_WAY):
             raise
-        raise MisconfiguredError(f"{said}: {OF_ITS_OWN}; nothing was changed") from error
+        advice = OF_ITS_OWN[connection.dialect.name]
+        raise MisconfiguredError(f"{said}: {advice}; nothing was changed") from error

@@ -2,11 +2,12 @@
 
 import os
 import socketserver
+import sqlite3
 import struct
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit, urlunsplit
@@ -107,6 +108,19 @@ class TestUpgrade:
         assert "users" in done.err
         with db.engine(fresh).connect() as connection:
             assert set(inspect(connection).get_table_names()) == {"users", "alembic_version"}
+
+    @pytest.mark.only("sqlite")
+    def test_a_file_of_somebody_elses_stays_as_it_is(self, fresh: Settings) -> None:
+        """To the last byte, with nothing put beside it; and SQLite has no schemas to advise."""
+        with closing(sqlite3.connect(fresh.embedded_path)) as theirs:
+            theirs.execute("CREATE TABLE users (id integer)")
+        before = fresh.embedded_path.read_bytes()
+        done = command("db", "upgrade")
+        assert done.exit_code == Exit.MISCONFIGURED
+        assert "JOBCTL_HOME" in done.err
+        assert "SCHEMA" not in done.err
+        assert fresh.embedded_path.read_bytes() == before
+        assert list(fresh.jobctl_home.iterdir()) == [fresh.embedded_path]
 
     @pytest.mark.only("postgresql")
     def test_a_schema_of_its_own_will_do(self, fresh: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """`jobctl demo`: the jobs at work on a small made-up marketplace."""
 
 import os
+import re
 import shlex
-import shutil
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, inspect, select
 
 from jobctl import logs, migrating
 from jobctl.commands.shared import table
-from jobctl.db import clock, open_database
-from jobctl.errors import MisconfiguredError
+from jobctl.db import Database, check_embedded, clock, current_revision, installation_of, open_database
+from jobctl.errors import Exit, LockHeldError, MisconfiguredError
+from jobctl.locks import FileLocks
 from jobctl.output import Output
 from jobctl.registry import entry
 from jobctl.runner import Invocation, run
@@ -24,6 +25,9 @@ from jobctl.steps.running import Options, Stop
 from jobctl.tables.notifications import channel_preferences, notifications, users
 
 INSTALLATION = "demodemo"  # what tells a demo's database from a real one
+OURS = re.compile(
+    rf"{INSTALLATION}\.notification-[0-9]+\.(eml|txt)"
+)  # as the console channel names its files
 
 PEOPLE = (
     ("Anna Gruber", "anna@example.com", "de-AT", "Europe/Vienna"),
@@ -83,7 +87,7 @@ def amount(minor: int, currency: str) -> dict[str, Any]:
     show_default=True,
     help="Where the demo's own database goes.",
 )
-def demo(*, folder: Path) -> None:
+def demo(*, folder: Path) -> int:
     """See the jobs at work on a small made-up marketplace.
 
     Creates an embedded database in a folder of its own and runs notification-sender on it; messages are
@@ -91,45 +95,83 @@ def demo(*, folder: Path) -> None:
     """
     settings = Settings(jobctl_home=folder, console_folder=folder / "outbox")
     logs.set_up(settings.log_format, 0, ())
-    create(settings)
+    refuse_the_image()
+    prepare(settings)
+    with FileLocks(settings.embedded_path) as locks:
+        if not locks.take("demo", share=False):
+            raise LockHeldError(f"another demo is at work in {folder}: wait for it, or name another --folder")
+        create(settings)
+        return show(settings, folder)
+
+
+def show(settings: Settings, folder: Path) -> int:
     click.echo(
         f"A small marketplace with ten queued messages is in {folder}.\n\n$ jobctl notification-sender"
     )
     code = run(
         Invocation(entry("notification-sender"), Options(), settings, Output(), Stop(settings.stop_grace))
     )
-    click.echo(
-        f"exit code {int(code)}: done, and one message needs someone.\n\nWhat became of the messages:\n"
-    )
+    expected = code == Exit.ITEMS_FAILED
+    means = ": done, and one message needs someone" if expected else ""
+    click.echo(f"exit code {int(code)}{means}.\n\nWhat became of the messages:\n")
     report(settings)
     suggest(folder)
+    return int(Exit.DONE if expected else code)
 
 
-def create(settings: Settings) -> None:
-    """Make the demo's database anew, unless what is there is no demo's."""
+def refuse_the_image() -> None:
+    """Raise MisconfiguredError where a database that is gone tomorrow is ruled out, and no other is named."""
+    named = os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_URL_FILE")
+    if os.environ.get("JOBCTL_EMBEDDED") == "never" and not named:
+        raise MisconfiguredError(
+            "JOBCTL_EMBEDDED=never, as in the image, rules the demo's embedded database out: "
+            "set JOBCTL_EMBEDDED=auto for it"
+        )
+
+
+def prepare(settings: Settings) -> None:
+    """Make the demo's folder, unless there is one already whose database is no demo's."""
     if settings.embedded_path.exists():
         refuse_others(settings)
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            settings.embedded_path.with_name(f"jobctl.db{suffix}").unlink(missing_ok=True)
-        shutil.rmtree(settings.jobctl_home / "outbox", ignore_errors=True)
     try:
         settings.jobctl_home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MisconfiguredError(
             f"{settings.jobctl_home} cannot be created ({error.strerror}): name another with --folder"
         ) from error
+
+
+def create(settings: Settings) -> None:
+    """Make the demo's database anew, and remove the mails of the last one."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        settings.embedded_path.with_name(f"jobctl.db{suffix}").unlink(missing_ok=True)
+    for path in (settings.jobctl_home / "outbox").glob(f"{INSTALLATION}.*"):
+        if OURS.fullmatch(path.name):
+            path.unlink()
     migrating.upgrade(settings, INSTALLATION)
     with open_database(settings) as database, database.transaction() as connection:
         fill(connection)
 
 
 def refuse_others(settings: Settings) -> None:
-    with open_database(settings, read_only=True) as database:
-        if database.installation == INSTALLATION:
-            return
+    check_embedded(settings)
+    database = Database(settings, read_only=True, name="jobctl demo")
+    try:
+        with database.transaction() as connection:
+            if is_a_demos(connection):
+                return
+    finally:
+        database.close()
     raise MisconfiguredError(
         f"{settings.embedded_path} is no demo's database, the demo leaves it alone: name another --folder"
     )
+
+
+def is_a_demos(connection: Connection) -> bool:
+    """Tell by the installation's name, whatever the migration; what has no tables at all is nobody's."""
+    if current_revision(connection) is None:
+        return not inspect(connection).get_table_names()
+    return installation_of(connection) == INSTALLATION
 
 
 def fill(connection: Connection) -> None:
@@ -164,7 +206,7 @@ def report(settings: Settings) -> None:
 
 
 def why(row: Any) -> str:
-    if row.status == "queued":
+    if row.status == "queued" and row.send_after:
         return f"not before {row.send_after:%Y-%m-%d %H:%M}Z"
     return row.reason or ""
 

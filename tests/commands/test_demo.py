@@ -5,9 +5,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from jobctl.errors import Exit
+from jobctl.locks import FileLocks
 from jobctl.settings import Settings
 from jobctl.tables.frame import installation
 from jobctl.tables.notifications import inbox
@@ -87,6 +88,41 @@ def test_it_can_be_run_again_after_someone_retried(folder: Path, monkeypatch: py
     assert statuses(folder) == OUTCOME
 
 
+@pytest.mark.parametrize("left", ["outdated", "empty", "without tables"])
+def test_it_makes_its_database_anew_whatever_became_of_it(folder: Path, left: str) -> None:
+    """By an older jobctl, or by a demo that was killed."""
+    command("demo", "--folder", str(folder))
+    with World(Settings(jobctl_home=folder)) as made, made.engine.begin() as connection:
+        connection.execute(text("UPDATE jobctl_version SET version_num = '0001'"))
+    if left != "outdated":
+        (folder / "jobctl.db").write_bytes(b"")
+    if left == "without tables":
+        with closing(sqlite3.connect(folder / "jobctl.db")) as connection:
+            connection.execute("PRAGMA user_version = 7")
+    assert command("demo", "--folder", str(folder)).exit_code == Exit.DONE
+    assert statuses(folder) == OUTCOME
+
+
+def test_a_second_one_at_once_leaves_the_first_alone(folder: Path) -> None:
+    command("demo", "--folder", str(folder))
+    before = (folder / "jobctl.db").stat()
+    with FileLocks(folder / "jobctl.db") as first:
+        assert first.take("demo", share=False)
+        done = command("demo", "--folder", str(folder))
+    assert (done.exit_code, done.out) == (Exit.LOCK_HELD, "")
+    assert len(done.err.splitlines()) == 1
+    assert (folder / "jobctl.db").stat().st_ino == before.st_ino
+
+
+def test_messages_that_could_not_be_written_are_shown_as_queued(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "outbox").write_text("a file where the folder of messages should be")
+    done = command("demo", "--folder", str(folder))
+    assert done.exit_code == Exit.MISCONFIGURED
+    assert "one message needs someone" not in done.out
+    assert statuses(folder) == OUTCOME | dict.fromkeys((1, 2, 3, 4, 7), "queued")
+
+
 class TestOthersDatabases:
     """What is there and is no demo's stays as it is."""
 
@@ -128,10 +164,18 @@ class TestOthersDatabases:
 
     def test_other_files_in_the_demos_folder(self, folder: Path) -> None:
         folder.mkdir()
-        (folder / "notes.txt").write_text("mine")
+        (folder / "outbox").mkdir()
+        mine = (
+            "notes.txt",
+            "outbox/letter.eml",
+            "outbox/demodemo.notification-1.eml.bak",
+            "outbox/notes.txt",
+        )
+        for name in mine:
+            (folder / name).write_text("mine")
         for _ in range(2):
             assert command("demo", "--folder", str(folder)).exit_code == Exit.DONE
-        assert (folder / "notes.txt").read_text() == "mine"
+        assert {(folder / name).read_text() for name in mine} == {"mine"}
 
 
 class TestSettings:
@@ -161,6 +205,13 @@ class TestSettings:
             monkeypatch.setenv(name, value)
         assert command("demo", "--folder", str(folder)).exit_code == Exit.DONE
         assert statuses(folder) == OUTCOME
+
+    def test_in_the_image_it_says_what_it_needs(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("JOBCTL_EMBEDDED", "never")
+        done = command("demo", "--folder", str(folder))
+        assert (done.exit_code, done.out) == (Exit.MISCONFIGURED, "")
+        assert "JOBCTL_EMBEDDED=auto" in done.err
+        assert not folder.exists()
 
     def test_an_env_file_is_not_read(self, tmp_path: Path, folder: Path) -> None:
         folder.mkdir()

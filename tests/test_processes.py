@@ -186,8 +186,10 @@ class TestEncodings:
         assert (explained.exit_code, explained.err) == (Exit.DONE, "")
         sent = world.call(SENDER, "--json", **environment)
         assert (sent.exit_code, sent.counts) == (Exit.DONE, {"sent": 1})
+        world.message(world.user(name="佐藤"), channel="email")
         failed = world.message(template="no-such-template")
         assert world.call(SENDER, **environment).exit_code == Exit.ITEMS_FAILED
+        assert sorted(world.statuses().values()) == ["failed", "sent", "sent"]
         listed = world.call("notifications", "list", "--failed", "--json", **environment)
         assert [each["id"] for each in listed.document] == [failed]
 

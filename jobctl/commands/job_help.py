@@ -21,6 +21,7 @@ EXIT_CODES = (
     ("1", "unexpected error"),
     ("2", "wrong usage"),
     ("3", "done, but some rows failed and need someone"),
+    ("4", "done, but what became of some money operations is unknown"),
     ("69", "database or channel unreachable"),
     ("75", "another run has the job, with --fail-if-locked"),
     ("78", "settings, credentials or migrations wrong or missing"),
@@ -32,8 +33,7 @@ def write_description(entry: Entry, formatter: click.HelpFormatter) -> None:
     formatter.write_paragraph()
     with formatter.indentation():
         about = inspect.getdoc(import_module(entry.module)) or entry.summary
-        for paragraph in about.split("\n\n"):
-            formatter.write(filled(paragraph, formatter) + "\n")
+        formatter.write("\n\n".join(filled(each, formatter) for each in about.split("\n\n")) + "\n")
     for due, title in zip(dues(entry), titles(entry), strict=True):
         with formatter.section(title):
             claimable = "claimed_by" in due.table.c

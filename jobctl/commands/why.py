@@ -149,8 +149,10 @@ def truths(due: Due, row: int, connection: Connection) -> list[bool]:
 def shown_values(
     due: Due, condition: ColumnElement[bool], row: int, connection: Connection
 ) -> Mapping[str, Any]:
-    """Return the values of the columns that a condition reads, under their names."""
-    columns = {str(each): each for each in iterate(condition) if isinstance(each, Column)}
+    """Return the values of the columns that a condition reads of the row, under their names."""
+    tables = set(iterate(due.rows))  # not those that a subquery looks into
+    read = [each for each in iterate(condition) if isinstance(each, Column) and each.table in tables]
+    columns = {str(each): each for each in read}
     columns = {name: each for name, each in columns.items() if not each.info.get("personal")}
     if not columns:
         return {}
@@ -188,9 +190,9 @@ def told(explanation: Explanation, row: int, job: str) -> Iterator[str]:
     for each in explanation.conditions:
         values = ", ".join(f"{name} = {readable(value)}" for name, value in each.values.items())
         yield f"  {'✓' if each.holds else '✗'} {each.condition}  ({values})"
-    yield f"  {'✓' if explanation.unclaimed else '✗'} {UNCLAIMED}" + (
-        f": {explanation.claim}" if explanation.claim else ""
-    )
+    if "claimed_by" in explanation.row:
+        claim = f": {explanation.claim}" if explanation.claim else ""
+        yield f"  {'✓' if explanation.unclaimed else '✗'} {UNCLAIMED}{claim}"
     if explanation.due_at:
         yield f"It will be due at {readable(explanation.due_at)}, if nothing but time passes."
     if explanation.due:

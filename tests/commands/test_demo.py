@@ -10,8 +10,10 @@ from sqlalchemy import text, update
 from jobctl.errors import Exit
 from jobctl.locks import FileLocks
 from jobctl.settings import Settings
-from jobctl.tables.frame import installation
-from jobctl.tables.notifications import inbox
+from jobctl.tables.frame import installation, runs
+from jobctl.tables.journal import money_operations
+from jobctl.tables.notifications import inbox, notifications
+from jobctl.tables.sessions import orders, sessions
 from tests.servers import closed_port
 from tests.world import World, command
 
@@ -36,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 def statuses(folder: Path) -> dict[int, str]:
     with World(Settings(jobctl_home=folder)) as made:
-        return made.statuses()
+        return {number: status for number, status in made.statuses().items() if number <= len(OUTCOME)}
 
 
 def test_ten_messages_come_to_what_the_job_promises(folder: Path) -> None:
@@ -45,11 +47,31 @@ def test_ten_messages_come_to_what_the_job_promises(folder: Path) -> None:
     assert statuses(folder) == OUTCOME
 
 
+def test_one_session_is_paid_and_the_other_is_cancelled(folder: Path) -> None:
+    """Reminder, hold, attendance, capture; a declined card, and in the end a cancellation."""
+    command("demo", "--folder", str(folder))
+    with World(Settings(jobctl_home=folder)) as made:
+        assert [each.payment_status for each in made.rows(orders)] == ["captured", "authorization_failed"]
+        assert [each.status for each in made.rows(sessions)] == ["ended", "cancelled"]
+        assert [(each.kind, each.status) for each in made.rows(money_operations)] == [
+            ("authorize", "succeeded"),
+            ("authorize", "declined"),
+            ("capture", "succeeded"),
+        ]
+        queued = {each.template for each in made.rows(notifications) if each.once_key}
+    assert queued == {
+        "session-reminder",
+        "payment-card-declined",
+        "payment-receipt",
+        "session-cancelled-unpaid",
+    }
+
+
 def test_what_they_leave_is_there_to_be_looked_at(folder: Path) -> None:
     """A run record, the error of the one that failed, the tray's row, and the mails as files."""
     command("demo", "--folder", str(folder))
     with World(Settings(jobctl_home=folder)) as made:
-        run = made.last_run()
+        run = made.rows(runs)[0]
         assert (run.id, run.job, run.outcome, run.exit_code) == (1, "notification-sender", "items failed", 3)
         assert run.counts == {"sent": 6, "skipped": 1, "failed": 1, "expired": 1}
         assert [each.row_id for each in made.errors()] == [8]

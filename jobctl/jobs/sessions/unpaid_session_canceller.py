@@ -42,7 +42,7 @@ def time_is_up(at: At) -> ColumnElement[bool]:
     )
 
 
-def due(at: At, conditions: dict[str, ColumnElement[bool]]) -> Due:  # noqa: ARG001
+def those(conditions: dict[str, ColumnElement[bool]]) -> Due:
     return Due(with_session, conditions, since=ours.payment_failed_at, locks=[sessions])
 
 
@@ -56,7 +56,7 @@ def unpaid(at: At) -> Due:
         "no order of its session was captured": ~captured,
         "no money operation on an order of its session is open": ~under_way,
     }
-    return due(at, conditions)
+    return those(conditions)
 
 
 def cancel(at: At, batch: BatchChanges) -> None:
@@ -95,7 +95,7 @@ def release(order: Any) -> Ask:
 
 
 def unpaid_extension(at: At) -> Due:
-    return due(at, failed(at, begun=False, parent=False) | {"its time is up": time_is_up(at)})
+    return those(failed(at, begun=False, parent=False) | {"its time is up": time_is_up(at)})
 
 
 def cancel_extension(at: At, batch: BatchChanges) -> None:
@@ -103,14 +103,14 @@ def cancel_extension(at: At, batch: BatchChanges) -> None:
 
 
 def begun(at: At) -> Due:
-    return due(at, failed(at, begun=True, parent=True))
+    return those(failed(at, begun=True, parent=True))
 
 
 def begun_extension(at: At) -> Due:
     # Agreed in the session itself, it would else never have its time for another card.
     late = ours.payment_failed_at <= at.now - at.settings.unpaid_cancellation_window
     conditions = failed(at, begun=True, parent=False)
-    return due(at, conditions | {"UNPAID_CANCELLATION_WINDOW has passed": late})
+    return those(conditions | {"UNPAID_CANCELLATION_WINDOW has passed": late})
 
 
 def give_up(at: At, batch: BatchChanges) -> None:  # noqa: ARG001 (every step's change has these)

@@ -94,9 +94,7 @@ def measure(world: World, job: str, kind: str, count: int) -> tuple[float, float
     """Return how many orders a second a whole run does, and from its first request to its last answer."""
     took = world.take(JOBCTL, job, "--concurrency", str(CONCURRENCY))
     span = SPAN["postgresql" if world.server else "sqlite"]
-    seconds = float(
-        world.rows(f"SELECT {span} FROM money_operations WHERE kind = :kind", kind=kind)[0][0]
-    )
+    seconds = float(world.rows(f"SELECT {span} FROM money_operations WHERE kind = :kind", kind=kind)[0][0])
     return count / took.wall, count / seconds
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import (
     FromClause,
     Select,
     Table,
+    bindparam,
     delete,
     func,
     select,
@@ -30,9 +31,10 @@ from jobctl.changes import (
     permitted,
     trail_of,
 )
-from jobctl.db import among
+from jobctl.db import among, among_named, id_list, id_list_type
 from jobctl.job import Ask, At, Due
 from jobctl.outbox import Notice
+from jobctl.tables.frame import audit_trail
 
 
 @dataclass(frozen=True)
@@ -138,22 +140,35 @@ class Batch:
         return Part(rows, lambda found: [outbox.insertion(found, dialect)])
 
 
-def apply(connection: Connection, batch: Batch, chosen: Select[Any], author: Author) -> list[int]:
-    """Change the rows that `chosen` selects by their key; return their keys.
+class Application:
+    """A batch as statements, which are built once: that takes longer than they take for few rows.
 
-    chosen: locks its rows by itself (`with_for_update`), waiting for others' or passing over them. Rows
-    whose status may not change so are left out.
+    chosen: selects rows by their key, and locks them by itself (`with_for_update`), waiting for others' or
+    passing over them. Rows whose status may not change so are left out.
     """
-    table, dialect = batch.due.table, connection.dialect.name
-    chosen = chosen.where(*permitted(table, table, batch.values()))
-    plan = batch.plan(author, dialect)
-    if dialect == "postgresql":
-        locked, result = at_once(plan, chosen)
-        return list(connection.scalar(result.add_columns(func.array_agg(locked.c.id))) or [])
-    ids = list(connection.scalars(chosen))
-    for each in in_turn(plan, among(batch.due.key, ids, dialect)) if ids else ():
-        connection.execute(each)
-    return ids
+
+    def __init__(self, batch: Batch, chosen: Select[Any], dialect: str) -> None:
+        due, self.dialect = batch.due, dialect
+        theirs = among_named(due.key, bindparam("the_ids", type_=id_list_type(dialect)), dialect)
+        self.chosen = chosen.where(theirs, *permitted(due.table, due.table, batch.values()))
+        author = Author(bindparam("the_run", type_=audit_trail.c.run_id.type), batch.at.now)
+        plan = batch.plan(author, dialect)
+        if dialect == "postgresql":
+            locked, result = at_once(plan, self.chosen)
+            self.statements = [result.add_columns(func.array_agg(locked.c.id))]
+        else:
+            self.statements = in_turn(plan, theirs)
+
+    def apply(self, connection: Connection, run_id: int, ids: Sequence[int]) -> list[int]:
+        """Change those of the rows that are still due; return their keys."""
+        values = {"the_run": run_id, "the_ids": id_list(ids, self.dialect)}
+        if self.dialect == "postgresql":
+            return list(connection.scalar(self.statements[0], values) or [])
+        still = list(connection.scalars(self.chosen, values))
+        values["the_ids"] = id_list(still, self.dialect)
+        for each in self.statements if still else ():
+            connection.execute(each, values)
+        return still
 
 
 def rows_beside(batch: Batch, source: Select[Any], ids: Sequence[int], dialect: str) -> Select[Any]:

@@ -23,7 +23,7 @@ class TestHelp:
     def test_all_exit_codes_are_named(self) -> None:
         said = command(SENDER, "--help").out.partition("Exit codes:")[2].partition("Examples:")[0]
         codes = [line.split()[0] for line in said.splitlines() if line.strip()]
-        assert codes == ["0", "1", "2", "3", "69", "75", "78", "130,"]
+        assert codes == ["0", "1", "2", "3", "4", "69", "75", "78", "130,"]
 
 
 class TestJson:

@@ -4,7 +4,7 @@ A session is over when it was ended, or some minutes after it should have. Whoev
 and a customer whose expert did not come gets an apology; session-payment-processor goes by the result.
 """
 
-from sqlalchemy import Column, ColumnElement, Text, case, exists, or_, select
+from sqlalchemy import Column, ColumnElement, Text, case, or_, select
 
 from jobctl.job import At, BatchChanges, Due, SetStep
 from jobctl.tables.sessions import attendees, sessions
@@ -14,13 +14,16 @@ ours = sessions.c
 
 
 def came(participant: Column[int]) -> ColumnElement[bool]:
+    # No EXISTS, for which PostgreSQL may read all attendees for each page of sessions.
     theirs = (attendees.c.session_id == ours.id) & (attendees.c.user_id == participant)
-    return exists(select(attendees.c.id).where(theirs))
+    return select(attendees.c.user_id).where(theirs).scalar_subquery().is_not(None)
 
 
 result = case(
-    (came(ours.expert_id) & came(ours.consumer_id), inline("all_present")),
-    (came(ours.consumer_id), inline("no_show_expert")),
+    (
+        came(ours.consumer_id),
+        case((came(ours.expert_id), inline("all_present")), else_=inline("no_show_expert")),
+    ),
     (came(ours.expert_id), inline("no_show_consumer")),
     else_=inline("none_showed"),
 ).cast(Text)

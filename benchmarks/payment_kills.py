@@ -50,7 +50,7 @@ def under_way(market: Market) -> int:
 
 
 def requests(market: Market) -> int:
-    return sum(sum(each.values()) for each in market.sandbox.requests().values())
+    return sum(each["requests"] for each in market.sandbox.requests().values())
 
 
 def wait_for(market: Market, count: int, runs: "list[subprocess.Popen[str]]") -> bool:

@@ -1,0 +1,149 @@
+"""Races, provoked on purpose: real processes with a request under way, and what happens meanwhile."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text, update
+
+from jobctl.errors import Exit
+from jobctl.sandbox import SECRET_KEY, Sandbox
+from jobctl.tables.journal import money_operations
+from jobctl.tables.sessions import orders, sessions
+from tests.payments import AUTHORIZER, CANCELLER, PROCESSOR, SETTLER, Market
+from tests.sandbox.client import until
+from tests.world import World
+
+
+@pytest.fixture
+def market(world: World) -> Iterator[Market]:
+    with Sandbox() as sandbox:
+        yield Market(world, sandbox, datetime.now(UTC))
+
+
+def begin(market: Market, job: str) -> "subprocess.Popen[str]":
+    """Start a real run that shares its job."""
+    address = {"STRIPE_API_BASE": market.sandbox.url, "STRIPE_SECRET_KEY": SECRET_KEY}
+    return market.world.process(job, "--share", **address)
+
+
+@contextmanager
+def under_way(market: Market, job: str, call: str) -> Iterator["subprocess.Popen[str]"]:
+    """Lend a run whose one request has come to the provider, which answers once this is left."""
+    market.sandbox.fault("delay", call, seconds=600)
+    process = begin(market, job)
+    until(lambda: not market.sandbox.faults())
+    try:
+        yield process
+    finally:
+        market.sandbox.wake()
+        process.communicate(timeout=60)
+
+
+def coming(market: Market) -> int:
+    starts_at = market.now + timedelta(hours=1)
+    return market.order(market.session(starts_at=starts_at, ends_at=starts_at + timedelta(hours=1)))
+
+
+def held(market: Market) -> int:
+    """Add an order with a hold, of a session that has taken place."""
+    order = coming(market)
+    assert market.run(AUTHORIZER).counts == {"held": 1}
+    over = {"status": "ended", "attendance": "all_present", "ended_at": market.now}
+    market.world.change(sessions, market.of(orders, order).session_id, **over)
+    return order
+
+
+def cancel(market: Market, order: int) -> None:
+    market.world.change(sessions, market.of(orders, order).session_id, status="cancelled")
+
+
+def forget(market: Market, **values: object) -> None:
+    """Take the open operations from the run that has them, as if it had been taken for dead."""
+    found = update(money_operations).where(money_operations.c.settled_at.is_(None))
+    with market.world.engine.begin() as connection:
+        connection.execute(found.values(claimed_by=None, answer_by=market.now, **values))
+
+
+def test_a_session_cancelled_while_its_hold_is_under_way(market: Market) -> None:
+    order = coming(market)
+    with under_way(market, AUTHORIZER, "authorize") as run:
+        cancel(market, order)
+    assert (run.returncode, market.status(order)) == (Exit.DONE, "released")
+    assert market.kinds(order) == [("authorize", "succeeded"), ("release", "succeeded")]
+    market.agree()
+
+
+def test_a_release_wanted_while_the_capture_is_under_way(market: Market) -> None:
+    order = held(market)
+    with under_way(market, PROCESSOR, "capture"):
+        cancel(market, order)
+        assert market.run(PROCESSOR, share=True).counts == {}
+        assert market.run(SETTLER).counts == {}
+    assert market.kinds(order)[1:] == [("capture", "succeeded"), ("refund", "succeeded")]
+    market.agree()
+
+
+def test_a_late_answer_after_another_run_has_settled_it(market: Market) -> None:
+    """The provider has it twice by then; the journal says so, and the later one is undone."""
+    order = coming(market)
+    with under_way(market, AUTHORIZER, "authorize") as late:
+        forget(market, code="http_500")
+        assert market.run(AUTHORIZER, share=True).counts["rejected"] == 1
+        market.run(AUTHORIZER, share=True)
+        assert market.status(order) == "authorized"
+    assert late.returncode == Exit.DONE
+    assert market.kinds(order) == [
+        ("authorize", "succeeded"),
+        ("authorize", "succeeded"),
+        ("release", "succeeded"),
+    ]
+    first, second, undo = market.operations(order)
+    assert first.cycle != second.cycle
+    assert (undo.payment_id, undo.follows) == (first.payment_id, first.id)
+    assert market.of(orders, order).payment_id == second.payment_id
+    market.agree()
+
+
+@pytest.mark.only("postgresql")
+def test_a_card_given_while_the_canceller_looks(market: Market) -> None:
+    """Whoever has the order locked decides; the canceller passes it over."""
+    given = {"payment_status": "authorization_failed", "payment_failed_at": market.now - timedelta(days=2)}
+    order = coming(market)
+    market.world.change(orders, order, **given)
+    with market.world.engine.begin() as connection:
+        another = update(orders).where(orders.c.id == order)
+        connection.execute(another.values(payment_status="not_started", payment_failed_at=None))
+        assert market.run(CANCELLER).counts.get("cancelled", 0) == 0
+    assert market.run(CANCELLER).counts == {}
+    assert market.of(orders, order).status == "complete"
+
+
+@pytest.mark.only("postgresql")
+def test_the_database_gone_while_requests_are_under_way(market: Market) -> None:
+    """Nothing is sent after it is noticed, and nothing is doubled."""
+    ids = [coming(market) for _ in range(3)]
+    end = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with under_way(market, AUTHORIZER, "authorize") as run:
+        until(sent(market, 3))
+        with market.world.engine.connect() as connection:
+            connection.execute(end)
+    assert run.returncode == Exit.UNREACHABLE
+    market.world.engine.dispose()
+    before = market.sandbox.requests()
+    assert before["authorize"]["requests"] == 3
+    assert market.run(SETTLER).exit_code == Exit.UNKNOWN_OUTCOME
+    assert market.sandbox.requests() == before
+    forget(market)
+    assert market.run(SETTLER).exit_code == Exit.DONE
+    assert [market.status(each) for each in ids] == ["authorized"] * 3
+    market.agree()
+
+
+def sent(market: Market, count: int) -> Callable[[], bool]:
+    return lambda: sum(each["requests"] for each in market.sandbox.requests().values()) >= count

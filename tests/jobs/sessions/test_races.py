@@ -1,5 +1,6 @@
 """Races, provoked on purpose: real processes with a request under way, and what happens meanwhile."""
 
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -104,6 +105,22 @@ def test_a_late_answer_after_another_run_has_settled_it(market: Market) -> None:
     assert first.cycle != second.cycle
     assert (undo.payment_id, undo.follows) == (first.payment_id, first.id)
     assert market.of(orders, order).payment_id == second.payment_id
+    market.agree()
+
+
+def test_a_run_killed_while_its_request_is_under_way(market: Market) -> None:
+    """Nobody asks before the answer is overdue; then it is found to have worked, once."""
+    order = coming(market)
+    with under_way(market, AUTHORIZER, "authorize") as run:
+        run.kill()
+        assert run.wait(60) == -signal.SIGKILL
+        assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
+        assert market.run(SETTLER).exit_code == Exit.UNKNOWN_OUTCOME
+    assert market.status(order) == "not_started"
+    late = update(money_operations).values(answer_by=market.now)
+    with market.world.engine.begin() as connection:
+        connection.execute(late)
+    assert market.run(SETTLER).counts == {"held": 1}
     market.agree()
 
 

@@ -8,7 +8,9 @@ import pytest
 from jobctl.errors import Exit
 from jobctl.tables.sessions import orders, sessions
 from tests.payments import AUTHORIZER, PROCESSOR, SETTLER, Market
+from tests.world import ahead, command
 
+MARGIN = timedelta(hours=1)
 Scene = tuple[list[int], str, str]  # orders, the job that works on them, and the status they end with
 
 
@@ -92,3 +94,89 @@ def test_before_its_answer_is_overdue_nobody_asks(market: Market) -> None:
     assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
     assert market.sandbox.requests() == before
     assert market.status(order) == "not_started"
+
+
+def lost(market: Market) -> int:
+    """Add an order whose hold was placed, and whose answer got lost."""
+    order = market.order()
+    market.sandbox.fault("lost_answer", "authorize", contains=f"order-{order}.")
+    assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
+    return order
+
+
+def test_a_dry_run_asks_nobody_and_shows_what_the_run_asks(market: Market) -> None:
+    order = lost(market)
+    market.pass_time(minutes=5)
+    before, asked = market.world.everything(), market.sandbox.requests()
+    (shown,) = market.run(SETTLER, dry_run=True).document["rows"]
+    assert (market.world.everything(), market.sandbox.requests()) == (before, asked)
+    (operation,) = market.operations(order)
+    assert (shown["row_id"], shown["outcome"]) == (operation.id, "would ask the provider")
+    assert shown["request"]["key"] == operation.key
+    assert market.run(SETTLER).counts == {"held": 1}
+
+
+def test_since_and_limit_bound_what_is_settled(market: Market) -> None:
+    first = lost(market)
+    market.pass_time(seconds=30)
+    others = [lost(market), lost(market)]
+    market.pass_time(minutes=10)
+    assert market.run(SETTLER, since=ahead(seconds=20), limit=1).counts == {"held": 1}
+    assert [market.status(each) for each in (first, *others)] == ["not_started", "authorized", "not_started"]
+    assert market.run(SETTLER).counts == {"held": 2}
+    market.agree()
+
+
+def test_another_account_is_not_asked_about_what_it_never_did(market: Market) -> None:
+    order = lost(market)
+    market.pass_time(minutes=5)
+    market.world.configure(stripe_account="another")
+    before = market.sandbox.requests()
+    assert market.run(SETTLER).exit_code == Exit.UNKNOWN_OUTCOME
+    assert (market.sandbox.requests(), market.status(order)) == (before, "not_started")
+
+
+def test_a_key_that_is_too_old_is_not_sent_again(market: Market) -> None:
+    """After a day the provider would take it for a new request."""
+    order = lost(market)
+    market.pass_time(hours=25)
+    assert market.run(SETTLER).counts == {"held": 1}
+    assert market.sandbox.requests()["authorize"]["requests"] == 1
+    assert market.status(order) == "authorized"
+    market.agree()
+
+
+def test_what_never_reached_the_provider_is_asked_anew(market: Market) -> None:
+    order = market.order()
+    market.sandbox.fault("dropped", "authorize")
+    assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
+    market.pass_time(hours=25)
+    assert market.run(SETTLER).counts == {"rejected": 1}
+    again = {"starts_at": market.now + MARGIN, "ends_at": market.now + 2 * MARGIN}
+    market.world.change(sessions, market.of(orders, order).session_id, **again)
+    assert market.run(AUTHORIZER).counts == {"held": 1}
+    assert [each.attempt for each in market.operations(order)] == [1, 2]
+    market.agree()
+
+
+def test_intervals_grow_while_the_provider_cannot_tell(market: Market) -> None:
+    lost(market)
+    market.pass_time(hours=25)
+    market.sandbox.fault("dropped", times=99)
+    asked = []
+    for _ in range(30):
+        market.pass_time(minutes=2)
+        assert market.run(SETTLER).exit_code == Exit.UNKNOWN_OUTCOME
+        asked.append(market.operations()[0].asked)
+    assert 2 <= asked[-1] <= 6
+    market.sandbox.clear_faults()
+    market.pass_time(hours=2)
+    assert market.run(SETTLER).exit_code == Exit.DONE
+    market.agree()
+
+
+def test_why_says_when_it_is_asked_about(market: Market, environment: None) -> None:  # noqa: ARG001 (a fixture)
+    lost(market)
+    (explained,) = command("why", SETTLER, "1", "--json").document
+    held = {each["condition"]: each["holds"] for each in explained["conditions"]}
+    assert held == {"its outcome is not settled": True, "no answer to it is to be waited for": True}

@@ -155,6 +155,15 @@ class World:
             for each in [rule] if self.settings.database_url else on_sqlite:
                 connection.execute(text(each))
 
+    def allow(self, table: Table) -> None:
+        """Have the database refuse nothing of that table any more."""
+        rule = f"ALTER TABLE {table} DROP CONSTRAINT no"
+        with self.engine.begin() as connection:
+            for each in (
+                [rule] if self.settings.database_url else ["DROP TRIGGER no_INSERT", "DROP TRIGGER no_UPDATE"]
+            ):
+                connection.execute(text(each))
+
     def rows(self, table: Table) -> list[Any]:
         with self.engine.connect() as connection:
             return list(connection.execute(select(table).order_by(*table.primary_key.columns)))

@@ -133,7 +133,8 @@ class Books:
         run_id = self.running.run_id
         written = journal.write_down(connection, self.at, run_id, step.subject, requests, sent=sent)
         for key, reason in written.refused.items():
-            self.failed(connection, step, key, reason, taken)
+            self.complain(connection, step, key, reason)
+            taken.counts.append("failed")
         return written.operations
 
     def as_sent(self, ask: Ask) -> dict[str, Any]:
@@ -147,10 +148,9 @@ class Books:
             "answer_by": self.at.present + patience + journal.SLACK,
         }
 
-    def failed(self, connection: Connection, step: AnyMoney, row_id: int, reason: str, taken: Taken) -> None:
+    def complain(self, connection: Connection, step: AnyMoney, row_id: int, reason: str) -> None:
         table = any_due(step).table.name
         self.running.record.error(connection, self.at.present, table, row_id, reason)
-        taken.counts.append("failed")
 
     # ── answers ──────────────────────────────────────────────────────────────────────────────
 
@@ -167,6 +167,8 @@ class Books:
         """Record what was answered and let the subjects follow, subjects locked first."""
         if not answered:
             return
+        if len({(item.step.subject, item.operation.subject_id) for item, _ in answered}) < len(answered):
+            raise ChangedMeanwhileError  # two of one subject, of which the second has to see the first
         rows = self.lock_subjects(connection, answered)
         operations = locked(connection, [item.id for item, _ in answered])
         for item, answer in answered:
@@ -196,18 +198,16 @@ class Books:
         for each in made:
             step = steps[each.operation.id]
             if each.error:
-                self.failed(connection, step, each.operation.subject_id, each.error, taken)
+                self.complain(connection, step, each.operation.subject_id, each.error)
             self.follow(connection, step, each, taken)
 
     def write_subjects(self, connection: Connection, step: AnyMoney, noted: Sequence[Noted]) -> None:
-        table = any_due(step).table
-        changes.update_each(
-            connection, table, {each.row.id: each.values for each in noted}, None, self.author
-        )
+        values = {each.row.id: each.values for each in noted}
+        changes.update_each(connection, any_due(step).table, values, None, self.author)
         write_inserts(connection, noted, self.at)
         for each in noted:
             for reason in each.errors:
-                self.running.record.error(connection, self.at.present, table.name, each.row.id, reason)
+                self.complain(connection, step, each.row.id, reason)
 
     def follow(self, connection: Connection, step: AnyMoney, made: Conclusion, taken: Taken) -> None:
         """Journal what follows; what is to be sent now takes the place of the operation it follows."""

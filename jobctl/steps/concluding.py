@@ -138,7 +138,11 @@ def decided(
         made.error = f"its {operation.kind} {status}, and the {operation.subject} is gone"
         return undone(made, answer)
     noted = Noted(row)
-    noted.outcome = made.outcome = step.settle(at, row, operation, answer, noted)
+    try:
+        noted.outcome = made.outcome = step.settle(at, row, operation, answer, noted)
+    except Exception as error:  # isolation: one bad row never stops the others
+        log.debug("settle.broken", exc_info=True)
+        return fact_alone(made, f"{type(error).__name__}: {first_line(error)}")
     made.subject, made.asked = noted, noted.asked
     if isinstance(answer, Declined) and operation.follows is not None:
         noted.error(f"its {operation.kind} was declined ({answer.code}): {answer.reason}")

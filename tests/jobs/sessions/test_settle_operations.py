@@ -180,3 +180,19 @@ def test_why_says_when_it_is_asked_about(market: Market, environment: None) -> N
     (explained,) = command("why", SETTLER, "1", "--json").document
     held = {each["condition"]: each["holds"] for each in explained["conditions"]}
     assert held == {"its outcome is not settled": True, "no answer to it is to be waited for": True}
+
+
+def test_a_success_that_the_order_cannot_follow_is_kept_and_settled_later(market: Market) -> None:
+    """The fact is recorded, a person is told, the others go on, and nothing is asked for again."""
+    bad, good = market.order(), market.order()
+    market.world.refuse(orders, "id", bad)
+    done = market.run(AUTHORIZER)
+    assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"held": 1, "failed": 1})
+    (operation,) = market.operations(bad)
+    assert (operation.status, operation.settled_at, operation.claimed_by) == ("succeeded", None, None)
+    assert (market.status(bad), market.status(good)) == ("not_started", "authorized")
+    assert {each.row_id for each in market.world.errors()} == {bad}
+    market.world.allow(orders)
+    assert market.run(SETTLER).counts == {"held": 1}
+    assert market.sandbox.requests()["authorize"]["requests"] == 2
+    market.agree()

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 OUTCOME = {
     Exit.DONE: "done",
     Exit.ITEMS_FAILED: "items failed",
+    Exit.UNKNOWN_OUTCOME: "outcomes unknown",
     Exit.INTERRUPTED: "interrupted",
     Exit.TERMINATED: "interrupted",
 }

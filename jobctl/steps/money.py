@@ -283,8 +283,8 @@ class MoneyRun(Window):
             some = ", ".join(str(each) for each in left[:5]) + (", …" if len(left) > 5 else "")  # noqa: PLR2004
             self.running.fail(
                 Exit.UNKNOWN_OUTCOME,
-                f"{len(left)} money operations are of unknown outcome ({some}): "
-                "jobctl settle-operations asks the provider once their answers are overdue",
+                f"what became of money operations is unknown ({len(left)}: {some}): "
+                "jobctl settle-operations asks the provider once an answer is overdue",
             )
 
 

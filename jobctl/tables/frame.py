@@ -4,7 +4,7 @@ from sqlalchemy import Column, Identity, Integer, Table, Text
 
 from jobctl.tables.types import Id, Instant, Json, forms, index, metadata, one_of
 
-OUTCOMES = ("running", "done", "items failed", "interrupted", "failed", "died")
+OUTCOMES = ("running", "done", "items failed", "outcomes unknown", "interrupted", "failed", "died")
 
 # One row: eight characters made by the first `db upgrade`, the beginning of every derived key.
 installation = Table("installation", metadata, Column("id", Text, primary_key=True))

@@ -31,7 +31,17 @@ def frame() -> None:
         sa.Column("host", sa.Text, nullable=False),
         sa.Column("pid", sa.Integer, nullable=False),
         sa.Column("version", sa.Text, nullable=False),
-        one_of("runs", "outcome", "running", "done", "items failed", "interrupted", "failed", "died"),
+        one_of(
+            "runs",
+            "outcome",
+            "running",
+            "done",
+            "items failed",
+            "outcomes unknown",
+            "interrupted",
+            "failed",
+            "died",
+        ),
         autoincrement=True,
     )
     create_index("ix_runs_job_id", "runs", ["job", "id"])

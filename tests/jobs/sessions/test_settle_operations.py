@@ -88,6 +88,7 @@ def test_before_its_answer_is_overdue_nobody_asks(market: Market) -> None:
     order = market.order()
     market.sandbox.fault("lost_answer", "authorize")
     assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
+    assert market.world.last_run().outcome == "outcomes unknown"
     before = market.sandbox.requests()
     market.pass_time(seconds=30)
     assert market.run(SETTLER).exit_code == Exit.UNKNOWN_OUTCOME

@@ -81,6 +81,8 @@ def test_ledger_and_database_agree_after_any_fault(market: Market, fault: str, c
         codes += [market.run(SETTLER).exit_code, market.run(job).exit_code]
     assert codes[-2:] == [Exit.DONE, Exit.DONE]
     assert [market.status(each) for each in ids] == [end, end]
+    refunded = [market.of(orders, each).refunded_at is not None for each in ids]
+    assert refunded == [call == "refund"] * 2
     market.agree()
 
 

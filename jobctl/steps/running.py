@@ -97,12 +97,15 @@ class Running:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        errors = self.record.errors
+        before, errors = self.record.id, self.record.errors
         try:
             with self.database.transaction() as connection:
                 yield connection
         except BaseException:
             self.record.errors = errors  # none of those was written
+            if before is None and self.record.id is not None:  # nor was the record itself
+                self.locks.release_run(self.record.id)
+                self.record.id = None
             raise
 
     def moment(self) -> At:

@@ -414,3 +414,14 @@ class TestCommandLine:
         over(world, status="cancelled")
         done = command(ANALYZER)
         assert (done.exit_code, done.out, done.err) == (Exit.DONE, "", "")
+
+
+def test_a_refusal_on_the_first_page_costs_the_run_not_its_record(world: World) -> None:
+    """The record is written with the first change, and has to be written again where that is undone."""
+    over = {"starts_at": ago(hours=3), "status": "ended", "ended_at": ago(hours=1)}
+    bad, good = world.session(**over), world.session(**over)
+    world.refuse(sessions, "id", bad)
+    assert world.run("session-attendance-analyzer").counts == {"failed": 1, "analysed": 1}
+    (run,) = [each.id for each in world.rows(runs)]
+    assert [(each.run_id, each.row_id) for each in world.errors()] == [(run, bad)]
+    assert {(each.run_id, each.row_id) for each in world.trail()} == {(run, good)}

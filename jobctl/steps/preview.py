@@ -121,9 +121,8 @@ def preview_set(step: SetStep, running: Running, connection: Connection) -> Iter
     due = step.due(running.at)
     batch = Batch(running.at, due)
     step.change(running.at, batch)
-    selection = Selection(
-        replace(due, read=batch_columns(batch), order=None), running.options.since, running.options.only
-    )
+    columns = replace(due, read=batch_columns(batch))
+    selection = Selection(columns, running.options.since, running.options.only)
     for page in pages(selection, running, connection):
         yield from (changed_in(batch, step.outcome, row) for row in page)
         yield from what_follows(batch, step.outcome, [row.id for row in page], connection)

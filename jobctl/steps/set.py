@@ -1,4 +1,4 @@
-"""The set step: rows changed by SQL, page after page by primary key, a transaction each."""
+"""The set step: rows changed by SQL, page after page, a transaction each."""
 
 import logging
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Pages:
 
     def __init__(self, batch: Batch, running: Running) -> None:
         self.batch, self.dialect = batch, running.database.engine.dialect.name
-        keys = replace(batch.due, read={"id": batch.due.key}, order=None)
+        keys = replace(batch.due, read={"id": batch.due.key})
         self.selection = Selection(keys, running.options.since, running.options.only)
         self.first, self.further = (self.selection.page(first=each) for each in (True, False))
 

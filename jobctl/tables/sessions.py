@@ -141,8 +141,10 @@ orders = Table(
 )
 _of = orders.c
 _paying = _of.payment_status
-_unpaid = (_of.status == inline("complete")) & (_paying == inline("not_started"))
+# What the payment jobs look through, all of it, however many orders are paid.
+awaiting_payment = ((_of.status == inline("complete")) & (_paying == inline("not_started"))) | (
+    _paying == inline("authorized")
+)
 index("ix_orders_session_id", _of.session_id)
-index("ix_orders_unpaid", _of.created_at, _of.id, where=_unpaid)
-index("ix_orders_held", _of.hold_ends_at, _of.id, where=_paying == inline("authorized"))
+index("ix_orders_awaiting_payment", _of.id, where=awaiting_payment)
 index("ix_orders_failed", _of.payment_failed_at, _of.id, where=_paying == inline("authorization_failed"))

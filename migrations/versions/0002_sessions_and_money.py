@@ -107,12 +107,11 @@ def orders() -> None:
     )
     create_index("ix_orders_session_id", "orders", ["session_id"])
     create_index(
-        "ix_orders_unpaid",
+        "ix_orders_awaiting_payment",
         "orders",
-        ["created_at", "id"],
-        "status = 'complete' AND payment_status = 'not_started'",
+        ["id"],
+        "status = 'complete' AND payment_status = 'not_started' OR payment_status = 'authorized'",
     )
-    create_index("ix_orders_held", "orders", ["hold_ends_at", "id"], "payment_status = 'authorized'")
     create_index(
         "ix_orders_failed", "orders", ["payment_failed_at", "id"], "payment_status = 'authorization_failed'"
     )

@@ -4,7 +4,7 @@ A session is over when it was ended, or some minutes after it should have. Whoev
 and a customer whose expert did not come gets an apology; session-payment-processor goes by the result.
 """
 
-from sqlalchemy import Column, ColumnElement, Text, case, or_, select
+from sqlalchemy import Column, ColumnElement, Text, and_, case, or_, select
 
 from jobctl.job import At, BatchChanges, Due, SetStep
 from jobctl.tables.sessions import attendees, sessions
@@ -36,11 +36,13 @@ def due(at: At) -> Due:
         {
             "attendance is not known yet": ours.attendance.is_(None),
             "it was not cancelled": ours.status != inline("cancelled"),
-            "it was ended, or should have SESSION_ATTENDANCE_GRACE ago": or_(
-                ours.ended_at.is_not(None), should_be_over
+            # The rest implies `over_at`, which has an index: no run reads the sessions to come.
+            "it was ended, or should have SESSION_ATTENDANCE_GRACE ago": and_(
+                ours.over_at <= at.now, or_(ours.ended_at.is_not(None), should_be_over)
             ),
         },
         since=ours.over_at,
+        order=ours.over_at,
         read={"result": result},
     )
 

@@ -12,7 +12,7 @@ from jobctl.job import Ask, At, Due, MoneyChanges, MoneyStep
 from jobctl.jobs.sessions.paying import ORDER, READ, Order, in_full
 from jobctl.journal import Operation, nothing_open
 from jobctl.providers.protocol import Authorize, Declined, Release, Succeeded
-from jobctl.tables.sessions import orders, sessions
+from jobctl.tables.sessions import awaiting_payment, orders, sessions
 from jobctl.tables.types import Later, inline
 
 MARGIN = timedelta(hours=6)  # to capture in, after the session's end
@@ -30,6 +30,7 @@ def due(at: At) -> Due:
         in_full,
         {
             "it is complete": orders.c.status == inline("complete"),
+            "it is unpaid, or something is held for it": awaiting_payment,
             "nothing is held, or the hold ends too early and was not declined a renewal today": or_(
                 nothing_held, ends_too_early
             ),

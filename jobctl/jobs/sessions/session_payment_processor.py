@@ -12,7 +12,7 @@ from jobctl.job import Ask, At, Due, MoneyChanges, MoneyStep
 from jobctl.jobs.sessions.paying import ORDER, READ, Order, in_full
 from jobctl.journal import Operation, nothing_open
 from jobctl.providers.protocol import Capture, Charge, Declined, Release, Succeeded
-from jobctl.tables.sessions import PAYMENT_TRANSITIONS, orders, sessions
+from jobctl.tables.sessions import PAYMENT_TRANSITIONS, awaiting_payment, orders, sessions
 from jobctl.tables.types import inline
 
 LAPSED = "hold_ended"  # the code of a capture that came too late
@@ -28,21 +28,21 @@ def paid_for(at: At) -> list[str]:
 
 
 def due(at: At) -> Due:
-    payment = orders.c.payment_status
-    takes_place = sessions.c.attendance.in_([inline(each) for each in paid_for(at)])
-    stands = (orders.c.status == inline("complete")) & (sessions.c.status != inline("cancelled"))
+    held = orders.c.payment_status == inline("authorized")
+    still_held = held & or_(orders.c.hold_ends_at.is_(None), orders.c.hold_ends_at > at.now)
+    # What is charged in one, and was declined, is tried again a day later.
     rested = or_(orders.c.payment_failed_at.is_(None), orders.c.payment_failed_at <= at.now - PAUSE)
-    on_hold = (payment == inline("authorized")) & or_(
-        orders.c.hold_ends_at.is_(None), orders.c.hold_ends_at > at.now
+    take = and_(
+        orders.c.status == inline("complete"),
+        sessions.c.status != inline("cancelled"),
+        sessions.c.attendance.in_([inline(each) for each in paid_for(at)]),
+        or_(still_held, rested),
     )
-    to_be_charged = payment.in_([inline("authorized"), inline("not_started")]) & rested
-    take = and_(stands, takes_place, or_(on_hold, to_be_charged))
     return Due(
         in_full,
         {
-            "its session took place and it is unpaid, or did not and something is held": or_(
-                take, and_(payment == inline("authorized"), or_(*gone(at)))
-            ),
+            "it is unpaid, or something is held for it": awaiting_payment,
+            "its session took place, or did not and something is held": or_(take, and_(held, or_(*gone(at)))),
             "no money operation on it is open": nothing_open(ORDER, orders.c.id),
         },
         since=sessions.c.over_at,

@@ -48,6 +48,7 @@ def due(at: At) -> Due:
             ),
         },
         since=ours.starts_at,
+        order=ours.starts_at,
     )
 
 

@@ -255,6 +255,17 @@ class TestOptions:
         assert analyze(world).counts == {"analysed": 1}
         assert world.booked(second).attendance == "no_show_consumer"
 
+    def test_limit_takes_those_that_were_over_first(self, world: World) -> None:
+        made = [over(world, "expert", ended_at=ago(hours=hours)) for hours in (1, 2, 3)]
+        shown, done = world.foretold(ANALYZER, limit=2)
+        assert shown == done
+        assert [each.id for each in world.rows(sessions) if each.attendance] == made[1:]
+
+    def test_one_that_ends_in_the_future_is_not_over(self, world: World) -> None:
+        """The application's clock may be ahead of the database's."""
+        over(world, ended_at=ahead(seconds=2))
+        assert analyze(world).counts == {}
+
     def test_only_takes_that_one_and_still_asks_the_conditions(self, world: World) -> None:
         over(world)
         due, cancelled = over(world), over(world, status="cancelled")

@@ -372,14 +372,14 @@ class TestRunAgain:
 
 
 class TestOptions:
-    def test_limit(self, world: World) -> None:
-        first, second = world.session(starts_at=ahead(minutes=12)), world.session()
+    def test_limit_takes_those_that_start_first(self, world: World) -> None:
+        later, sooner = world.session(starts_at=ahead(minutes=12)), world.session()
         assert remind(world, limit=1).counts == {"reminded": 1}
-        assert [each.reminded_lead for each in world.rows(sessions)] == [900, None]
-        assert sorted(world.told()) == all_of(world, first, "email", "tray")
+        assert [each.reminded_lead for each in world.rows(sessions)] == [None, 900]
+        assert sorted(world.told()) == all_of(world, sooner, "email", "tray")
         assert remind(world).counts == {"reminded": 1}
         assert sorted(world.told()) == [
-            told for each in (first, second) for told in all_of(world, each, "email", "tray")
+            told for each in (later, sooner) for told in all_of(world, each, "email", "tray")
         ]
 
     def test_only_takes_that_one_and_still_asks_the_conditions(self, world: World) -> None:
@@ -416,7 +416,7 @@ class TestDryRun:
 
     @pytest.mark.parametrize(
         ("options", "rows"),
-        [({}, 12), ({"limit": 1}, 4), ({"limit": 3}, 9), ({"only": 3}, 1), ({"only": 4}, 0)],
+        [({}, 12), ({"limit": 2}, 5), ({"limit": 3}, 8), ({"only": 3}, 1), ({"only": 4}, 0)],
         ids=str,
     )
     def test_it_shows_what_the_real_run_does(self, world: World, options: dict[str, Any], rows: int) -> None:

@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, insert, inspect, select, text
+from sqlalchemy import Connection, Engine, case, create_engine, insert, inspect, literal, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
@@ -17,6 +17,7 @@ from jobctl import db, migrating
 from jobctl.db import VERSION_TABLE
 from jobctl.tables.every import metadata
 from jobctl.tables.notifications import notifications
+from jobctl.tables.sessions import orders, sessions
 from tests.world import NOW, World, ago, ahead, command
 
 SETTLED, QUEUED, LATER = 32_000, 300, 1_000
@@ -184,6 +185,59 @@ class TestIndexes:
         with filled.engine.connect() as connection:
             for condition, index in expected.items():
                 assert index in plan(connection, f"SELECT id FROM notifications WHERE {condition}")
+
+
+class TestIndexesOfSessions:
+    """With tables as they are after some years: nearly all sessions over and paid, some still to come."""
+
+    @pytest.fixture
+    def filled(self, world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+        for name, value in world.environment().items():
+            monkeypatch.setenv(name, value)
+        over = {
+            "expert_id": 1,
+            "consumer_id": 2,
+            "status": "ended",
+            "starts_at": ago(days=300),
+            "ends_at": ago(days=299),
+            "attendance": "all_present",
+            "created_at": ago(days=301),
+        }
+        coming = over | {"status": "not_started", "attendance": None, "starts_at": ahead(days=3650)}
+        rows = [over] * (SETTLED >> DOUBLED) + [coming | {"ends_at": ahead(days=3651)}] * QUEUED
+        paid = {
+            "session_id": sessions.c.id,
+            "customer_id": sessions.c.consumer_id,
+            "amount_minor": literal(5000),
+            "currency": literal("EUR"),
+            "status": literal("complete"),
+            "payment_status": case((sessions.c.attendance.is_(None), "authorized"), else_="captured"),
+            "created_at": sessions.c.created_at,
+        }
+        again = select(*(sessions.c[name] for name in over)).where(sessions.c.status == "ended")
+        with world.engine.begin() as connection:
+            connection.execute(insert(sessions), rows)
+            for _ in range(DOUBLED):
+                connection.execute(insert(sessions).from_select(list(over), again))
+            connection.execute(insert(orders).from_select(list(paid), select(*paid.values())))
+        with world.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("ANALYZE"))
+        return world
+
+    @pytest.mark.parametrize(
+        ("job", "order", "index"),
+        [
+            ("upcoming-session-reminder", "sessions.starts_at, sessions.id", "ix_sessions_coming"),
+            ("session-attendance-analyzer", "sessions.over_at, sessions.id", "ix_sessions_unanalysed"),
+            ("session-payment-authorizer", "orders.id", "ix_orders_awaiting_payment"),
+            ("session-payment-processor", "orders.id", "ix_orders_awaiting_payment"),
+            ("unpaid-session-canceller", "orders.id", "ix_orders_failed"),
+        ],
+    )
+    def test_no_job_reads_what_is_done_with(self, filled: World, job: str, order: str, index: str) -> None:
+        statement = command("why", job, "1", "--sql").out.split(";")[0]
+        with filled.engine.connect() as connection:
+            assert index in plan(connection, f"{statement} ORDER BY {order} LIMIT 16")
 
 
 def plan(connection: Connection, statement: str) -> str:

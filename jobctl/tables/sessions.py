@@ -147,4 +147,4 @@ awaiting_payment = ((_of.status == inline("complete")) & (_paying == inline("not
 )
 index("ix_orders_session_id", _of.session_id)
 index("ix_orders_awaiting_payment", _of.id, where=awaiting_payment)
-index("ix_orders_failed", _of.payment_failed_at, _of.id, where=_paying == inline("authorization_failed"))
+index("ix_orders_failed", _of.id, where=_paying == inline("authorization_failed"))

@@ -112,9 +112,7 @@ def orders() -> None:
         ["id"],
         "status = 'complete' AND payment_status = 'not_started' OR payment_status = 'authorized'",
     )
-    create_index(
-        "ix_orders_failed", "orders", ["payment_failed_at", "id"], "payment_status = 'authorization_failed'"
-    )
+    create_index("ix_orders_failed", "orders", ["id"], "payment_status = 'authorization_failed'")
 
 
 def journal() -> None:

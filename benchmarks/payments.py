@@ -16,6 +16,7 @@ import requests
 
 from benchmarks.world import JOBCTL, World, arguments, median, postgres_world, server, sqlite_world, table
 from jobctl.sandbox import SECRET_KEY
+from tests.sandbox.client import HOLD
 
 LATENCY, CONCURRENCY = 0.02, 16
 MANY, QUICK = 1000, 200
@@ -119,19 +120,10 @@ def requests_alone(address: str, count: int) -> float:
 
 
 def bare(address: str, numbers: range) -> None:
-    form = {
-        "amount": "4500",
-        "currency": "usd",
-        "customer": "cus_1",
-        "payment_method": "pm_card_visa",
-        "capture_method": "manual",
-        "confirm": "true",
-        "off_session": "true",
-    }
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {SECRET_KEY}"
         for _ in numbers:
-            session.post(f"{address}/v1/payment_intents", data=form, timeout=60).raise_for_status()
+            session.post(f"{address}/v1/payment_intents", data=HOLD, timeout=60).raise_for_status()
 
 
 def settings(address: str, rate: int) -> dict[str, str]:

@@ -1,29 +1,45 @@
 """`jobctl why`: each condition of a job held against one row, with the row's values."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
-from sqlalchemy import Column, ColumnElement, Connection, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.visitors import iterate
 
 from jobctl.commands.shared import NUMBER, as_json, job_argument, loaded
 from jobctl.db import clock, open_database
 from jobctl.errors import UsageError
-from jobctl.job import UNCLAIMED, At, Due, DueStep
+from jobctl.job import UNCLAIMED, At, Due, DueStep, SetStep
 from jobctl.locks import Locks, open_locks
 from jobctl.output import readable, to_json
 from jobctl.registry import entry
 from jobctl.runner import due_steps
 from jobctl.steps.selection import Selection
 from jobctl.tables.frame import runs
+from jobctl.tables.journal import money_operations
 
 FAR = timedelta(days=3653)  # what isn't due within ten years is not waiting for time
 NEAR = timedelta(milliseconds=1)
+OPERATION = (
+    "id",
+    "kind",
+    "cycle",
+    "attempt",
+    "provider",
+    "payment_id",
+    "status",
+    "code",
+    "reason",
+    "first_sent_at",
+    "answer_by",
+    "asked",
+    "settled_at",
+)
 ADDRESS = re.compile(r"\S*(@|://)\S*|\+?[0-9]{6,}")
 
 
@@ -54,10 +70,12 @@ class Claim:
 @dataclass(frozen=True)
 class Explanation:
     table: str
+    step: str | None  # what tells it from the job's others: the word that its rows are counted under
     conditions: list[Held]
     claim: Claim | None
     due_at: datetime | None
     row: Mapping[str, Any]
+    operations: Sequence[Mapping[str, Any]]
 
     @property
     def due(self) -> bool:
@@ -104,6 +122,9 @@ def why(job: str, row: int, *, sql: bool, as_json: bool) -> None:
         click.echo(to_json([each.document() for each in found]))
     else:
         click.echo("\n\n".join("\n".join(told(each, row, job)) for each in found))
+        # Once, below what all steps have to say of the row.
+        for each in {each.table: each for each in found}.values():
+            click.echo("\n".join(known(each)))
 
 
 def select_of(step: DueStep, at: At, connection: Connection) -> str:
@@ -124,19 +145,31 @@ def explain(step: DueStep, at: At, row: int, connection: Connection, locks: Lock
     ]
     return Explanation(
         table=due.table.name,
+        step=step.outcome if isinstance(step, SetStep) else None,
         conditions=held,
         claim=claim_of(values, connection, locks),
         due_at=when_due(step, at, row, connection) if not all(each.holds for each in held) else None,
-        row=told_of(values, due),
+        row=told_of(values, due.table),
+        operations=operations_on(due.table, row, connection),
     )
 
 
-def told_of(values: Mapping[Any, Any], due: Due) -> dict[str, Any]:
+def told_of(values: Mapping[Any, Any], of: Table) -> dict[str, Any]:
     """Return what of a row may be printed: nothing personal, and the reason without addresses."""
-    told = {name: value for name, value in values.items() if not due.table.c[name].info.get("personal")}
+    told = {name: value for name, value in values.items() if not of.c[name].info.get("personal")}
     if values.get("reason"):
         told["reason"] = ADDRESS.sub("<address>", str(values["reason"]))
     return told
+
+
+def operations_on(subject: Table, row: int, connection: Connection) -> list[dict[str, Any]]:
+    """Return the money operations of which the row is the subject, oldest first."""
+    if "subject" not in subject.info:
+        return []
+    ours = money_operations.c
+    theirs = select(*(ours[name] for name in OPERATION)).order_by(ours.id)
+    theirs = theirs.where(ours.subject == subject.info["subject"], ours.subject_id == row)
+    return [told_of(each, money_operations) for each in connection.execute(theirs).mappings()]
 
 
 def truths(due: Due, row: int, connection: Connection) -> list[bool]:
@@ -186,7 +219,8 @@ def when_due(step: DueStep, at: At, row: int, connection: Connection) -> datetim
 
 def told(explanation: Explanation, row: int, job: str) -> Iterator[str]:
     state = "is due" if explanation.due else "is not due"
-    yield f"{explanation.table} {row} {state} for {job}:"
+    step = f" (its step “{explanation.step}”)" if explanation.step else ""
+    yield f"{explanation.table} {row} {state} for {job}{step}:"
     for each in explanation.conditions:
         values = ", ".join(f"{name} = {readable(value)}" for name, value in each.values.items())
         yield f"  {'✓' if each.holds else '✗'} {each.condition}  ({values})"
@@ -197,4 +231,19 @@ def told(explanation: Explanation, row: int, job: str) -> Iterator[str]:
         yield f"It will be due at {readable(explanation.due_at)}, if nothing but time passes."
     if explanation.due:
         yield f"What a run would do with it: jobctl {job} --dry-run --only {row}"
-    yield "The row: " + ", ".join(f"{name} = {readable(value)}" for name, value in explanation.row.items())
+
+
+def known(explanation: Explanation) -> Iterator[str]:
+    yield "\nThe row: " + ", ".join(f"{name} = {readable(value)}" for name, value in explanation.row.items())
+    if explanation.operations:
+        yield "\nIts money operations:"
+    yield from map(told_operation, explanation.operations)
+
+
+def told_operation(operation: Mapping[str, Any]) -> str:
+    named = {name: readable(value) for name, value in operation.items()}
+    said = "  {id}  {kind} {cycle}, attempt {attempt}, at {provider}: {status}".format(**named)
+    said += ", {code}: {reason}".format(**named) if operation["code"] else ""
+    said += "; sent {first_sent_at}".format(**named) if operation["first_sent_at"] else "; not sent yet"
+    settled = "" if operation["settled_at"] else "; jobctl why settle-operations {id}".format(**named)
+    return said + settled

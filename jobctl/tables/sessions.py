@@ -136,7 +136,10 @@ orders = Table(
     CheckConstraint("amount_minor > 0", name="amount_minor"),
     CheckConstraint("length(currency) = 3", name="currency"),
     *forms(*_orders),
-    info={"transitions": {"status": ORDER_TRANSITIONS, "payment_status": PAYMENT_TRANSITIONS}},
+    info={
+        "transitions": {"status": ORDER_TRANSITIONS, "payment_status": PAYMENT_TRANSITIONS},
+        "subject": "order",  # of money operations
+    },
     sqlite_autoincrement=True,  # keys are derived from the id, which must not come again
 )
 _of = orders.c

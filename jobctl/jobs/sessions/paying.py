@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from jobctl.money import Money
 from jobctl.tables.sessions import orders, payment_methods, sessions
 
-ORDER = "order"  # the subject of its money operations
+ORDER: str = orders.info["subject"]
 
 
 class Order(NamedTuple):

@@ -7,7 +7,7 @@ import pytest
 
 from jobctl.errors import Exit
 from jobctl.tables.sessions import orders, sessions
-from tests.payments import AUTHORIZER, PROCESSOR, SETTLER, Market
+from tests.payments import AUTHORIZER, CANCELLER, PROCESSOR, SETTLER, Market
 from tests.world import ahead, command
 
 MARGIN = timedelta(hours=1)
@@ -183,6 +183,28 @@ def test_why_says_when_it_is_asked_about(market: Market, environment: None) -> N
     (explained,) = command("why", SETTLER, "1", "--json").document
     held = {each["condition"]: each["holds"] for each in explained["conditions"]}
     assert held == {"its outcome is not settled": True, "no answer to it is to be waited for": True}
+
+
+@pytest.mark.parametrize("job", [AUTHORIZER, PROCESSOR, CANCELLER])
+def test_why_says_what_was_asked_of_the_provider_for_an_order(
+    market: Market,
+    environment: None,  # noqa: ARG001 (a fixture)
+    job: str,
+) -> None:
+    """An open operation keeps every job away, so each of them names it."""
+    order, other = lost(market), market.order()
+    assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
+    told = command("why", job, str(order), "--json").document
+    (operation,) = market.operations(order)
+    names = ("id", "kind", "cycle", "status", "settled_at")
+    for each in told:
+        assert [tuple(found.get(name) for name in names) for found in each["operations"]] == [
+            (operation.id, "authorize", "hold-1", "unknown", None)
+        ]
+    assert f"jobctl why settle-operations {operation.id}" in command("why", job, str(order)).out
+    (held,) = command("why", AUTHORIZER, str(other), "--json").document[0]["operations"]
+    assert (held["status"], held["payment_id"]) == ("succeeded", market.of(orders, other).payment_id)
+    assert "pm_card_visa" not in str(told)
 
 
 def test_a_success_that_the_order_cannot_follow_is_kept_and_settled_later(market: Market) -> None:

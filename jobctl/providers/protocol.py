@@ -108,6 +108,15 @@ class Unknown:
     closes: Exit | None = None
 
 
+REFUSED_AGAIN = "refused_again"
+
+
+def doubtful(refused: Rejected) -> Unknown:
+    """Read a refusal where an earlier request under the same key had no answer: it says nothing of that."""
+    code = refused.code if refused.later or refused.closes else REFUSED_AGAIN
+    return Unknown(code, f"{refused.reason}; an earlier request had no answer", refused.closes)
+
+
 @dataclass(frozen=True)
 class NoEffect:
     """Only of a look-up: the provider knows of no such effect, and had all the time to."""

@@ -22,6 +22,7 @@ from jobctl.providers.protocol import (
     Rejected,
     Succeeded,
     Unknown,
+    doubtful,
 )
 from jobctl.providers.transport import Reply
 
@@ -72,9 +73,7 @@ def told(kind: Kind, reply: Reply) -> Outcome | NoEffect:
     if reply.status == HTTPStatus.OK and reply.body:
         return of_refund(reply.body) if kind == "refund" else of_intent(kind, reply.body)
     outcome = of_error(kind, reply) if reply.tells else no_answer(reply)
-    if isinstance(outcome, Rejected) and reply.open:
-        return Unknown(outcome.code, f"{outcome.reason}; an earlier request had no answer", outcome.closes)
-    return outcome
+    return doubtful(outcome) if isinstance(outcome, Rejected) and reply.open else outcome
 
 
 def of_intent(kind: Kind, intent: Mapping[str, Any]) -> Outcome | NoEffect:

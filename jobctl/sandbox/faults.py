@@ -13,6 +13,7 @@ ANY = "any"
 POINTS = {
     "dropped": ARRIVAL,  # closed before any effect
     "late": ARRIVAL,  # closed at once; the request arrives `seconds` later by the sandbox's clock
+    "http_400": ARRIVAL,
     "http_401": ARRIVAL,
     "http_403": ARRIVAL,
     "http_409": ARRIVAL,

@@ -17,7 +17,7 @@ from jobctl.changes import Author, ChangedMeanwhileError
 from jobctl.db import among_named, id_list, id_list_type
 from jobctl.job import Ask, At, Due, MoneyStep, NotBegunError, ScopeDownError
 from jobctl.journal import Operation
-from jobctl.providers.protocol import UnrepresentableError
+from jobctl.providers.protocol import Rejected, UnrepresentableError, doubtful
 from jobctl.providers.switchboard import Providers
 from jobctl.steps.concluding import (
     NOTHING_SENT,
@@ -53,6 +53,10 @@ class Item:
     @property
     def id(self) -> int:
         return self.operation.id
+
+    @property
+    def sent_before(self) -> bool:
+        return self.restore is not None and self.restore["first_sent_at"] is not None
 
 
 @dataclass
@@ -155,6 +159,8 @@ class Books:
     # ── answers ──────────────────────────────────────────────────────────────────────────────
 
     def concluded(self, item: Item, operation: Operation, row: Any, answer: Any) -> Conclusion:
+        if isinstance(answer, Rejected) and item.sent_before:
+            answer = doubtful(answer)
         if not isinstance(answer, NotBegunError):
             return conclude(self.at, item.step, operation, row, answer)
         if item.restore is None:

@@ -17,7 +17,7 @@ from jobctl.db import among, first_line, passing_over
 from jobctl.errors import Exit
 from jobctl.job import Call, Due, Means, MoneyStep, SettleStep
 from jobctl.journal import Operation
-from jobctl.providers.protocol import Inquiry
+from jobctl.providers.protocol import REFUSED_AGAIN, Inquiry
 from jobctl.providers.switchboard import Providers, account
 from jobctl.steps.booking import Books, Item, Owners, Taken, owners_of, subjects
 from jobctl.steps.concluding import (
@@ -205,8 +205,8 @@ class MoneyRun(Window):
         """Tell whether to look what became of a request; else it can be sent again, word for word."""
         if operation.payment_id is not None and operation.kind != "refund":
             return True
-        # A server's error is what it would answer to the same key again.
-        replayed = (operation.code or "").startswith("http_5")
+        # A server's error is what it would answer to the same key again; a refusal says nothing of the first.
+        replayed = operation.code == REFUSED_AGAIN or (operation.code or "").startswith("http_5")
         return replayed or not wanted or not key_is_alive(operation, self.at.present)
 
     def claim(self, connection: Connection, items: Sequence[Item]) -> None:

@@ -39,6 +39,7 @@ def unrecognized(method: str, path: str) -> StripeError:
 # What is said of a request as a whole, by status. The type of a 409 is that of observed answers: as the
 # documents describe idempotency_error, it is about other parameters.
 REFUSALS: dict[int, tuple[str, str | None]] = {
+    400: ("Invalid request.", None),
     401: ("Invalid API Key provided.", None),
     403: ("This API key doesn't have the permissions for this request.", None),
     409: ("Another request with this Idempotency-Key is in progress.", "idempotency_key_in_use"),

@@ -28,6 +28,10 @@ OUTCOME = {
 }
 
 
+def outcome_of(exit_code: int) -> str:
+    return OUTCOME.get(Exit(exit_code), "failed")
+
+
 @dataclass
 class RunRecord:
     """One run: counted in memory, written when it first does something, closed at its end."""
@@ -72,7 +76,7 @@ class RunRecord:
     def close(self, connection: Connection, now: datetime, exit_code: Exit, error: str | None) -> None:
         values = {
             "ended_at": now,
-            "outcome": OUTCOME.get(exit_code, "failed"),
+            "outcome": outcome_of(exit_code),
             "exit_code": int(exit_code),
             "counts": dict(self.counts),
             "error": error,
@@ -81,14 +85,25 @@ class RunRecord:
         log.info("run.ended", extra={"outcome": values["outcome"], "exit_code": int(exit_code)})
 
 
-def note_idle(connection: Connection, job: str, now: datetime, *, overlap: bool = False) -> None:
-    """Count a run that found nothing to do, or found another one at work, in the job's one row."""
-    count, last = ("overlapped", "last_overlap_at") if overlap else ("idle_runs", "last_idle_at")
-    row = idle_runs.c.job == job
-    changed = update(idle_runs).where(row).values({count: idle_runs.c[count] + 1, last: now, "last_at": now})
-    if connection.execute(changed).rowcount:
+def note_idle(connection: Connection, job: str, now: datetime, exit_code: Exit) -> None:
+    """Count a run that changed nothing in the job's one row."""
+    count(
+        connection, job, "idle_runs", {"last_idle_at": now, "last_idle_exit": int(exit_code), "last_at": now}
+    )
+
+
+def note_overlap(connection: Connection, job: str, now: datetime) -> None:
+    """Count a run that found another one at work in the job's one row."""
+    count(connection, job, "overlapped", {"last_overlap_at": now, "last_at": now})
+
+
+def count(connection: Connection, job: str, what: str, values: Mapping[str, Any]) -> None:
+    once_more = (
+        update(idle_runs).where(idle_runs.c.job == job).values({what: idle_runs.c[what] + 1, **values})
+    )
+    if connection.execute(once_more).rowcount:
         return
-    fresh = {"job": job, "idle_runs": 0, "overlapped": 0, "last_at": now} | {count: 1, last: now}
+    fresh = {"job": job, "idle_runs": 0, "overlapped": 0, **values, what: 1}
     connection.execute(insert_once(idle_runs, ("job",), fresh, connection.dialect.name))
 
 

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from jobctl.errors import Exit
-from jobctl.history import OUTCOME, RunRecord
+from jobctl.history import RunRecord, outcome_of
 from jobctl.logs import complain, redact, redacted
 from jobctl.money import Money
 
@@ -40,8 +40,16 @@ def readable(value: Any) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%SZ")
     if isinstance(value, Mapping):
-        return " ".join(f"{name}={each}" for name, each in value.items())
-    return str(value)
+        return " ".join(f"{name}={readable(each)}" for name, each in value.items())
+    return legible(str(value))
+
+
+def legible(text: str) -> str:
+    """Write text on one line, control characters by their escapes: it may be anybody's."""
+    if text.isprintable():
+        return text
+    spaced = (" " if each == "\n" else each for each in text)
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in spaced)
 
 
 @dataclass
@@ -142,7 +150,7 @@ def as_document(record: RunRecord, exit_code: Exit, complaints: Sequence[str]) -
     return {
         "job": record.job,
         "run": record.id,
-        "outcome": OUTCOME.get(exit_code, "failed"),
+        "outcome": outcome_of(exit_code),
         "exit_code": int(exit_code),
         "counts": dict(record.counts),
         "errors": record.errors,

@@ -92,6 +92,7 @@ COMMANDS = (
         "jobctl.commands.notifications:notifications",
         "List notifications and queue failed ones again.",
     ),
+    ("operations", "jobctl.commands.operations:operations", "List what was asked of payment providers."),
     ("config", "jobctl.commands.config:config", "Show the effective settings and where each comes from."),
     ("demo", "jobctl.commands.demo:demo", "See the jobs at work on a small made-up marketplace."),
     ("sandbox", "jobctl.commands.sandbox:sandbox", "Imitate a payment provider, and its bad days."),

@@ -124,7 +124,7 @@ def real_run(invocation: Invocation, database: Database, locks: Locks) -> Exit:
 def overlapped(invocation: Invocation, database: Database) -> Exit:
     """Leave the work to the run that has it, and count that we did."""
     with database.transaction() as connection:
-        history.note_idle(connection, invocation.entry.name, clock(connection), overlap=True)
+        history.note_overlap(connection, invocation.entry.name, clock(connection))
     if invocation.options.fail_if_locked:
         raise LockHeldError(f"another run of {invocation.entry.name} holds its lock: jobctl runs list")
     invocation.output.overlapped(invocation.entry.name)
@@ -202,7 +202,7 @@ class Loop:
             self.fail(Exit.ITEMS_FAILED)
         if self.record.counts.total() == counted:
             with self.database.transaction() as connection:
-                history.note_idle(connection, self.record.job, running.at.now)
+                history.note_idle(connection, self.record.job, running.at.now, running.exit_code)
 
     def fail(self, exit_code: Exit, *complaints: str) -> None:
         self.exit_code = worst(self.exit_code, exit_code)

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,8 +12,11 @@ import pytest
 
 from jobctl import migrating
 from jobctl.locks import Locks, open_locks
+from jobctl.providers import transport
+from jobctl.sandbox import Sandbox
 from jobctl.settings import Settings, declared, variable
 from tests import postgres
+from tests.payments import Market
 from tests.servers import MailServer
 from tests.world import World
 
@@ -110,6 +114,15 @@ def locks(world: World) -> Iterator[Locks]:
     """Give the locks of another process, as far as the database and the file system can tell."""
     with open_locks(world.settings) as opened:
         yield opened
+
+
+@pytest.fixture
+def market(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Market]:
+    """Give a marketplace whose payments go to a sandbox of its own."""
+    # Repeats within a request are the transport's own tests.
+    monkeypatch.setattr(transport, "PATIENCE", timedelta(0))
+    with Sandbox() as sandbox:
+        yield Market(world, sandbox)
 
 
 @pytest.fixture

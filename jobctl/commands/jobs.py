@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 from jobctl.commands.runs import outcome
 from jobctl.commands.shared import as_json, loaded, show
 from jobctl.db import clock, open_database
+from jobctl.history import outcome_of
 from jobctl.job import At, Due
 from jobctl.locks import Locks, open_locks
 from jobctl.registry import JOBS, Entry
@@ -51,10 +52,13 @@ def last_run(entry: Entry, connection: Connection, locks: Locks) -> tuple[object
     """Return when the job last ran, idle or not, and how that went."""
     newest = select(runs).where(runs.c.job == entry.name).order_by(runs.c.id.desc()).limit(1)
     run = connection.execute(newest).mappings().first()
-    idle = connection.scalar(select(idle_runs.c.last_idle_at).where(idle_runs.c.job == entry.name))
-    if run and (not idle or run["started_at"] >= idle):
+    last = select(idle_runs.c.last_idle_at, idle_runs.c.last_idle_exit).where(idle_runs.c.job == entry.name)
+    at, exit_code = connection.execute(last).first() or (None, None)
+    if run and (not at or run["started_at"] >= at):
         return run["started_at"], outcome(run, locks)
-    return (idle, "nothing was due") if idle else (None, "never ran")
+    if not at:
+        return None, "never ran"
+    return at, outcome_of(exit_code) if exit_code else "nothing was due"
 
 
 def waiting(entry: Entry, at: At, connection: Connection, locks: Locks) -> int:

@@ -45,7 +45,7 @@ def width(text: str) -> int:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Align rows under a header, two spaces between columns."""
-    cells = [[readable(each).replace("\n", " ") for each in row] for row in (header, *rows)]
+    cells = [[readable(each) for each in row] for row in (header, *rows)]
     widths = [max(width(row[n]) for row in cells) for n in range(len(header))]
     padded = [
         "  ".join(cell + " " * (widths[n] - width(cell)) for n, cell in enumerate(row)) for row in cells

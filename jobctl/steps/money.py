@@ -35,6 +35,7 @@ from jobctl.steps.window import Answered, Window
 from jobctl.tables.journal import money_operations
 
 log = logging.getLogger(__name__)
+NAMED = 5  # of the operations that nobody knows the outcome of
 
 
 def run(step: AnyMoney, running: Running, owners: Callable[[], Owners]) -> None:
@@ -278,9 +279,10 @@ class MoneyRun(Window):
         with self.running.transaction() as connection:
             rows = connection.execute(uncertain(kinds)).all()
         alive = self.running.locks.alive({row.claimed_by for row in rows if row.claimed_by})
-        left = [row.id for row in rows if row.claimed_by not in alive]
+        left = [row for row in rows if row.claimed_by not in alive]
         if left:
-            some = ", ".join(str(each) for each in left[:5]) + (", …" if len(left) > 5 else "")  # noqa: PLR2004
+            named = [f"{each.id} of {each.subject} {each.subject_id}" for each in left[:NAMED]]
+            some = ", ".join(named) + (", …" if len(left) > NAMED else "")
             self.running.fail(
                 Exit.UNKNOWN_OUTCOME,
                 f"what became of money operations is unknown ({len(left)}: {some}): "
@@ -294,7 +296,12 @@ def uncertain(kinds: Sequence[tuple[str, str]]) -> Select[Any]:
     open_ones = ours.settled_at.is_(None) & ours.first_sent_at.is_not(None)
     open_ones = open_ones & journal.of_kinds(kinds) if kinds else open_ones
     states = ours.status.in_(["started", "unknown"])
-    return select(ours.id, ours.claimed_by).where(open_ones, states).order_by(ours.id).limit(1000)
+    return (
+        select(ours.id, ours.claimed_by, ours.subject, ours.subject_id)
+        .where(open_ones, states)
+        .order_by(ours.id)
+        .limit(1000)
+    )
 
 
 def why(error: Exception) -> str:

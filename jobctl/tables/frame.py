@@ -69,6 +69,7 @@ _idle_runs = (
     Column("job", Text, nullable=False, unique=True),
     Column("idle_runs", Integer, nullable=False),
     Column("last_idle_at", Instant),
+    Column("last_idle_exit", Integer),  # not 0 where nothing could be done: a provider is down, say
     Column("overlapped", Integer, nullable=False),
     Column("last_overlap_at", Instant),
     Column("last_at", Instant, nullable=False),

@@ -73,6 +73,7 @@ def frame() -> None:
         sa.Column("job", sa.Text, nullable=False),
         sa.Column("idle_runs", sa.Integer, nullable=False),
         sa.Column("last_idle_at", Instant),
+        sa.Column("last_idle_exit", sa.Integer),
         sa.Column("overlapped", sa.Integer, nullable=False),
         sa.Column("last_overlap_at", Instant),
         sa.Column("last_at", Instant, nullable=False),

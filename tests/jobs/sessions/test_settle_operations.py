@@ -125,6 +125,23 @@ def test_before_its_answer_is_overdue_nobody_asks(market: Market) -> None:
     assert market.status(order) == "not_started"
 
 
+def test_as_long_as_it_is_unknown_the_list_of_jobs_says_so(
+    market: Market,
+    environment: None,  # noqa: ARG001 (a fixture)
+) -> None:
+    """A run that could do nothing about it leaves no record of its own."""
+    lost(market)
+    for job in (AUTHORIZER, SETTLER):
+        market.pass_time(seconds=1)
+        assert market.run(job).exit_code == Exit.UNKNOWN_OUTCOME
+        found = {each["job"]: each["outcome"] for each in command("jobs", "--json").document}
+        assert found[job] == "outcomes unknown"
+    market.pass_time(minutes=5)
+    assert [market.run(job).exit_code for job in (SETTLER, AUTHORIZER)] == [Exit.DONE] * 2
+    found = {each["job"]: each["outcome"] for each in command("jobs", "--json").document}
+    assert (found[AUTHORIZER], found[SETTLER]) == ("nothing was due", "done")
+
+
 def lost(market: Market) -> int:
     """Add an order whose hold was placed, and whose answer got lost."""
     order = market.order()

@@ -92,7 +92,7 @@ def unfinished(at: At, kinds: Iterable[tuple[str, str]] = ()) -> Due:
             "no answer to it is to be waited for": or_(ours.answer_by.is_(None), ours.answer_by <= at.now),
             **({"it is of this job": of_kinds(mine)} if mine else {}),
         },
-        since=ours.first_sent_at,
+        since=func.coalesce(ours.first_sent_at, ours.created_at),
         read=READ,
     )
 

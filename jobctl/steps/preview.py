@@ -29,7 +29,7 @@ from jobctl.job import (
 )
 from jobctl.journal import Entry, Operation
 from jobctl.providers.protocol import Release, Stored, UnrepresentableError
-from jobctl.providers.switchboard import compose
+from jobctl.providers.switchboard import account, compose
 from jobctl.steps import listing
 from jobctl.steps.concluding import asking
 from jobctl.steps.effect import DIED, PUT_BACK, dead_claims, dead_owners, decide
@@ -62,7 +62,9 @@ def preview(step: Step, running: Running, connection: Connection) -> Iterator[Sh
             return preview_list(step, running, connection)
         case MoneyStep():
             kinds = [(step.subject, kind) for kind in step.kinds]
-            unfinished = preview_unfinished(journal.unfinished(running.at, kinds), running, connection)
+            # --since, --limit and --only are of the step's own rows.
+            recovery = replace(running, options=Options())
+            unfinished = preview_unfinished(journal.unfinished(running.at, kinds), recovery, connection)
             return chain(unfinished, preview_money(step, running, connection))
         case SettleStep():
             return preview_unfinished(step.due(running.at), running, connection)
@@ -125,7 +127,7 @@ def preview_set(step: SetStep, running: Running, connection: Connection) -> Iter
     selection = Selection(columns, running.options.since, running.options.only)
     for page in pages(selection, running, connection):
         yield from (changed_in(batch, step.outcome, row) for row in page)
-        yield from what_follows(batch, step.outcome, [row.id for row in page], connection)
+        yield from what_follows(batch, [row.id for row in page], connection)
 
 
 def shown(table: Table, name: str, value: Any) -> Any:
@@ -140,14 +142,14 @@ def changed_in(batch: Batch, outcome: str, row: Any) -> Shown:
     return Shown(table.name, row.id, outcome, before, after, {})
 
 
-def what_follows(batch: Batch, outcome: str, ids: Sequence[int], connection: Connection) -> Iterator[Shown]:
+def what_follows(batch: Batch, ids: Sequence[int], connection: Connection) -> Iterator[Shown]:
     """Show what becomes of others with these rows."""
     dialect = connection.dialect.name
     for each in batch.besides:
         rows = rows_beside(batch, each.before(), ids, dialect)
         for row in connection.execute(rows):
             before = {name: row_named(row)[f"before_{name}"] for name in each.values}
-            yield Shown(each.table.name, row.id, outcome, before, each.values, {})
+            yield Shown(each.table.name, row.id, "changed with it", before, each.values, {})
     for notice in batch.notices:
         rows = rows_beside(batch, outbox.queued(notice, batch.at, dialect), ids, dialect)
         for row in connection.execute(outbox.not_yet(rows)):
@@ -157,25 +159,37 @@ def what_follows(batch: Batch, outcome: str, ids: Sequence[int], connection: Con
         rows = asked.rows.where(among(batch.due.key, ids, dialect))
         requests = {row.id: asked.make(row) for row in connection.execute(rows)}
         for entry in entries_of(asked.subject, batch.at, requests, connection):
-            yield to_be_sent(batch.due.table, entry)
+            yield to_be_sent(batch.due.table, entry, batch.at, "journalled")
 
 
 def preview_unfinished(due: Due, running: Running, connection: Connection) -> Iterator[Shown]:
     """Show the operations that a run takes up before anything new."""
     dead = dead_owners(due.table, connection, running.locks)
     left = connection.scalars(select(due.key).where(due.table.c.claimed_by.in_(dead))).all() if dead else ()
-    selection = Selection(due, None, None, also=left)
-    for page in pages(selection, replace(running, options=Options()), connection):
-        for row in page:
-            operation = Operation(*row[:-1])
-            told = asked_of(operation.kind, operation.key, operation.provider, operation.request)
-            yield Shown(due.table.name, row.id, fate(operation), {}, {}, told)
+    selection = Selection(due, running.options.since, running.options.only, also=left)
+    for page in pages(selection, running, connection):
+        yield from (fate(Operation(*row[:-1]), due.table, running.at) for row in page)
 
 
-def fate(operation: Operation) -> str:
+def fate(operation: Operation, table: Table, at: At) -> Shown:
+    told: dict[str, Any] = {name: getattr(operation, name) for name in ("kind", "key", "provider")}
     if not operation.is_open:
-        return "would be settled"
-    return "would be sent" if operation.first_sent_at is None else "would ask the provider"
+        return Shown(table.name, operation.id, "would be settled", {}, {}, told)
+    if reason := out_of_reach(at, operation.provider):
+        return Shown(table.name, operation.id, PUT_BACK, {}, {}, {"reason": reason})
+    if operation.first_sent_at is None:
+        asked = told | sent_of(operation.request)
+        return Shown(table.name, operation.id, "would be sent", {}, {}, asked)
+    return Shown(table.name, operation.id, "would ask the provider", {}, {}, told)
+
+
+def out_of_reach(at: At, provider: str) -> str | None:
+    """Return why a run could not ask the provider at all."""
+    try:
+        account(at.settings, provider)
+    except (ScopeDownError, UnrepresentableError) as error:
+        return str(error)
+    return None
 
 
 def preview_money(step: MoneyStep[Any], running: Running, connection: Connection) -> Iterator[Shown]:
@@ -190,7 +204,7 @@ def preview_money(step: MoneyStep[Any], running: Running, connection: Connection
         }
         for row in rows:
             if row.id in entries:
-                yield to_be_sent(due.table, entries[row.id])
+                yield to_be_sent(due.table, entries[row.id], running.at, "would be sent")
             else:
                 noted = asked[row.id]
                 assert isinstance(noted, Noted), "neither a request nor a refusal"
@@ -204,25 +218,21 @@ def entries_of(subject: str, at: At, requests: Mapping[int, Ask], connection: Co
     )
 
 
-def to_be_sent(table: Table, entry: Entry) -> Shown:
+def to_be_sent(table: Table, entry: Entry, at: At, outcome: str) -> Shown:
     provider = entry.ask.provider
     try:
         request = compose(provider, entry.ask.request, entry.key)
     except UnrepresentableError as error:
         return Shown(table.name, entry.subject_id, "failed", {}, {}, {"reason": str(error)})
-    told = asked_of(entry.kind, entry.key, provider, request) | amount_of(entry)
-    return Shown(table.name, entry.subject_id, "would be sent", {}, {}, told)
+    if reason := out_of_reach(at, provider):
+        return Shown(table.name, entry.subject_id, PUT_BACK, {}, {}, {"reason": reason})
+    named = {"kind": entry.kind, "key": entry.key, "provider": provider}
+    told = named | sent_of(request) | amount_of(entry)
+    return Shown(table.name, entry.subject_id, outcome, {}, {}, told)
 
 
-def asked_of(kind: str, key: str, provider: str, request: Stored) -> dict[str, Any]:
-    said = f"{request['method']} {request['path']}"
-    return {
-        "kind": kind,
-        "key": key,
-        "provider": provider,
-        "request": said,
-        "fields": dict(request["fields"]),
-    }
+def sent_of(request: Stored) -> dict[str, Any]:
+    return {"request": f"{request['method']} {request['path']}", "fields": dict(request["fields"])}
 
 
 def amount_of(entry: Entry) -> dict[str, Any]:

@@ -130,6 +130,13 @@ class TestAnswers:
 
 
 class TestDryRun:
+    def test_without_a_key_it_promises_nothing(self, market: Market) -> None:
+        market.order()
+        market.world.configure(stripe_secret_key=None)
+        done = market.run(AUTHORIZER, dry_run=True)
+        assert [each["outcome"] for each in done.document["rows"]] == ["put back"]
+        assert "STRIPE_SECRET_KEY" in done.document["rows"][0]["request"]["reason"]
+
     def test_it_shows_the_requests_that_the_run_sends(self, market: Market) -> None:
         first, second = market.order(), market.order(currency="JPY", amount_minor=900)
         before = market.world.everything()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -160,6 +161,25 @@ def test_a_dry_run_asks_nobody_and_shows_what_the_run_asks(market: Market) -> No
     assert (shown["row_id"], shown["outcome"]) == (operation.id, "would ask the provider")
     assert shown["request"]["key"] == operation.key
     assert market.run(SETTLER).counts == {"held": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, [1, 2, 3]), ({"since": ahead(seconds=20)}, [2, 3]), ({"limit": 2}, [1, 2]), ({"only": 3}, [3])],
+    ids=str,
+)
+def test_a_dry_run_is_bounded_as_the_run_is(
+    market: Market, options: dict[str, Any], expected: list[int]
+) -> None:
+    lost(market)
+    market.pass_time(seconds=30)
+    lost(market)
+    lost(market)
+    market.pass_time(minutes=10)
+    shown = market.run(SETTLER, dry_run=True, **options).document["rows"]
+    market.run(SETTLER, **options)
+    assert [each["row_id"] for each in shown] == expected
+    assert [each.id for each in market.operations() if each.settled_at] == expected
 
 
 def test_since_and_limit_bound_what_is_settled(market: Market) -> None:

@@ -137,6 +137,16 @@ def test_no_database_takes_a_status_that_there_is_not(world: World, status: str)
         world.message(status=status)
 
 
+@pytest.mark.parametrize("currency", ["usd", "Usd", "US", "USDT", "€€€", "US ", "US1", "ÄÖÜ", "", "USD\n"])
+def test_no_database_takes_a_currency_that_is_no_code(world: World, currency: str) -> None:
+    """Of a code in small letters nobody would know that its minor units are others."""
+    session = world.session()
+    order = {"session_id": session, "customer_id": 1, "amount_minor": 1, "created_at": NOW}
+    world.add(orders, order | {"currency": "USD"})
+    with pytest.raises(IntegrityError):
+        world.add(orders, order | {"currency": currency})
+
+
 class TestIndexes:
     """With a table as it is after some weeks: nearly all sent, some waiting for later, a few due."""
 

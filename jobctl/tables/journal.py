@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Identity, Integer, Table, Text
 
-from jobctl.tables.types import Id, Instant, Json, forms, index, inline, metadata, one_of, personal
+from jobctl.tables.types import Currency, Id, Instant, Json, forms, index, inline, metadata, one_of, personal
 
 KINDS = ("authorize", "capture", "release", "charge", "refund")
 OPEN = ("started", "pending", "unknown")
@@ -29,7 +29,7 @@ _money_operations = (
     Column("account", Text, nullable=False),  # at the provider: keys and numbers mean something there alone
     personal(Column("request", Json, nullable=False)),  # sent and resent word for word
     Column("amount_minor", BigInteger),
-    Column("currency", Text),
+    Column("currency", Currency),
     Column("payment_id", Text),  # the provider's number, once it is known
     Column("status", Text, nullable=False, server_default="started"),
     Column("code", Text),

@@ -19,7 +19,7 @@ from sqlalchemy import (
     false,
 )
 
-from jobctl.tables.types import Id, Instant, forms, index, inline, metadata, one_of, personal
+from jobctl.tables.types import Currency, Id, Instant, forms, index, inline, metadata, one_of, personal
 
 SESSION_STATUSES = ("not_started", "in_progress", "ended", "cancelled")
 ATTENDANCE = ("all_present", "no_show_expert", "no_show_consumer", "none_showed")
@@ -73,6 +73,7 @@ sessions = Table(
     *_sessions,
     one_of("status", SESSION_STATUSES),
     one_of("attendance", ATTENDANCE),
+    CheckConstraint("ends_at > starts_at", name="ends_at"),  # else it would be over before it begins
     *forms(*(each for each in _sessions if each.computed is None)),
     info={"transitions": {"status": SESSION_TRANSITIONS}},
 )
@@ -111,7 +112,7 @@ _orders = (
     Column("customer_id", Id, nullable=False),
     Column("payment_method_id", Id),
     Column("amount_minor", BigInteger, nullable=False),
-    Column("currency", Text, nullable=False),
+    Column("currency", Currency, nullable=False),
     Column("status", Text, nullable=False, server_default="draft"),
     Column("payment_status", Text, nullable=False, server_default="not_started"),
     Column("holds", Integer, nullable=False, server_default="0"),  # how many were placed
@@ -134,7 +135,6 @@ orders = Table(
     one_of("status", ORDER_STATUSES),
     one_of("payment_status", PAYMENT_STATUSES),
     CheckConstraint("amount_minor > 0", name="amount_minor"),
-    CheckConstraint("length(currency) = 3", name="currency"),
     *forms(*_orders),
     info={
         "transitions": {"status": ORDER_TRANSITIONS, "payment_status": PAYMENT_TRANSITIONS},

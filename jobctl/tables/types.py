@@ -62,6 +62,13 @@ class Instant(TypeDecorator[datetime]):
         return (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
 
 
+class Currency(TypeDecorator[str]):
+    """The ISO 4217 code of a currency, in capitals: in small letters it would be another one's amount."""
+
+    impl = Text
+    cache_ok = True
+
+
 Id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows by itself only in an INTEGER key
 Json = JSON().with_variant(JSONB(), "postgresql")
 
@@ -90,6 +97,8 @@ def forms_on(dialect: str, *columns: Column[Any]) -> list[CheckConstraint]:
     """Return the rules of one dialect; SQLite needs those too that PostgreSQL's types are."""
     instants = [each.name for each in columns if holds(each, Instant)]
     rules = {f"{name}_instant": RULES[dialect](name) for name in instants}
+    currencies = [each.name for each in columns if holds(each, Currency)]
+    rules |= {f"{name}_currency": CODES[dialect].format(name) for name in currencies}
     if dialect == "sqlite":
         rules |= {f"{each.name}_json": f"json_valid({each.name})" for each in columns if holds(each, JSON)}
     return [CheckConstraint(rule, name=name) for name, rule in rules.items()]
@@ -117,6 +126,7 @@ def is_in_years(name: str) -> str:
     return f"{name} >= '{FIRST_DAY}T00:00:00Z' AND {name} < '{LAST_DAY}T00:00:00Z'"
 
 
+CODES = {"sqlite": "{} GLOB '[A-Z][A-Z][A-Z]'", "postgresql": "{} COLLATE \"C\" ~ '^[A-Z]{{3}}$'"}
 RULES = {"sqlite": is_fixed_width, "postgresql": is_in_years}
 
 

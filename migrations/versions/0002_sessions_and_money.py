@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from jobctl.tables.making import create, create_index, one_of
-from jobctl.tables.types import Id, Instant, Json
+from jobctl.tables.types import Currency, Id, Instant, Json
 
 revision = "0002"
 down_revision = "0001"
@@ -36,6 +36,7 @@ def sessions() -> None:
         sa.Column("created_at", Instant, nullable=False),
         one_of("sessions", "status", "not_started", "in_progress", "ended", "cancelled"),
         one_of("sessions", "attendance", "all_present", "no_show_expert", "no_show_consumer", "none_showed"),
+        sa.CheckConstraint("ends_at > starts_at", name=sa.schema.conv("ck_sessions_ends_at")),
     )
     create_index("ix_sessions_coming", "sessions", ["starts_at", "id"], "status = 'not_started'")
     create_index(
@@ -75,7 +76,7 @@ def orders() -> None:
         sa.Column("customer_id", Id, nullable=False),
         sa.Column("payment_method_id", Id),
         sa.Column("amount_minor", sa.BigInteger, nullable=False),
-        sa.Column("currency", sa.Text, nullable=False),
+        sa.Column("currency", Currency, nullable=False),
         sa.Column("status", sa.Text, nullable=False, server_default="draft"),
         sa.Column("payment_status", sa.Text, nullable=False, server_default="not_started"),
         sa.Column("holds", sa.Integer, nullable=False, server_default="0"),
@@ -102,7 +103,6 @@ def orders() -> None:
             "capture_failed",
         ),
         sa.CheckConstraint("amount_minor > 0", name=sa.schema.conv("ck_orders_amount_minor")),
-        sa.CheckConstraint("length(currency) = 3", name=sa.schema.conv("ck_orders_currency")),
         autoincrement=True,
     )
     create_index("ix_orders_session_id", "orders", ["session_id"])
@@ -128,7 +128,7 @@ def journal() -> None:
         sa.Column("account", sa.Text, nullable=False),
         sa.Column("request", Json, nullable=False),
         sa.Column("amount_minor", sa.BigInteger),
-        sa.Column("currency", sa.Text),
+        sa.Column("currency", Currency),
         sa.Column("payment_id", sa.Text),
         sa.Column("status", sa.Text, nullable=False, server_default="started"),
         sa.Column("code", sa.Text),

@@ -184,7 +184,7 @@ class TestConditions:
         [
             *({"attendance": each} for each in ATTENDANCE),
             {"status": "cancelled"},
-            {"status": "cancelled", "ended_at": None, "ends_at": ago(days=1)},
+            {"status": "cancelled", "ended_at": None, "ends_at": ago(hours=1)},
             {"ended_at": None, "ends_at": ahead(minutes=1)},
             {"ended_at": None, "ends_at": ago(minutes=5) + timedelta(microseconds=1)},
         ],
@@ -241,7 +241,8 @@ class TestConditions:
 class TestOptions:
     def test_since_bounds_when_it_was_over(self, world: World) -> None:
         ended = [over(world, ended_at=ago(hours=hours)) for hours in (3, 2, 1)]
-        not_ended = [over(world, ended_at=None, ends_at=ago(hours=hours)) for hours in (3, 2, 1)]
+        begun = {"starts_at": ago(hours=4), "ended_at": None}
+        not_ended = [over(world, **begun, ends_at=ago(hours=hours)) for hours in (3, 2, 1)]
         early_end = over(world, ended_at=ago(hours=3), ends_at=ago(hours=1))
         assert analyze(world, since=ago(hours=2)).counts == {"analysed": 4}
         left = {each.id for each in world.rows(sessions) if each.attendance is None}

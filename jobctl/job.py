@@ -248,13 +248,15 @@ class ListStep(Generic[ListedT, OutsideT]):
 class Ask:
     """A request that can move money.
 
-    cycle: which hold, which period: at most one of the same kind and cycle succeeds for a subject. follows:
-    the operation that made it necessary; it is then repeated until it is decided.
+    cycle: which hold, which period: at most one of the same kind and cycle succeeds for a subject. account:
+    the one at the provider that has the payment; no other is asked. follows: the operation that made it
+    necessary; it is then repeated until it is decided.
     """
 
     cycle: str
     provider: str
     request: "Request"
+    account: str | None = None
     follows: int | None = None
 
 

@@ -16,6 +16,7 @@ from jobctl.job import Ask, At, Due
 from jobctl.money import Money
 from jobctl.providers.protocol import KINDS, Kind, Refund, Release, Stored, UnrepresentableError
 from jobctl.providers.switchboard import account, compose
+from jobctl.settings import Settings
 from jobctl.tables.journal import OPEN, is_open, money_operations
 from jobctl.tables.types import inline
 
@@ -197,7 +198,7 @@ def write_down(
     written, rows, entries = Written(), [], []
     for key, ask in requests.items():
         try:
-            entries.append(Entry(ask, subject, key, account(at.settings, ask.provider), at.installation))
+            entries.append(Entry(ask, subject, key, account_of(at.settings, ask), at.installation))
         except UnrepresentableError as error:
             written.refused[key] = str(error)
     for entry in numbered(connection, entries):
@@ -207,6 +208,16 @@ def write_down(
             written.refused[entry.subject_id] = str(error)
     written.operations = insert_all(connection, rows)
     return written
+
+
+def account_of(settings: Settings, ask: Ask) -> str:
+    """Name the account to ask; raises ScopeDownError, or UnrepresentableError where it is another's."""
+    named = account(settings, ask.provider)
+    if ask.account not in (None, named):
+        raise UnrepresentableError(
+            f"its payment is of the {ask.provider} account {ask.account}, and the settings have {named}"
+        )
+    return named
 
 
 def insert_all(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Operation]:
@@ -234,7 +245,7 @@ def compensation(operation: Operation, payment_id: str) -> Ask | None:
             undo = Refund(payment_id, operation.amount)
         case _:
             return None
-    return Ask(operation.cycle, operation.provider, undo, follows=operation.id)
+    return Ask(operation.cycle, operation.provider, undo, operation.account, follows=operation.id)
 
 
 def repeated(operation: Operation) -> Ask | None:
@@ -247,7 +258,7 @@ def repeated(operation: Operation) -> Ask | None:
             undo = Refund(operation.payment_id, operation.amount)
         case _:
             return None
-    return Ask(operation.cycle, operation.provider, undo, operation.follows)
+    return Ask(operation.cycle, operation.provider, undo, operation.account, operation.follows)
 
 
 def next_time(operation: Operation, present: datetime) -> datetime:

@@ -16,7 +16,7 @@ from jobctl import changes, journal
 from jobctl.changes import Author, ChangedMeanwhileError
 from jobctl.db import among_named, id_list, id_list_type
 from jobctl.job import Ask, At, Due, MoneyStep, NotBegunError, ScopeDownError
-from jobctl.journal import Operation
+from jobctl.journal import Operation, Written
 from jobctl.providers.protocol import Rejected, UnrepresentableError, doubtful
 from jobctl.providers.switchboard import Providers
 from jobctl.steps.concluding import (
@@ -118,7 +118,7 @@ class Books:
         taken.counts += [PUT_BACK] * sum(
             ask is not None and key not in requests for key, ask in asked.items()
         )
-        return self.journal(connection, step, requests, taken, now=True)
+        return self.journal(connection, step, requests, taken, now=True).operations
 
     def asked(self, connection: Connection, step: AnyMoney, row: Any, taken: Taken) -> Ask | None:
         """Ask the job about a row; settle at once what it refuses."""
@@ -131,7 +131,7 @@ class Books:
 
     def journal(
         self, connection: Connection, step: AnyMoney, requests: Mapping[int, Ask], taken: Taken, *, now: bool
-    ) -> list[Operation]:
+    ) -> Written:
         """Write requests down, by subject; `now`: as sent by this run, once it is committed."""
         sent = self.as_sent if now else lambda _: {}
         run_id = self.running.run_id
@@ -139,7 +139,7 @@ class Books:
         for key, reason in written.refused.items():
             self.complain(connection, step, key, reason)
             taken.counts.append("failed")
-        return written.operations
+        return written
 
     def as_sent(self, ask: Ask) -> dict[str, Any]:
         return {"claimed_by": self.running.run_id, **self.sent(ask.provider)}
@@ -232,9 +232,9 @@ class Books:
         self, connection: Connection, step: AnyMoney, requests: Mapping[int, Ask], taken: Taken, *, now: bool
     ) -> list[Operation]:
         written = self.journal(connection, step, requests, taken, now=now)
-        if len(written) != len(requests):
+        if len(written.operations) + len(written.refused) != len(requests):
             raise ChangedMeanwhileError
-        return written
+        return written.operations
 
     def keep_fact(self, connection: Connection, item: Item, answer: Any, reason: str, taken: Taken) -> None:
         """Record what was answered, for a later run to settle."""

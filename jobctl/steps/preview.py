@@ -175,21 +175,14 @@ def fate(operation: Operation, table: Table, at: At) -> Shown:
     told: dict[str, Any] = {name: getattr(operation, name) for name in ("kind", "key", "provider")}
     if not operation.is_open:
         return Shown(table.name, operation.id, "would be settled", {}, {}, told)
-    if reason := out_of_reach(at, operation.provider):
-        return Shown(table.name, operation.id, PUT_BACK, {}, {}, {"reason": reason})
+    try:
+        account(at.settings, operation.provider)
+    except (ScopeDownError, UnrepresentableError) as error:
+        return Shown(table.name, operation.id, PUT_BACK, {}, {}, {"reason": str(error)})
     if operation.first_sent_at is None:
         asked = told | sent_of(operation.request)
         return Shown(table.name, operation.id, "would be sent", {}, {}, asked)
     return Shown(table.name, operation.id, "would ask the provider", {}, {}, told)
-
-
-def out_of_reach(at: At, provider: str) -> str | None:
-    """Return why a run could not ask the provider at all."""
-    try:
-        account(at.settings, provider)
-    except (ScopeDownError, UnrepresentableError) as error:
-        return str(error)
-    return None
 
 
 def preview_money(step: MoneyStep[Any], running: Running, connection: Connection) -> Iterator[Shown]:
@@ -221,11 +214,12 @@ def entries_of(subject: str, at: At, requests: Mapping[int, Ask], connection: Co
 def to_be_sent(table: Table, entry: Entry, at: At, outcome: str) -> Shown:
     provider = entry.ask.provider
     try:
+        journal.account_of(at.settings, entry.ask)
         request = compose(provider, entry.ask.request, entry.key)
     except UnrepresentableError as error:
         return Shown(table.name, entry.subject_id, "failed", {}, {}, {"reason": str(error)})
-    if reason := out_of_reach(at, provider):
-        return Shown(table.name, entry.subject_id, PUT_BACK, {}, {}, {"reason": reason})
+    except ScopeDownError as down:
+        return Shown(table.name, entry.subject_id, PUT_BACK, {}, {}, {"reason": str(down)})
     named = {"kind": entry.kind, "key": entry.key, "provider": provider}
     told = named | sent_of(request) | amount_of(entry)
     return Shown(table.name, entry.subject_id, outcome, {}, {}, told)

@@ -116,7 +116,8 @@ _orders = (
     Column("status", Text, nullable=False, server_default="draft"),
     Column("payment_status", Text, nullable=False, server_default="not_started"),
     Column("holds", Integer, nullable=False, server_default="0"),  # how many were placed
-    Column("payment_provider", Text),  # who has the hold, and its number there
+    Column("payment_provider", Text),  # who has the hold, in which account, and its number there
+    Column("payment_account", Text),
     Column("payment_id", Text),
     Column("hold_ends_at", Instant),
     Column("authorized_at", Instant),

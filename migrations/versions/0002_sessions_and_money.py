@@ -81,6 +81,7 @@ def orders() -> None:
         sa.Column("payment_status", sa.Text, nullable=False, server_default="not_started"),
         sa.Column("holds", sa.Integer, nullable=False, server_default="0"),
         sa.Column("payment_provider", sa.Text),
+        sa.Column("payment_account", sa.Text),
         sa.Column("payment_id", sa.Text),
         sa.Column("hold_ends_at", Instant),
         sa.Column("authorized_at", Instant),

@@ -21,6 +21,7 @@ class Order(NamedTuple):
     currency: str
     holds: int
     payment_provider: str | None
+    payment_account: str | None
     payment_id: str | None
     hold_ends_at: datetime | None
     session_id: int

@@ -77,6 +77,7 @@ def settle(
         payment_status="authorized",
         holds=order.holds + 1,
         payment_provider=operation.provider,
+        payment_account=operation.account,
         payment_id=answer.payment_id,
         hold_ends_at=answer.hold_ends_at,
         authorized_at=at.present,
@@ -87,7 +88,8 @@ def settle(
         return "held"
     # Only now: an expert must never be without a hold while the new one is uncertain.
     old = Release(order.payment_id)
-    change.ask(Ask(f"hold-{order.holds}", order.payment_provider, old, follows=operation.id))
+    hold, account = f"hold-{order.holds}", order.payment_account
+    change.ask(Ask(hold, order.payment_provider, old, account, follows=operation.id))
     return "held anew"
 
 

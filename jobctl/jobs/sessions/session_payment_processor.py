@@ -69,9 +69,10 @@ def ask(at: At, order: Order) -> Ask | Declined:
     held = order.payment_status == "authorized" and order.payment_id and order.payment_provider
     hold = f"hold-{order.holds}"
     if held and not earned(at, order):
-        return Ask(hold, str(order.payment_provider), Release(str(order.payment_id)))
+        return Ask(hold, str(order.payment_provider), Release(str(order.payment_id)), order.payment_account)
     if held and not lapsed(order.hold_ends_at, at.present):
-        return Ask(hold, str(order.payment_provider), Capture(str(order.payment_id), order.amount))
+        capture = Capture(str(order.payment_id), order.amount)
+        return Ask(hold, str(order.payment_provider), capture, order.payment_account)
     return charge(order)
 
 
@@ -83,7 +84,7 @@ def charge(order: Order, follows: int | None = None) -> Ask | Declined:
     if not order.provider or not order.customer or not order.method:
         return Declined("no_payment_method", "the order has no saved payment method", needs_customer=True)
     request = Charge(order.amount, order.customer, order.method)
-    return Ask(f"hold-{order.holds + 1}", order.provider, request, follows)
+    return Ask(f"hold-{order.holds + 1}", order.provider, request, follows=follows)
 
 
 def wanted(at: At, order: Order, operation: Operation) -> bool:
@@ -112,6 +113,7 @@ def settle(
     change.update(
         payment_status="captured",
         payment_provider=operation.provider,
+        payment_account=operation.account,
         payment_id=answer.payment_id,
         captured_at=at.present,
         payment_failed_at=None,

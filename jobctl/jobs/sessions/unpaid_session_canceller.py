@@ -82,7 +82,8 @@ def cancel(at: At, batch: BatchChanges) -> None:
             category="session",
             context={"starts_at": sessions.c.starts_at},
         )
-    held = select(siblings.c.id, siblings.c.holds, siblings.c.payment_provider, siblings.c.payment_id)
+    names = ("id", "holds", "payment_provider", "payment_account", "payment_id")
+    held = select(*(siblings.c[name] for name in names))
     batch.ask(
         ORDER,
         held.join(orders, of_session).where(siblings.c.payment_status == inline("authorized")),
@@ -91,7 +92,8 @@ def cancel(at: At, batch: BatchChanges) -> None:
 
 
 def release(order: Any) -> Ask:
-    return Ask(f"hold-{order.holds}", order.payment_provider, Release(order.payment_id))
+    hold = Release(order.payment_id)
+    return Ask(f"hold-{order.holds}", order.payment_provider, hold, order.payment_account)
 
 
 def unpaid_extension(at: At) -> Due:

@@ -202,6 +202,35 @@ def test_another_account_is_not_asked_about_what_it_never_did(market: Market) ->
     assert (market.sandbox.requests(), market.status(order)) == (before, "not_started")
 
 
+@pytest.mark.parametrize("attendance", ["all_present", "none_showed"])
+def test_another_account_is_not_asked_for_the_money_that_one_holds(market: Market, attendance: str) -> None:
+    order = market.held(market.past_session(attendance))
+    market.world.configure(stripe_account="another")
+    before = market.sandbox.requests()
+    (shown,) = market.run(PROCESSOR, dry_run=True).document["rows"]
+    done = market.run(PROCESSOR)
+    assert (done.exit_code, done.counts, shown["outcome"]) == (Exit.ITEMS_FAILED, {"failed": 1}, "failed")
+    assert [(each.row_id, each.error) for each in market.world.errors()] == [
+        (order, shown["request"]["reason"])
+    ]
+    assert market.sandbox.requests() == before
+    market.world.configure(stripe_account=None)
+    assert market.run(PROCESSOR).exit_code == Exit.DONE
+    market.agree()
+
+
+def test_a_hold_of_another_account_is_renewed_and_its_release_left_to_a_person(market: Market) -> None:
+    order = market.held()
+    old = market.of(orders, order).payment_id
+    market.world.change(orders, order, hold_ends_at=ahead(hours=1))
+    market.world.configure(stripe_account="another")
+    done = market.run(AUTHORIZER)
+    assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"held anew": 1, "failed": 1})
+    row = market.of(orders, order)
+    assert (row.holds, row.payment_account, row.payment_id != old) == (2, "another", True)
+    assert market.unsettled() == []
+
+
 def test_a_key_that_is_too_old_is_not_sent_again(market: Market) -> None:
     """After a day the provider would take it for a new request."""
     order = lost(market)

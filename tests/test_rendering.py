@@ -31,7 +31,12 @@ CONTEXTS: dict[str, dict[str, Any]] = {
     "payment-card-declined": {
         "amount": {"minor": 4500, "currency": "EUR"},
         "starts_at": "2026-11-22T13:00:00+00:00",
+        "part": "session",
         "until": "2026-11-22T12:00:00+00:00",
+    },
+    "session-receipt": {
+        "amount": {"minor": 4500, "currency": "EUR"},
+        "starts_at": "2026-11-22T13:00:00+00:00",
     },
 }
 # What the jobs queue, and not the application alone.
@@ -125,6 +130,17 @@ class TestBuiltIns:
         for part in (rendered.text, rendered.html or ""):
             assert ("18:45 (" in part) == ("starts_at" in CONTEXTS[name])
             assert bool(re.search(r"45[.,]00", part)) == ("amount" in CONTEXTS[name])
+
+    @pytest.mark.parametrize("language", ["de", "en", "es"])
+    def test_a_declined_card_has_a_deadline_only_where_there_is_one(self, language: str) -> None:
+        context, reader = CONTEXTS["payment-card-declined"], Reader("Anna", language, "UTC")
+        made = [
+            render("payment-card-declined", reader, **{**context, **changed})
+            for changed in ({}, {"part": "extension"}, {"until": None}, {"part": "extension", "until": None})
+        ]
+        for texts in ([each.text for each in made], [str(each.html) for each in made]):
+            assert ["12:00" in each for each in texts] == [True, True, False, False]
+            assert len(set(texts)) == len(texts)
 
     @pytest.mark.parametrize(("language", "together"), [("de", "mit"), ("en", "with"), ("es", "con")])
     def test_a_reminder_leaves_out_the_partner_and_the_link_that_it_lacks(

@@ -165,8 +165,10 @@ def fact(at: At, answer: Succeeded | Declined) -> dict[str, Any]:
 def undone(made: Conclusion, answer: Succeeded | Declined) -> Conclusion:
     """Undo a success that nobody wants any more, instead of what would have followed it."""
     undo = isinstance(answer, Succeeded) and journal.compensation(made.operation, answer.payment_id)
+    if undo and made.subject:
+        made.subject.notices.clear()  # nobody gets a receipt for what is given back
     if undo:
-        made.outcome, made.asked = f"{made.outcome}, to be undone", [undo]
+        made.outcome, made.asked = f"{made.outcome} and to be undone", [undo]
     return made
 
 

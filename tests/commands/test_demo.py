@@ -62,7 +62,7 @@ def test_one_session_is_paid_and_the_other_is_cancelled(folder: Path) -> None:
     assert queued == {
         "session-reminder",
         "payment-card-declined",
-        "payment-receipt",
+        "session-receipt",
         "session-cancelled-unpaid",
     }
 

@@ -95,12 +95,14 @@ def settle(
 
 def declined(at: At, order: Order, answer: Declined, change: MoneyChanges) -> str:
     change.update(payment_failed_at=at.present, payment_failure=answer.code)
+    last = until(at, order)
+    part = "session" if order.parent_order_id is None else "extension"
     change.notify(
         "payment-card-declined",
         to=order.customer_id,
         once=[order.id, at.present],
         category="transactional",
-        context={**order.told, "until": until(at, order).isoformat()},
+        context={**order.told, "part": part, "until": last.isoformat() if last else None},
     )
     if order.payment_status == "authorized":  # the old hold is still there
         return "renewal declined"
@@ -108,12 +110,15 @@ def declined(at: At, order: Order, answer: Declined, change: MoneyChanges) -> st
     return "declined"
 
 
-def until(at: At, order: Order) -> datetime:
-    """Return the time that the customer has to give another card, by unpaid-session-canceller."""
-    window = at.present + at.settings.unpaid_cancellation_window
-    if order.starts_at <= at.present:
-        return window
-    return min(window, order.starts_at - at.settings.unpaid_cancellation_lead)
+def until(at: At, order: Order) -> datetime | None:
+    """Return when unpaid-session-canceller may cancel it; None where it won't, or may do so now."""
+    if order.payment_status == "authorized":
+        return None
+    last = min(
+        at.present + at.settings.unpaid_cancellation_window,
+        order.starts_at - at.settings.unpaid_cancellation_lead,
+    )
+    return last if last > at.present else None
 
 
 JOB = MoneyStep(

@@ -120,11 +120,11 @@ def settle(
         payment_failure=None,
     )
     change.notify(
-        "payment-receipt",
+        "session-receipt",
         to=order.customer_id,
         once=[order.id],
         category="transactional",
-        context={**order.told, "description": "your session", "paid_at": at.present.isoformat()},
+        context=order.told,
     )
     return "captured"
 

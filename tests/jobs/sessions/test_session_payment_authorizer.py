@@ -1,10 +1,12 @@
 """Who gets a hold, and what becomes of the order when it is placed, declined or not needed any more."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from jobctl.errors import Exit
+from jobctl.tables.notifications import notifications
 from jobctl.tables.sessions import orders, sessions
 from tests.payments import AUTHORIZER, Market
 from tests.world import NOW, ago, ahead
@@ -91,12 +93,37 @@ class TestAnswers:
         }
         market.agree()
 
+    @pytest.mark.parametrize(
+        ("starts_at", "extension", "until"),
+        [
+            (ahead(days=1, hours=12), False, ahead(days=1)),
+            (ahead(hours=20), False, ahead(hours=19)),
+            (ahead(hours=20), True, ahead(hours=19)),
+            (ahead(minutes=30), False, None),
+            (ago(minutes=30), True, None),
+        ],
+    )
+    def test_the_customer_is_told_what_is_true_of_the_time_left(
+        self, market: Market, starts_at: datetime, extension: bool, until: datetime | None
+    ) -> None:
+        session = market.session(
+            starts_at=starts_at, status="in_progress" if starts_at < NOW else "not_started"
+        )
+        market.order(session, card="pm_card_chargeDeclined", parent_order_id=99 if extension else None)
+        market.run(AUTHORIZER)
+        for each in market.world.rows(notifications):
+            told = each.context["until"] and datetime.fromisoformat(each.context["until"])
+            assert each.context["part"] == ("extension" if extension else "session")
+            assert told is None if until is None else until <= told < until + timedelta(minutes=5)
+        assert len(market.world.rows(notifications)) == len(("email", "tray"))
+
     def test_a_declined_renewal_keeps_the_old_hold_and_rests_for_a_day(self, market: Market) -> None:
         order = market.held(market.session())
         market.world.change(orders, order, hold_ends_at=ahead(hours=30))
         bad = market.card("pm_card_chargeDeclined")
         market.world.change(orders, order, payment_method_id=bad)
         assert market.run(AUTHORIZER).counts == {"renewal declined": 1}
+        assert {each.context["until"] for each in market.world.rows(notifications)} == {None}
         assert market.run(AUTHORIZER).counts == {}
         assert market.status(order) == "authorized"
         market.agree()

@@ -18,7 +18,7 @@ class TestDue:
         row = market.of(orders, order)
         assert (row.payment_status, row.captured_at >= NOW) == ("captured", True)
         assert {each[:3] for each in market.told()} == {
-            ("payment-receipt", row.customer_id, channel) for channel in ("email", "tray")
+            ("session-receipt", row.customer_id, channel) for channel in ("email", "tray")
         }
         market.agree()
 
@@ -111,7 +111,8 @@ class TestAnswers:
         assert market.run(PROCESSOR).exit_code == Exit.UNKNOWN_OUTCOME
         market.world.change(sessions, market.of(orders, order).session_id, status="cancelled")
         market.pass_time(minutes=5)
-        assert market.run(SETTLER).counts == {"captured, to be undone": 1, "refunded": 1}
+        assert market.run(SETTLER).counts == {"captured and to be undone": 1, "refunded": 1}
+        assert market.told() == set()
         assert market.of(orders, order).refunded_at is not None
         market.agree()
 

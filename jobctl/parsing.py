@@ -68,7 +68,7 @@ def duration(value: str) -> timedelta:
 
 def durations(value: str) -> tuple[timedelta, ...]:
     """Read different durations, the shortest first."""
-    expected = "one or more durations of at most 1y, with commas between"
+    expected = "one or more durations of at most 1y (a number and one of ms s m h d w y), commas between"
     try:
         found = tuple(sorted({duration(each.strip()) for each in value.split(",")}))
     except ValueError as error:
@@ -148,6 +148,17 @@ def since(value: str, now: datetime) -> datetime:
         raise ValueError("an ISO 8601 date or date-time, or an age such as 90m, 36h, 7d") from error
 
 
+def as_of(value: str, now: datetime) -> datetime:
+    """Read an ISO 8601 date or date-time (no offset: UTC), or a time from now such as `+24h`, into UTC."""
+    expected = "an ISO 8601 date or date-time, or a time from now such as +8h, +1d"
+    if re.fullmatch(r"[0-9.]+[a-z]+", value):  # an age would ask of the past
+        raise ValueError(expected)
+    try:
+        return now + duration(value[1:]) if value.startswith("+") else since(value, now)
+    except ValueError as error:
+        raise ValueError(expected) from error
+
+
 def folder(value: str) -> Path:
     path = Path(value).expanduser()
     if path.exists() and not path.is_dir():
@@ -198,9 +209,9 @@ def http_url(value: str) -> str:
         parts, port = urlsplit(""), None
     local = parts.hostname in LOCAL and port is not None
     if not parts.hostname or parts.scheme not in ("https", "http") or parts.query or parts.fragment:
-        raise ValueError("an https:// URL")
+        raise ValueError("an https:// URL, or http:// with a port of this machine")
     if parts.username is not None or (parts.scheme == "http" and not local):
-        raise ValueError("an https:// URL (http:// only to this machine), without a user name")
+        raise ValueError("an https:// URL (http:// only with a port of this machine), without a user name")
     return value.rstrip("/")
 
 

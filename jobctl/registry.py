@@ -11,7 +11,7 @@ class Entry(NamedTuple):
     cron: str  # when cron or a CronJob starts it
     every: str | None  # how often it repeats within that start, for schedules under a minute
     summary: str
-    reads: tuple[str, ...]  # groups of settings
+    reads: tuple[str, ...]  # settings, and groups of them
 
 
 JOBS = (
@@ -29,7 +29,7 @@ JOBS = (
         "* * * * *",
         None,
         "Remind the participants of sessions that are about to start.",
-        ("sessions", "telling"),
+        ("session_reminder_leads", "telling"),
     ),
     Entry(
         "session-attendance-analyzer",
@@ -37,7 +37,7 @@ JOBS = (
         "* * * * *",
         None,
         "Find out who came to the sessions that are over.",
-        ("sessions", "telling"),
+        ("session_attendance_grace", "telling"),
     ),
     Entry(
         "session-payment-authorizer",
@@ -45,7 +45,14 @@ JOBS = (
         "7 * * * *",
         None,
         "Hold the price of coming sessions on the customer's card.",
-        ("payments", "stripe", "telling"),
+        (
+            "payment_authorization_window",
+            "payment_concurrency",
+            "unpaid_cancellation_window",
+            "unpaid_cancellation_lead",
+            "stripe",
+            "telling",
+        ),
     ),
     Entry(
         "session-payment-processor",
@@ -53,7 +60,7 @@ JOBS = (
         "*/30 * * * *",
         None,
         "Take the money for sessions that took place, and release the holds of the others.",
-        ("payments", "stripe", "telling"),
+        ("no_show_consumer_policy", "payment_concurrency", "stripe", "telling"),
     ),
     Entry(
         "unpaid-session-canceller",
@@ -61,7 +68,7 @@ JOBS = (
         "37 * * * *",
         None,
         "Cancel sessions whose price could not be held on the customer's card.",
-        ("payments", "telling"),
+        ("unpaid_cancellation_window", "unpaid_cancellation_lead", "stripe", "telling"),
     ),
     Entry(
         "settle-operations",

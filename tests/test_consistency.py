@@ -40,7 +40,9 @@ def test_help_needs_no_database_and_no_sound_settings(job: Entry, monkeypatch: p
         for condition in step.due(At(NOW)).when:
             assert condition in said
     for each in declared():
-        assert (variable(each) in said) == (each.metadata["group"] in job.reads)
+        assert (variable(each) in said) == bool({each.name, each.metadata["group"]} & set(job.reads))
+    known = {name for each in declared() for name in (each.name, each.metadata["group"])}
+    assert set(job.reads) <= known
     for heading in ("--since", "--dry-run", "Exit codes:", "Examples:", command_line(job)):
         assert heading in said
 

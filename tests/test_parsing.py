@@ -255,6 +255,27 @@ class TestSince:
         refuses(lambda text: parsing.since(text, NOW), "2026-11-01x08:30")
 
 
+class TestAsOf:
+    """--as-of: an instant, or so much later than now."""
+
+    @pytest.mark.parametrize(
+        ("text", "instant"),
+        [
+            ("2026-11-01", datetime(2026, 11, 1, tzinfo=UTC)),
+            ("2026-11-01T08:30+05:45", datetime(2026, 11, 1, 2, 45, tzinfo=UTC)),
+            ("+8h", NOW + timedelta(hours=8)),
+            ("+1d", NOW + timedelta(days=1)),
+        ],
+    )
+    def test_what_it_reads(self, text: str, instant: datetime) -> None:
+        assert parsing.as_of(text, NOW) == instant
+
+    @pytest.mark.parametrize("text", ["", "24h", "+", "+0h", "+24", "++1h", "+2026-11-01", "-1h", "tonight"])
+    def test_nonsense(self, text: str) -> None:
+        """An age, which --since takes, would ask of the past."""
+        refuses(lambda text: parsing.as_of(text, NOW), text)
+
+
 class TestPostgresUrl:
     """DATABASE_URL: three spellings of one scheme, and the rest as libpq takes it."""
 

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +27,17 @@ class Grouped(click.Option):
         self.heading = heading
 
 
-def instant(text: str) -> datetime:
+def moment(parse: Callable[[str, datetime], datetime]) -> Text:
     # Ages are counted from here; the run compares with the database's clock, which is the one that counts.
-    return parsing.since(text, datetime.now(UTC))
+    return Text(lambda text: parse(text, datetime.now(UTC)), "when")
 
 
 def options() -> list[click.Parameter]:
-    when, duration, some = Text(instant, "when"), Text(parsing.duration, "duration"), NUMBER
+    duration, some = Text(parsing.duration, "duration"), NUMBER
     return [
         Grouped(
             ["--since"],
-            type=when,
+            type=moment(parsing.since),
             metavar="WHEN",
             heading=ROWS,
             help="Only rows from then on: ISO 8601 (no offset: UTC), or an age such as 90m, 36h, 7d.",
@@ -57,10 +58,10 @@ def options() -> list[click.Parameter]:
         ),
         Grouped(
             ["--as-of"],
-            type=when,
+            type=moment(parsing.as_of),
             metavar="WHEN",
             heading=RUNS,
-            help="With --dry-run: ask the same of today's rows at another time.",
+            help="With --dry-run: ask the same of today's rows at another time: ISO 8601, or +24h from now.",
         ),
         Grouped(
             ["--every"],

@@ -89,7 +89,7 @@ def command_line(entry: Entry) -> str:
 
 def settings_of(entry: Entry) -> Iterator[tuple[str, str]]:
     for each in settings.declared():
-        if each.metadata["group"] in entry.reads:
+        if {each.name, each.metadata["group"]} & set(entry.reads):
             default = each.metadata["default"]
             yield settings.variable(each), f"{each.metadata['what']} [{default or 'empty'}]"
 

@@ -17,7 +17,7 @@ from jobctl.db import among, first_line, passing_over
 from jobctl.errors import Exit
 from jobctl.job import Call, Due, Means, MoneyStep, SettleStep
 from jobctl.journal import Operation
-from jobctl.providers.protocol import REFUSED_AGAIN, Inquiry
+from jobctl.providers.protocol import REFUSED_AGAIN, Inquiry, Rejected
 from jobctl.providers.switchboard import Providers, account
 from jobctl.steps.booking import Books, Item, Owners, Taken, owners_of, subjects
 from jobctl.steps.concluding import (
@@ -107,6 +107,11 @@ class MoneyRun(Window):
         for item, answer in answered:
             if down := closing(item.operation.provider, answer):
                 self.close_scope(down)
+            elif isinstance(answer, Rejected) and answer.later:
+                self.running.fail(
+                    Exit.UNREACHABLE,
+                    f"{item.operation.provider} put requests off ({answer.code}): the next run asks anew",
+                )
         self.books.at, taken = self.at, Taken()
         try:
             with self.running.transaction() as connection:

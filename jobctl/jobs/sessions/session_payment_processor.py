@@ -119,6 +119,10 @@ def settle(
         payment_failed_at=None,
         payment_failure=None,
     )
+    if operation.kind == "charge" and order.payment_id and order.payment_provider and not operation.follows:
+        # By what was known of its end the hold has lapsed; where that was a guess, it must not stay.
+        hold, old = f"hold-{order.holds}", Release(order.payment_id)
+        change.ask(Ask(hold, order.payment_provider, old, order.payment_account, follows=operation.id))
     change.notify(
         "session-receipt",
         to=order.customer_id,

@@ -62,7 +62,7 @@ FAULTS = {
     "http_500_after": Exit.UNKNOWN_OUTCOME,
     "http_401": Exit.MISCONFIGURED,
     "http_403": Exit.MISCONFIGURED,
-    "http_429": Exit.DONE,
+    "http_429": Exit.UNREACHABLE,
 }
 
 

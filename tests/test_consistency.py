@@ -12,6 +12,7 @@ from jobctl.errors import PRECEDENCE, Exit
 from jobctl.job import At, EffectStep, MoneyStep
 from jobctl.registry import COMMANDS, JOBS, Entry
 from jobctl.runner import due_steps
+from jobctl.sandbox.faults import POINTS
 from jobctl.settings import declared, load, variable
 from tests.world import NOW, World, command
 
@@ -106,6 +107,11 @@ def test_env_example_has_exactly_the_settings(tmp_path: Path) -> None:
 
 def test_every_exit_code_has_its_place_among_the_others() -> None:
     assert sorted(PRECEDENCE) == sorted(Exit)
+
+
+def test_every_fault_of_the_sandbox_is_documented() -> None:
+    listed = (ROOT / "docs" / "payments.md").read_text().partition("| Fault |")[2]
+    assert set(re.findall(r"`([a-z]+_?[a-z0-9_]*)`", listed)) - {"seconds"} == set(POINTS)
 
 
 def documented() -> list[str]:

@@ -1,6 +1,6 @@
 """All tables at once, for whoever needs the whole metadata: migrations and tests, no job."""
 
-from jobctl.tables import frame, journal, notifications, sessions
+from jobctl.tables import findings, frame, journal, notifications, sessions, subscriptions
 from jobctl.tables.types import metadata
 
-__all__ = ["frame", "journal", "metadata", "notifications", "sessions"]
+__all__ = ["findings", "frame", "journal", "metadata", "notifications", "sessions", "subscriptions"]

@@ -78,6 +78,15 @@ def durations(value: str) -> tuple[timedelta, ...]:
     return found
 
 
+def day_numbers(value: str) -> tuple[int, ...]:
+    """Read different numbers of days, the lowest first."""
+    expected = "one or more whole numbers from 0 to 60, with commas between"
+    try:
+        return tuple(sorted({whole(0, 60)(each.strip()) for each in value.split(",")}))
+    except ValueError as error:
+        raise ValueError(expected) from error
+
+
 def channels(value: str) -> tuple[str, ...]:
     named = [each.strip() for each in value.split(",")]
     if not set(named) <= set(CHANNELS):

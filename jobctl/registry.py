@@ -79,6 +79,22 @@ JOBS = (
         ("payments", "stripe", "telling"),
     ),
     Entry(
+        "expire-subscriptions",
+        "jobctl.jobs.subscriptions.expire_subscriptions",
+        "25 4 * * *",
+        None,
+        "Expire subscriptions whose grace period has run out.",
+        ("subscription_grace", "autopayment_retry_days", "telling"),
+    ),
+    Entry(
+        "expire-payments",
+        "jobctl.jobs.subscriptions.expire_payments",
+        "35 4 * * *",
+        None,
+        "Expire payments that were begun long ago and never came to anything.",
+        ("payment_pending_max_age",),
+    ),
+    Entry(
         "history-prune",
         "jobctl.jobs.notifications.history_prune",
         "17 3 * * *",

@@ -335,6 +335,28 @@ class Settings:
         example="32",
     )
 
+    subscription_grace: timedelta = setting(
+        parsing.duration,
+        "3d",
+        "how long after its end a subscription is kept while its renewal is not paid",
+        group="subscriptions",
+        example="7d",
+    )
+    autopayment_retry_days: tuple[int, ...] = setting(
+        parsing.day_numbers,
+        "0,1,3",
+        "on which days after its end a subscription is charged until that works; 0 is the day itself (UTC)",
+        group="subscriptions",
+        example="0,2,5",
+    )
+    payment_pending_max_age: timedelta = setting(
+        parsing.duration,
+        "7d",
+        "how old a pending payment may become",
+        group="subscriptions",
+        example="14d",
+    )
+
     run_retention: timedelta = setting(
         parsing.duration, "90d", "how long run records are kept", group="retention", example="30d"
     )

@@ -18,6 +18,7 @@ from jobctl.settings import Settings, declared, variable
 from tests import postgres
 from tests.payments import Market
 from tests.servers import MailServer
+from tests.subscribers import Subscribers
 from tests.world import World
 
 TEMPLATE = "jobctl_test_template"
@@ -123,6 +124,11 @@ def market(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Market]:
     monkeypatch.setattr(transport, "PATIENCE", timedelta(0))
     with Sandbox() as sandbox:
         yield Market(world, sandbox)
+
+
+@pytest.fixture
+def subscribers(world: World) -> Subscribers:
+    return Subscribers(world)
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ CONTEXTS: dict[str, dict[str, Any]] = {
         "part": "session",
         "until": "2026-11-22T12:00:00+00:00",
     },
+    "subscription-expired": {"plan": "Gold", "ended_at": "2026-11-22T13:00:00+00:00"},
     "session-receipt": {
         "amount": {"minor": 4500, "currency": "EUR"},
         "starts_at": "2026-11-22T13:00:00+00:00",

@@ -96,6 +96,10 @@ class RowChanges(Protocol):
         """Tell a user something, by each channel that they take it by; `outbox.Notice` has the rest."""
         ...
 
+    def finding(self, kind: str, /, *, once: Sequence[Any], reason: str, **more: Any) -> None:
+        """Record what a person has to decide, once; the first run to find it exits with 3."""
+        ...
+
     def error(self, reason: str) -> None:
         """Record that this row needs a person: it counts as failed, and the run exits with 3."""
         ...

@@ -115,6 +115,11 @@ COMMANDS = (
         "jobctl.commands.notifications:notifications",
         "List notifications and queue failed ones again.",
     ),
+    (
+        "findings",
+        "jobctl.commands.findings:findings",
+        "Look at what jobs found and may not decide, and resolve it.",
+    ),
     ("operations", "jobctl.commands.operations:operations", "List what was asked of payment providers."),
     ("config", "jobctl.commands.config:config", "Show the effective settings and where each comes from."),
     ("demo", "jobctl.commands.demo:demo", "See the jobs at work on a small made-up marketplace."),
@@ -122,7 +127,7 @@ COMMANDS = (
 )
 
 # Commands that leave run records as jobs do.
-RECORDED = ("notifications retry",)
+RECORDED = ("notifications retry", "findings resolve")
 
 
 def entry(name: str) -> Entry:

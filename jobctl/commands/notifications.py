@@ -1,19 +1,16 @@
 """`jobctl notifications`: look at messages, and queue failed ones again."""
 
-import sys
 from datetime import UTC, datetime
+from functools import partial
 
 import click
 from sqlalchemy import ColumnElement, select
 
+from jobctl.commands.by_hand import change_by_hand
 from jobctl.commands.shared import NUMBER, as_json, loaded, show
-from jobctl.db import Database, clock, open_database
-from jobctl.errors import Exit, UsageError
-from jobctl.history import RunRecord
+from jobctl.db import Database, open_database
+from jobctl.errors import UsageError
 from jobctl.job import At, BatchChanges, Due, SetStep
-from jobctl.locks import open_locks
-from jobctl.steps import set as set_step
-from jobctl.steps.running import Options, Running, Stop
 from jobctl.tables.notifications import STATUSES
 from jobctl.tables.notifications import notifications as messages
 from jobctl.tables.types import inline
@@ -64,20 +61,8 @@ def retry(ids: tuple[int, ...], *, everything: bool) -> None:
     """Queue failed or held notifications again, with all their attempts before them."""
     if bool(ids) == everything:
         raise UsageError("name the notifications to retry, or --all: jobctl notifications list --failed")
-    settings = loaded().settings
     options = {"ids": list(ids)} if ids else {"all": True}
-    with open_database(settings) as database, open_locks(settings) as locks:
-        at = At(database.now(), settings, installation=database.installation)
-        if ids:
-            refuse_others(ids, at, database)
-        record = RunRecord("notifications retry", options)
-        stop = Stop(settings.stop_grace)
-        set_step.run(again(ids), Running(at, Options(), database, locks, stop, record, sys.stdout))
-        if record.id is not None:
-            with database.transaction() as connection:
-                record.close(connection, clock(connection), Exit.DONE, None)
-            locks.release_run(record.id)
-    count = record.counts.total()
+    count = change_by_hand("notifications retry", options, again(ids), partial(refuse_others, ids))
     click.echo(f"{count} queued again; the next run of notification-sender sends them.")
 
 
@@ -101,7 +86,7 @@ def again(ids: tuple[int, ...]) -> SetStep:
 
 
 def refuse_others(ids: tuple[int, ...], at: At, database: Database) -> None:
-    """Raise UsageError, before anything is changed, where a number names no failed or held message."""
+    """Raise UsageError where a number names no failed or held message."""
     with database.transaction() as connection:
         known = set(connection.scalars(select(messages.c.id).where(unfinished(at), messages.c.id.in_(ids))))
     if others := sorted(set(ids) - known):

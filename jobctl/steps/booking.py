@@ -210,7 +210,7 @@ class Books:
     def write_subjects(self, connection: Connection, step: AnyMoney, noted: Sequence[Noted]) -> None:
         values = {each.row.id: each.values for each in noted}
         changes.update_each(connection, any_due(step).table, values, None, self.author)
-        write_inserts(connection, noted, self.at)
+        write_inserts(connection, noted, self.running.record, self.at)
         for each in noted:
             for reason in each.errors:
                 self.complain(connection, step, each.row.id, reason)

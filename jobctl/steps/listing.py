@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DBAPIError
 
 from jobctl.db import first_line, insert_once
+from jobctl.findings import is_new
 from jobctl.job import ListStep, Means, ScopeDownError
 from jobctl.steps.running import Running
 from jobctl.steps.settling import Noted, note_listed, write_inserts
@@ -60,6 +61,8 @@ def one_page(step: AnyList, running: Running, page: Sequence[Any]) -> bool:
     running.attempted += len(taken)
     running.at = running.moment()
     items = [note_listed(step, running.at, each) for each in taken]
+    with running.transaction() as connection:
+        items = [each for each in items if is_news(each, connection)]
     try:
         with running.transaction() as connection:
             write(connection, running, items)
@@ -74,10 +77,17 @@ def fresh(step: AnyList, page: Sequence[Any], connection: Connection) -> list[An
     return [each for each in page if each.id not in known]
 
 
+def is_news(item: Noted, connection: Connection) -> bool:
+    """Tell what is to be written from what was found before, and is listed as long as the window has it."""
+    if not item.findings or item.inserts or item.errors:
+        return True
+    return any(is_new(each, connection) for each in item.findings)
+
+
 def write(connection: Connection, running: Running, items: Sequence[Noted]) -> None:
     for item in items:
         running.open_record(connection)
-        write_inserts(connection, [item], running.at)
+        write_inserts(connection, [item], running.record, running.at)
         for reason in item.errors:
             said = f"{item.row.id}: {reason}"
             running.record.error(connection, running.at.present, "listed", None, said)

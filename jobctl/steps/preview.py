@@ -11,6 +11,7 @@ from jobctl import journal, outbox
 from jobctl.batches import Batch, rows_beside
 from jobctl.changes import value_of
 from jobctl.db import among
+from jobctl.findings import is_new
 from jobctl.job import (
     Ask,
     At,
@@ -243,12 +244,16 @@ def preview_list(step: ListStep[Any, Any], running: Running, connection: Connect
         for page in step.pages(outside, start, end):
             for item in listing.fresh(step, page, connection)[: running.left()]:
                 running.attempted += 1
-                yield from recorded(note_listed(step, running.at, item))
+                yield from recorded(note_listed(step, running.at, item), connection)
 
 
-def recorded(noted: Noted) -> Iterator[Shown]:
+def recorded(noted: Noted, connection: Connection) -> Iterator[Shown]:
     for table, _, values in noted.inserts:
         yield Shown(table.name, noted.row.id, noted.outcome, {}, values, {})
+    for finding in noted.findings:
+        if is_new(finding, connection):
+            told = {"kind": finding.kind, "reason": finding.reason, **finding.facts}
+            yield Shown("findings", finding.key, "found", {}, {}, told)
     for reason in noted.errors:
         yield Shown("listed", noted.row.id, noted.outcome, {}, {}, {"reason": reason})
 

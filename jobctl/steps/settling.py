@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table
 from jobctl import changes
 from jobctl.changes import Author
 from jobctl.db import first_line, insert_once
+from jobctl.findings import Finding, find
 from jobctl.history import RunRecord
 from jobctl.job import Ask, At, Broken, EffectStep, ListStep
 from jobctl.outbox import Notice, queue
@@ -27,6 +28,7 @@ class Noted:
     inserts: list[tuple[Table, Sequence[str], Mapping[str, Any]]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     asked: list[Ask] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     last_resort: bool = False  # the row's failure, noted because another change could not be
 
@@ -41,6 +43,9 @@ class Noted:
 
     def ask(self, request: Ask, /) -> None:
         self.asked.append(request)
+
+    def finding(self, kind: str, /, *, once: Sequence[Any], reason: str, **more: Any) -> None:
+        self.findings.append(Finding(kind, once, reason, **more))
 
     def error(self, reason: str) -> None:
         self.errors.append(reason)
@@ -87,14 +92,16 @@ def write(connection: Connection, table: Table, items: Sequence[Noted], record: 
             item.row.id: {**item.values, "claimed_by": None} for item in items if item.row.claimed_by == owner
         }
         changes.update_each(connection, table, theirs, owner or record.id, author)
-    write_inserts(connection, items, at)
+    write_inserts(connection, items, record, at)
     for item in items:
         for reason in item.errors:
             record.error(connection, at.present, table.name, item.row.id, reason)
 
 
-def write_inserts(connection: Connection, items: Sequence[Noted], at: At) -> None:
+def write_inserts(connection: Connection, items: Sequence[Noted], run: RunRecord, at: At) -> None:
     for item in items:
         for table, once, values in item.inserts:
             connection.execute(insert_once(table, once, values, connection.dialect.name))
+        for finding in item.findings:
+            find(connection, finding, run, at.present)
     queue(connection, [notice for item in items for notice in item.notices], at)

@@ -2,7 +2,18 @@
 
 from sqlalchemy import BigInteger, Column, Identity, Table, Text
 
-from jobctl.tables.types import Currency, Id, Instant, Json, forms, index, inline, metadata, one_of
+from jobctl.tables.types import (
+    Currency,
+    Id,
+    Instant,
+    Json,
+    forms,
+    index,
+    inline,
+    metadata,
+    one_of,
+    personal,
+)
 
 FINDING_STATUSES = ("open", "resolved")
 
@@ -18,7 +29,7 @@ _findings = (
     Column("run_id", Id),
     Column("found_at", Instant, nullable=False),
     Column("resolved_at", Instant),
-    Column("resolution", Text),
+    personal(Column("resolution", Text)),  # free text: the trail must not keep it
 )
 findings = Table("findings", metadata, *_findings, one_of("status", FINDING_STATUSES), *forms(*_findings))
 index("ix_findings_open", findings.c.id, where=findings.c.status == inline("open"))

@@ -44,6 +44,9 @@ def settle(at: At, item: Item, change: RowChanges) -> str:
     if item.channel == "nonsense":
         change.error("nobody knows that channel")
         return "failed"
+    if item.channel == "nobody":
+        change.finding("orphan", once=[item.id], reason="nobody wants it", facts={"at": item.at.isoformat()})
+        return "found"
     values = {"channel": item.channel, "template": "welcome", "context": {}, "queued_at": at.now}
     change.insert(notifications, once=["once_key"], once_key=item.id, **values)
     return "recorded"

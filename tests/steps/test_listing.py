@@ -5,6 +5,7 @@ import pytest
 from jobctl import registry
 from jobctl.errors import Exit
 from jobctl.registry import Entry
+from jobctl.tables.findings import findings
 from jobctl.tables.frame import runs, watermarks
 from jobctl.tables.notifications import notifications
 from tests.steps import listing_job
@@ -74,6 +75,23 @@ def test_a_bad_item_is_an_error_and_stops_no_other(world: World, elsewhere: Else
     done = world.run("follow")
     assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"recorded": 5, "failed": 2})
     assert sorted(each.error.partition(":")[0] for each in world.errors()) == ["odd", "worse"]
+
+
+def test_what_the_job_may_not_decide_is_found_once(world: World, elsewhere: Elsewhere) -> None:
+    """It is listed again as long as the window reaches back to it; only the first run tells a person."""
+    elsewhere.items[1] = Item("i1", elsewhere.items[1].at, channel="nobody")
+    (shown,) = (each for each in world.run("follow", dry_run=True).document["rows"] if each["after"] == {})
+    done = world.run("follow")
+    assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"recorded": 4, "found": 1})
+    (finding,) = world.rows(findings)
+    assert (finding.kind, finding.once_key, finding.status) == ("orphan", "orphan.i1", "open")
+    assert (finding.reason, finding.run_id) == ("nobody wants it", world.last_run().id)
+    assert [(each.table_name, each.row_id) for each in world.errors()] == [("findings", finding.id)]
+    assert (shown["table"], shown["row_id"], shown["outcome"]) == ("findings", finding.once_key, "found")
+    again = world.run("follow")
+    assert (again.exit_code, again.counts, len(world.rows(runs))) == (Exit.DONE, {}, 1)
+    assert world.run("follow", dry_run=True).document["rows"] == []
+    assert world.rows(findings) == [finding]
 
 
 def test_the_dry_run_shows_it_and_changes_nothing(world: World) -> None:

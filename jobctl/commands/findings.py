@@ -1,0 +1,87 @@
+"""`jobctl findings`: what jobs found and may not decide, until a person has resolved it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from sqlalchemy import select
+
+from jobctl.commands.by_hand import change_by_hand
+from jobctl.commands.shared import NUMBER, as_json, loaded, show
+from jobctl.db import Database, open_database
+from jobctl.errors import UsageError
+from jobctl.job import At, BatchChanges, Due, SetStep
+from jobctl.money import Money
+from jobctl.output import readable, to_json
+from jobctl.tables.findings import findings as found
+from jobctl.tables.types import inline
+
+ours = found.c
+LISTED = ("id", "kind", "reason", "amount_minor", "currency", "status", "found_at")
+
+
+@click.group()
+def findings() -> None:
+    """Look at what jobs found and may not decide, and resolve it."""
+
+
+@findings.command(name="list")
+@click.option("--all", "everything", is_flag=True, help="Resolved ones too.")
+@click.option("--kind", help="Those of this kind: 'orphan payment'.")
+@click.option("--limit", type=NUMBER, default=50, show_default=True, help="Newest so many.")
+@as_json
+def list_(*, everything: bool, kind: str | None, limit: int, as_json: bool) -> None:
+    """List findings that need someone, newest first."""
+    query = select(*(ours[name] for name in LISTED)).order_by(ours.id.desc()).limit(limit)
+    query = query if everything else query.where(ours.status == inline("open"))
+    query = query.where(ours.kind == kind) if kind else query
+    with open_database(loaded().settings, read_only=True) as database, database.transaction() as connection:
+        rows = [tuple(row) for row in connection.execute(query)]
+    show(LISTED, rows, json=as_json, empty="Nothing needs someone.")
+
+
+@findings.command(name="show")
+@click.argument("finding", metavar="ID", type=NUMBER)
+@as_json
+def show_(finding: int, *, as_json: bool) -> None:
+    """Show one finding: what was found, when, and how it was resolved."""
+    with open_database(loaded().settings, read_only=True) as database:
+        row = one(finding, database)
+    if as_json:
+        click.echo(to_json(dict(row)))
+        return
+    amount = {} if row["amount_minor"] is None else {"amount": Money(row["amount_minor"], row["currency"])}
+    told = {name: row[name] for name in row if name not in ("amount_minor", "currency", "facts")}
+    for name, value in (told | amount | row["facts"]).items():
+        if value is not None:
+            click.echo(f"{name.replace('_', ' '):14} {readable(value)}")
+
+
+@findings.command()
+@click.argument("finding", metavar="ID", type=NUMBER)
+@click.option("--reason", required=True, help="What was decided, and done.")
+def resolve(finding: int, *, reason: str) -> None:
+    """Mark a finding as resolved; it is not found again."""
+    if not reason.strip():
+        raise UsageError("--reason says what was decided, and done")
+
+    def due(_: At) -> Due:
+        return Due(found, {"it is open": ours.status == inline("open"), "it was named": ours.id == finding})
+
+    def change(at: At, batch: BatchChanges) -> None:
+        batch.update(status="resolved", resolved_at=at.now, resolution=reason.strip())
+
+    def refuse(_: At, database: Database) -> None:
+        if one(finding, database)["status"] != "open":
+            raise UsageError(f"finding {finding} is resolved already: jobctl findings show {finding}")
+
+    change_by_hand("findings resolve", {"id": finding}, SetStep(due, change, "resolved"), refuse)
+    click.echo(f"Finding {finding} is resolved.")
+
+
+def one(finding: int, database: Database) -> Mapping[Any, Any]:
+    with database.transaction() as connection:
+        row = connection.execute(select(found).where(ours.id == finding)).mappings().first()
+    if row is None:
+        raise UsageError(f"there is no finding {finding}: jobctl findings list")
+    return row

@@ -203,6 +203,18 @@ def stripe_key(value: str) -> str:
     return value
 
 
+def yookassa_key(value: str) -> str:
+    if not re.fullmatch(r"(live|test)_[A-Za-z0-9_-]+", value):
+        raise ValueError("a secret key of YooKassa")
+    return value
+
+
+def shop_id(value: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]{0,17}", value):
+        raise ValueError("the number of a shop")
+    return value
+
+
 def name(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", value):
         raise ValueError("a name of up to 32 lower-case letters, digits and hyphens")

@@ -51,6 +51,7 @@ JOBS = (
             "unpaid_cancellation_window",
             "unpaid_cancellation_lead",
             "stripe",
+            "yookassa",
             "telling",
         ),
     ),
@@ -60,7 +61,7 @@ JOBS = (
         "*/30 * * * *",
         None,
         "Take the money for sessions that took place, and release the holds of the others.",
-        ("no_show_consumer_policy", "payment_concurrency", "stripe", "telling"),
+        ("no_show_consumer_policy", "payment_concurrency", "stripe", "yookassa", "telling"),
     ),
     Entry(
         "unpaid-session-canceller",
@@ -68,7 +69,7 @@ JOBS = (
         "37 * * * *",
         None,
         "Cancel sessions whose price could not be held on the customer's card.",
-        ("unpaid_cancellation_window", "unpaid_cancellation_lead", "stripe", "telling"),
+        ("unpaid_cancellation_window", "unpaid_cancellation_lead", "stripe", "yookassa", "telling"),
     ),
     Entry(
         "settle-operations",
@@ -76,7 +77,7 @@ JOBS = (
         "*/5 * * * *",
         None,
         "Ask providers what became of unfinished money operations, and settle them.",
-        ("payments", "stripe", "telling"),
+        ("payments", "stripe", "yookassa", "telling"),
     ),
     Entry(
         "expire-subscriptions",

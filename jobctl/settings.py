@@ -276,6 +276,39 @@ class Settings:
         parsing.duration, "60s", "longest wait for an answer of Stripe", group="stripe", example="80s"
     )
 
+    yookassa_shop_id: str | None = setting(
+        parsing.shop_id,
+        None,
+        "number of the shop at YooKassa; needed, with its key, once a payment by YooKassa is due",
+        group="yookassa",
+        example="100500",
+    )
+    yookassa_secret_key: str | None = setting(
+        parsing.yookassa_key,
+        None,
+        "secret key of that shop",
+        group="yookassa",
+        example="live_secret",
+        secret=True,
+    )
+    yookassa_api_base: str = setting(
+        parsing.http_url,
+        "https://api.yookassa.ru",
+        "where YooKassa answers; `jobctl sandbox` prints what to set for tests",
+        group="yookassa",
+        example="http://127.0.0.1:12111",
+    )
+    yookassa_rate_limit: Rate = setting(
+        parsing.rate,
+        "10/s",
+        "most requests to YooKassa in a time, for each run",
+        group="yookassa",
+        example="50/s",
+    )
+    yookassa_timeout: timedelta = setting(
+        parsing.duration, "60s", "longest wait for an answer of YooKassa", group="yookassa", example="35s"
+    )
+
     notification_channels: tuple[str, ...] = setting(
         parsing.channels,
         "email,tray",

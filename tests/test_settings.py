@@ -373,6 +373,7 @@ def all_secrets(word: str) -> dict[str, str]:
         "DATABASE_LOCK_URL": url,
         "SMTP_PASSWORD": word,
         "WEBHOOK_SECRET": SIGNING,
+        "YOOKASSA_SECRET_KEY": f"live_{''.join(filter(str.isalnum, word))}",
         "STRIPE_SECRET_KEY": f"sk_live_{''.join(filter(str.isalnum, word))}",
     }
     assert set(values) == {variable(each) for each in SECRETS}

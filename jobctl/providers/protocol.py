@@ -18,11 +18,15 @@ Stored = Mapping[str, Any]  # a request as the journal keeps it, to be sent and 
 
 @dataclass(frozen=True)
 class Authorize:
-    """Hold an amount on a saved payment method, off session."""
+    """Hold an amount on a saved payment method, off session.
+
+    metadata: what the provider keeps of ours beside our reference, such as `user_id`.
+    """
 
     amount: Money
     customer: str
     method: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Charge:
     amount: Money
     customer: str
     method: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,11 @@ class Succeeded:
 
 @dataclass(frozen=True)
 class Declined:
-    """The bank, or the state of the payment, said no."""
+    """The bank, or the state of the payment, said no.
+
+    retryable: the same method may work another day. needs_customer: the customer has to act, such as to give
+    another card. Neither: no further charge is allowed.
+    """
 
     code: str
     reason: str
@@ -144,6 +153,8 @@ class Listed:
     amount: Money
     paid_at: datetime
     metadata: Mapping[str, str] = field(default_factory=dict)
+    customer: str | None = None
+    method: str | None = None  # that was saved with it, to be charged again
 
 
 class Provider(Protocol):

@@ -32,7 +32,6 @@ from jobctl.providers.stripe_answers import (
     DONE,
     LARGER,
     REFERENCE,
-    closes,
     code_of,
     listed,
     no_answer,
@@ -68,9 +67,9 @@ def compose(request: Request, key: str) -> Stored:
     reference = [f"metadata[{REFERENCE}]", key]
     match request:
         case Authorize():
-            return post(INTENTS, payment(request, "manual"), reference)
+            return post(INTENTS, payment(request, "manual"), *metadata(request), reference)
         case Charge():
-            return post(INTENTS, payment(request, "automatic"), reference)
+            return post(INTENTS, payment(request, "automatic"), *metadata(request), reference)
         case Capture():
             amount = [["amount_to_capture", smallest(request.amount)]]
             return post(f"{INTENTS}/{request.payment_id}/capture", amount, expanded())
@@ -97,6 +96,10 @@ def payment(request: Authorize | Charge, capture: str) -> list[list[str]]:
         ["off_session", "true"],
         expanded(),
     ]
+
+
+def metadata(request: Authorize | Charge) -> list[list[str]]:
+    return [[f"metadata[{name}]", value] for name, value in request.metadata.items()]
 
 
 def expanded() -> list[str]:
@@ -145,7 +148,7 @@ class Stripe:
         if inquiry.payment_id:
             reply = self._get(f"{INTENTS}/{inquiry.payment_id}", [expanded()])
             if reply.status != HTTPStatus.OK:
-                return Unknown(code_of(reply), said(reply), closes(reply))
+                return Unknown(code_of(reply), said(reply), reply.closes)
             return told(inquiry.kind, reply)
         if inquiry.kind in ("capture", "release"):  # they carry no reference of their own
             return Unknown("no_payment_id", f"a {inquiry.kind} can be found by its payment's id only")
@@ -155,7 +158,7 @@ class Stripe:
         for page in self._pages(INTENTS, created(since, until)):
             if isinstance(page, Reply):
                 raise ScopeDownError(
-                    NAME, f"Stripe's list failed: {said(page)}", closes(page) or Exit.UNREACHABLE
+                    NAME, f"Stripe's list failed: {said(page)}", page.closes or Exit.UNREACHABLE
                 )
             try:
                 yield [listed(each) for each in page if each.get("status") == DONE]

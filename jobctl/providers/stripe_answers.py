@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
-from jobctl.errors import Exit
 from jobctl.money import Money
 from jobctl.providers.protocol import (
     Declined,
@@ -24,7 +23,7 @@ from jobctl.providers.protocol import (
     Unknown,
     doubtful,
 )
-from jobctl.providers.transport import Reply
+from jobctl.providers.transport import Reply, mapping
 
 # "Supported currencies": what Stripe counts in other units than ISO 4217 has minor ones.
 LARGER = {"ISK": 100, "UGX": 100}
@@ -54,7 +53,13 @@ MAY_WORK_LATER = {
     "try_again_later",
     "withdrawal_count_limit_exceeded",
 }
-LOCKED_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+# And those after which nothing more is to be charged: the customer withdrew the permission, or it is fraud.
+NEVER_AGAIN = {
+    "fraudulent",
+    "revocation_of_all_authorizations",
+    "revocation_of_authorization",
+    "stop_payment_order",
+}
 BUSY = {HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
 LENGTH = 200
 LATEST = 2**32  # of the seconds since 1970 that are believed to be some
@@ -129,21 +134,22 @@ def of_error(kind: Kind, reply: Reply) -> Outcome:
             return found
     if not reply.begun:
         code = "not_reached"
-    return Rejected(code, said(reply), closes(reply), later=reply.status in BUSY or not reply.begun)
+    return Rejected(code, said(reply), reply.closes, later=reply.status in BUSY or not reply.begun)
 
 
 def of_card(error: Mapping[str, Any], payment_id: str | None) -> Declined:
     code = str(error.get("decline_code") or error.get("code") or "declined")
     advice = error.get("advice_code")
     retryable = advice == "try_again_later" or (code in MAY_WORK_LATER and advice != "do_not_try_again")
-    customer = "authentication_required" in (code, error.get("code"))
+    authentication = "authentication_required" in (code, error.get("code"))
+    customer = authentication or not (retryable or code in NEVER_AGAIN)
     return Declined(code, str(error.get("message") or code)[:LENGTH], retryable, customer, payment_id)
 
 
 def no_answer(reply: Reply) -> Unknown:
     """Read what tells nothing, or the failure of a look-up."""
     code = "no_answer" if reply.status is None else f"http_{reply.status}"
-    return Unknown(code, said(reply), closes(reply))
+    return Unknown(code, said(reply), reply.closes)
 
 
 def code_of(reply: Reply) -> str:
@@ -151,13 +157,6 @@ def code_of(reply: Reply) -> str:
     if not reply.begun:
         return "not_reached"
     return str(error_of(reply).get("code") or no_answer(reply).code)[:LENGTH]
-
-
-def closes(reply: Reply) -> Exit | None:
-    """Return the exit code where the provider is of no use for the rest of the run."""
-    if reply.status in LOCKED_OUT:
-        return Exit.MISCONFIGURED
-    return None if reply.begun else Exit.UNREACHABLE
 
 
 def said(reply: Reply) -> str:
@@ -171,10 +170,6 @@ def said(reply: Reply) -> str:
 
 def error_of(reply: Reply) -> Mapping[str, Any]:
     return mapping((reply.body or {}).get("error"))
-
-
-def mapping(thing: object) -> Mapping[str, Any]:
-    return thing if isinstance(thing, dict) else {}
 
 
 def hold_end(intent: Mapping[str, Any]) -> datetime | None:

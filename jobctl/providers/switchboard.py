@@ -8,7 +8,10 @@ from jobctl.job import Means
 from jobctl.providers.protocol import Provider, Request, Stored, UnrepresentableError
 from jobctl.settings import Settings
 
-PROVIDERS = {"stripe": ("jobctl.providers.stripe", "Stripe")}
+PROVIDERS = {
+    "stripe": ("jobctl.providers.stripe", "Stripe"),
+    "yookassa": ("jobctl.providers.yookassa", "YooKassa"),
+}
 
 
 def module_of(name: str) -> Any:

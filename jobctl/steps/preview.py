@@ -227,7 +227,8 @@ def to_be_sent(table: Table, entry: Entry, at: At, outcome: str) -> Shown:
 
 
 def sent_of(request: Stored) -> dict[str, Any]:
-    return {"request": f"{request['method']} {request['path']}", "fields": dict(request["fields"])}
+    fields = request["document"] if "document" in request else dict(request["fields"])
+    return {"request": f"{request['method']} {request['path']}", "fields": fields}
 
 
 def amount_of(entry: Entry) -> dict[str, Any]:

@@ -359,13 +359,13 @@ DECLINES = {
     "pm_card_chargeCustomerFail": ("generic_decline", True, False),
     "pm_card_visa_chargeDeclinedInsufficientFunds": ("insufficient_funds", True, False),
     "pm_card_chargeDeclinedInsufficientFunds": ("insufficient_funds", True, False),
-    "pm_card_visa_chargeDeclinedLostCard": ("lost_card", False, False),
-    "pm_card_chargeDeclinedLostCard": ("lost_card", False, False),
-    "pm_card_visa_chargeDeclinedStolenCard": ("stolen_card", False, False),
-    "pm_card_chargeDeclinedStolenCard": ("stolen_card", False, False),
+    "pm_card_visa_chargeDeclinedLostCard": ("lost_card", False, True),
+    "pm_card_chargeDeclinedLostCard": ("lost_card", False, True),
+    "pm_card_visa_chargeDeclinedStolenCard": ("stolen_card", False, True),
+    "pm_card_chargeDeclinedStolenCard": ("stolen_card", False, True),
     "pm_card_visa_chargeDeclinedVelocityLimitExceeded": ("card_velocity_exceeded", True, False),
-    "pm_card_chargeDeclinedExpiredCard": ("expired_card", False, False),
-    "pm_card_chargeDeclinedIncorrectCvc": ("incorrect_cvc", False, False),
+    "pm_card_chargeDeclinedExpiredCard": ("expired_card", False, True),
+    "pm_card_chargeDeclinedIncorrectCvc": ("incorrect_cvc", False, True),
     "pm_card_chargeDeclinedProcessingError": ("processing_error", True, False),
     "pm_card_radarBlock": ("fraudulent", False, False),
     "pm_card_authenticationRequired": ("authentication_required", False, True),
@@ -393,14 +393,15 @@ def test_each_declined_card_says_what_may_be_done(
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        ({"code": "card_declined", "decline_code": "do_not_honor"}, ("do_not_honor", False, False)),
-        ({"code": "card_declined", "decline_code": "from_next_year"}, ("from_next_year", False, False)),
+        ({"code": "card_declined", "decline_code": "do_not_honor"}, ("do_not_honor", False, True)),
+        ({"code": "card_declined", "decline_code": "from_next_year"}, ("from_next_year", False, True)),
         ({"decline_code": "insufficient_funds", "advice_code": "do_not_try_again"}, None),
         (
             {"code": "authentication_required", "decline_code": "generic_decline"},
             ("generic_decline", False, True),
         ),
-        ({"code": "card_declined"}, ("card_declined", False, False)),
+        ({"code": "card_declined"}, ("card_declined", False, True)),
+        ({"decline_code": "revocation_of_authorization"}, ("revocation_of_authorization", False, False)),
     ],
 )
 def test_a_decline_by_other_codes(
@@ -410,7 +411,7 @@ def test_a_decline_by_other_codes(
     outcome = ask(at(server.url), request("charge"))
     assert isinstance(outcome, Declined)
     found = (outcome.code, outcome.retryable, outcome.needs_customer)
-    assert found == (expected or ("insufficient_funds", False, False))
+    assert found == (expected or ("insufficient_funds", False, True))
     assert len(server.requests) == 1
 
 

@@ -20,10 +20,11 @@ TOTALS = {
 
 @dataclass(frozen=True)
 class Effect:
+    provider: str
     kind: str
     intent: str
     amount: int  # in the provider's smallest unit
-    currency: str
+    currency: str  # as the provider writes it
     metadata: Mapping[str, str]  # of the refund for a refund, else of the intent
     key: str | None  # of the request that had it; an expiry has none
     at: datetime

@@ -21,7 +21,7 @@ def test_the_ledger(stripe: Client, sandbox: Sandbox) -> None:
     found = ok(control(sandbox, "GET", "ledger"))
     for each in found["effects"]:
         assert NOW <= datetime.fromisoformat(each.pop("at")) < NOW + timedelta(minutes=1)
-    same = {"intent": intent, "currency": "usd", "metadata": {"operation": "op-7"}}
+    same = {"provider": "stripe", "intent": intent, "currency": "usd", "metadata": {"operation": "op-7"}}
     assert found["effects"] == [
         {**same, "kind": "hold", "amount": 1000, "key": "key-h"},
         {**same, "kind": "capture", "amount": 600, "key": "key-c"},

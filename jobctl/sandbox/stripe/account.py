@@ -11,6 +11,7 @@ from jobctl.sandbox.stripe.errors import StripeError
 from jobctl.sandbox.stripe.objects import Charge, Intent, Refund
 from jobctl.sandbox.stripe.shelf import Shelf
 
+NAME = "stripe"
 CANCELABLE = (
     "requires_payment_method",
     "requires_capture",
@@ -109,7 +110,7 @@ class Account:
         metadata: dict[str, str] | None = None,
     ) -> None:
         said = dict(intent.metadata if metadata is None else metadata)
-        self._ledger.append(Effect(kind, intent.id, amount, intent.currency, said, key, instant(at)))
+        self._ledger.append(Effect(NAME, kind, intent.id, amount, intent.currency, said, key, instant(at)))
 
 
 def refundable(intent: Intent, amount: int | None) -> tuple[Charge, int]:

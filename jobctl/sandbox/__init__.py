@@ -1,9 +1,10 @@
-"""A payment provider's stand-in: speaks its wire protocol on this machine, keeps its state, has its faults.
+"""Payment providers' stand-ins: speak their protocols on this machine, keep their state, have their faults.
 
-Written from the provider's public documents alone, and sharing nothing with the adapters that talk to it, so
+Written from the providers' public documents alone, and sharing nothing with the adapters that talk to it, so
 that a misreading of the one is not repeated in the other.
 """
 
-from jobctl.sandbox.sandbox import SECRET_KEY, Sandbox
+from jobctl.sandbox.accounts import SECRET_KEY
+from jobctl.sandbox.sandbox import Sandbox
 
 __all__ = ["SECRET_KEY", "Sandbox"]

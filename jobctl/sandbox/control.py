@@ -31,6 +31,11 @@ def given(body: bytes) -> dict[str, Any]:
     return dict(document)
 
 
+def instant_of(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    return at.replace(tzinfo=at.tzinfo or UTC)
+
+
 def ledger(desk: Desk, _: dict[str, Any]) -> dict[str, Any]:
     effects = desk.ledger()
     return {"effects": [each.document() for each in effects], "totals": totals(effects)}
@@ -49,8 +54,7 @@ def disarm(desk: Desk, _: dict[str, Any]) -> dict[str, Any]:
 def clock(desk: Desk, wanted: dict[str, Any]) -> dict[str, Any]:
     require(len(wanted) == 1 and wanted.keys() <= {"advance", "now"}, "expected either advance or now")
     if "now" in wanted:
-        now = datetime.fromisoformat(wanted["now"])
-        desk.set_clock(now.replace(tzinfo=now.tzinfo or UTC))
+        desk.set_clock(instant_of(wanted["now"]))
     else:
         desk.advance(float(wanted["advance"]))
     return {"now": desk.now().isoformat()}
@@ -59,6 +63,14 @@ def clock(desk: Desk, wanted: dict[str, Any]) -> dict[str, Any]:
 def reset(desk: Desk, _: dict[str, Any]) -> dict[str, Any]:
     desk.reset()
     return {}
+
+
+def pay(desk: Desk, wanted: dict[str, Any]) -> dict[str, Any]:
+    times: dict[str, Any] = {}
+    for name in ("at", "captured_at"):
+        if name in wanted:
+            times[name] = instant_of(wanted[name])
+    return {"id": desk.pay(**{**wanted, **times})}
 
 
 def requests(desk: Desk, _: dict[str, Any]) -> dict[str, Any]:
@@ -75,6 +87,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("DELETE", "faults"): disarm,
     ("POST", "clock"): clock,
     ("POST", "reset"): reset,
+    ("POST", "payments"): pay,
     ("GET", "requests"): requests,
     ("GET", "pending"): pending,
 }

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from jobctl.sandbox.clock import Agenda, Clock, instant
 from jobctl.sandbox.faults import ANSWER, ARRIVAL, DURATION, EFFECT, Fault, Faults, require
 from jobctl.sandbox.ledger import Effect, totals
+from jobctl.sandbox.outside import paid_outside
 from jobctl.sandbox.protocol import Answer, Call, Provider, Request, Task, as_json
 from jobctl.sandbox.stripe.provider import Stripe
 
@@ -99,6 +100,28 @@ class Desk:
             self._clock.set(now.timestamp())
             self._catch_up()
 
+    def pay(
+        self,
+        provider: str,
+        amount: int,
+        currency: str,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        at: datetime | None = None,
+        captured_at: datetime | None = None,
+        account: str | None = None,
+    ) -> str:
+        """Let a customer have paid at the provider itself, of which no request of ours knows.
+
+        The amount is in the provider's smallest unit, the currency and the account (`sk_test_…`) are as the
+        provider writes them. Returns the payment's id; its ledger entry comes last,
+        whatever its time. Raises ValueError for what the provider would refuse.
+        """
+        with self._lock:
+            now = self._catch_up()
+            paid = paid_outside(amount, currency, metadata or {}, now, at=at, captured_at=captured_at)
+            return self._named(provider).pay(paid, account)
+
     def requests(self) -> dict[str, dict[str, int]]:
         """Return for each call how many requests came, and how many were answered from their key."""
         with self._lock:
@@ -137,6 +160,11 @@ class Desk:
 
     def _provider(self, path: str) -> Provider | None:
         return next((each for prefix, each in self._providers.items() if path.startswith(prefix)), None)
+
+    def _named(self, name: str) -> Provider:
+        known = {each.name: each for each in self._providers.values()}
+        require(name in known, f"there is no provider {name!r}: {', '.join(known)}")
+        return known[name]
 
     def _count(self, call: Call) -> None:
         self._counts[call.name]["requests"] += 1
@@ -189,10 +217,7 @@ def turned_away(provider: Provider, fault: Fault) -> Answer | None:
     """Answer what never gets as far as the idempotency layer."""
     if not fault.kind.startswith("http_"):
         return None
-    answer = provider.failure(int(fault.kind.removeprefix("http_")))
-    if fault.kind == "http_429":
-        return replace(answer, headers={**answer.headers, "Retry-After": f"{fault.seconds:g}"})
-    return answer
+    return provider.failure(int(fault.kind.removeprefix("http_")), fault.seconds or 0.0)
 
 
 def spoilt(answer: Answer, kind: str) -> Answer | None:

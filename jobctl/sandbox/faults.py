@@ -17,10 +17,10 @@ POINTS = {
     "http_401": ARRIVAL,
     "http_403": ARRIVAL,
     "http_409": ARRIVAL,
-    "http_429": ARRIVAL,  # Retry-After: `seconds`
+    "http_429": ARRIVAL,  # to be tried again after `seconds`
     "delay": DURATION,  # takes `seconds` longer, of real time
-    "http_500_before": EFFECT,  # no effect; the 500 is stored under the key
-    "http_500_after": EFFECT,  # the effect happens; the 500 is stored under the key
+    "http_500_before": EFFECT,  # no effect; what the key says from then on is the provider's way
+    "http_500_after": EFFECT,  # the effect happens; the same
     "lost_answer": ANSWER,  # the answer is stored under the key, the connection closed without it
     "garbage": ANSWER,  # stored too; 200 with a body that is no JSON is sent
     "empty": ANSWER,  # stored too; 200 with an empty object is sent

@@ -51,11 +51,28 @@ class Call:
     begin: Callable[[float], Answer | Task]  # check it, at this instant: refused or replayed, or to be done
 
 
+@dataclass(frozen=True)
+class Paid:
+    """A payment that a customer made at the provider itself."""
+
+    amount: int  # in the provider's smallest unit
+    currency: str
+    metadata: Mapping[str, str]
+    at: float  # when it was begun, and when the money was taken
+    captured_at: float
+
+
 class Provider(Protocol):
     """One provider. What `read` returns is worked on under the sandbox's lock, `read` itself is not."""
 
+    name: str
+
     def read(self, request: Request) -> Call: ...
 
-    def failure(self, status: int) -> Answer:
-        """Say in the provider's words what a fault is to look like."""
+    def failure(self, status: int, seconds: float = 0.0) -> Answer:
+        """Say in the provider's words what a fault is to look like; a 429 until when, if that is told."""
+        ...
+
+    def pay(self, paid: Paid, account: str | None) -> str:
+        """Let a payment have succeeded, and return its id; None is the account of the sandbox's own key."""
         ...

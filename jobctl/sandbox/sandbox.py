@@ -5,19 +5,19 @@ from collections.abc import Collection
 from typing import Self
 
 from jobctl.sandbox import control
+from jobctl.sandbox.accounts import FORBIDDEN_KEY
 from jobctl.sandbox.desk import Desk
 from jobctl.sandbox.protocol import Answer, Request
 from jobctl.sandbox.server import HOST, Server
 
-SECRET_KEY = "sk_test_sandbox"  # noqa: S105 (opens nothing; any other test key is an account of its own)
-FORBIDDEN_KEY = "sk_test_forbidden"
+FORBIDDEN = (FORBIDDEN_KEY,)
 
 
 class Sandbox(Desk):
     """Serves from a thread while it is entered; port 0 is any free one. Raises OSError for one in use."""
 
     def __init__(
-        self, *, port: int = 0, latency: float = 0.0, forbidden: Collection[str] = (FORBIDDEN_KEY,)
+        self, *, port: int = 0, latency: float = 0.0, forbidden: Collection[str] = FORBIDDEN
     ) -> None:
         """Wait `latency` seconds before each answer; say 403 to the keys in `forbidden`."""
         super().__init__(latency, forbidden)

@@ -10,6 +10,8 @@ from jobctl.sandbox import Sandbox
 from tests.sandbox.client import INTENTS, TIMEOUT, Client, ok
 from tests.world import NOW
 
+PAID = {"provider": "stripe", "amount": 100, "currency": "rub"}
+
 
 def control(sandbox: Sandbox, method: str, name: str, document: Any = None) -> requests.Response:
     return requests.request(method, f"{sandbox.url}/_sandbox/{name}", json=document, timeout=TIMEOUT)
@@ -62,6 +64,26 @@ def test_the_clock(stripe: Client, sandbox: Sandbox) -> None:
     later = ok(control(sandbox, "POST", "clock", {"advance": 5 * 86_400}))["now"]
     assert datetime.fromisoformat(later) - said >= timedelta(days=5)
     assert [each.kind for each in sandbox.ledger()] == ["hold", "expiry"]
+
+
+@pytest.mark.parametrize(("provider", "currency"), [("stripe", "rub")])
+def test_a_customer_pays_at_the_provider_itself(sandbox: Sandbox, provider: str, currency: str) -> None:
+    paid = {"provider": provider, "amount": 45_000, "currency": currency, "metadata": {"order": "17"}}
+    times = {"at": "2026-03-02T09:00:00Z", "captured_at": "2026-03-02T10:00:00"}
+    made = ok(control(sandbox, "POST", "payments", {**paid, **times}))["id"]
+    (effect,) = ok(control(sandbox, "GET", "ledger"))["effects"]
+    at = "2026-03-02T10:00:00.000Z"
+    assert effect == {**paid, "intent": made, "kind": "charge", "key": None, "at": at}
+    assert sandbox.requests() == {}
+
+
+def test_what_stripe_says_of_such_a_payment(stripe: Client, sandbox: Sandbox) -> None:
+    at, captured = NOW - timedelta(hours=3), NOW - timedelta(hours=1)
+    made = sandbox.pay("stripe", 1000, "usd", {"order": "17"}, at=at, captured_at=captured)
+    (found,) = ok(stripe.get(INTENTS, **{"expand[0]": "data.latest_charge"}))["data"]
+    assert (found["id"], found["status"], found["amount_received"]) == (made, "succeeded", 1000)
+    assert (found["created"], found["latest_charge"]["created"]) == (at.timestamp(), captured.timestamp())
+    assert found["metadata"] == {"order": "17"}
 
 
 def test_requests_are_counted(stripe: Client, sandbox: Sandbox) -> None:
@@ -124,12 +146,27 @@ def test_reset_forgets_everything(stripe: Client, sandbox: Sandbox) -> None:
         ("clock", {"now": "noon"}),
         ("clock", {"now": "2026-03-02T12:00:00Z", "advance": 1}),
         ("clock", None),
+        ("payments", None),
+        ("payments", {**PAID, "provider": "wallet"}),
+        ("payments", {**PAID, "amount": 0}),
+        ("payments", {**PAID, "amount": "1.00"}),
+        ("payments", {**PAID, "amount": True}),
+        ("payments", {**PAID, "currency": "RUB"}),
+        ("payments", {**PAID, "currency": 643}),
+        ("payments", {**PAID, "metadata": {"order": 17}}),
+        ("payments", {**PAID, "metadata": "order 17"}),
+        ("payments", {**PAID, "account": "shop:test_1"}),
+        ("payments", {**PAID, "at": "noon"}),
+        ("payments", {**PAID, "at": None}),
+        ("payments", {**PAID, "at": "2026-03-03T12:00:00Z"}),
+        ("payments", {**PAID, "captured_at": "2026-03-01T12:00:00Z"}),
+        ("payments", {**PAID, "status": "pending"}),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_a_sentence(sandbox: Sandbox, name: str, document: Any) -> None:
     refused = control(sandbox, "POST", name, document)
     assert (refused.status_code, list(refused.json())) == (400, ["error"])
-    assert sandbox.faults() == []
+    assert (sandbox.faults(), sandbox.ledger()) == ([], [])
     assert sandbox.now() < NOW + timedelta(minutes=1)
 
 

@@ -5,14 +5,16 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 
+from jobctl.sandbox.accounts import SECRET_KEY
 from jobctl.sandbox.clock import Agenda
 from jobctl.sandbox.keys import Use
 from jobctl.sandbox.ledger import Effect
-from jobctl.sandbox.protocol import Answer, Call, Request, Task
+from jobctl.sandbox.protocol import Answer, Call, Paid, Request, Task
 from jobctl.sandbox.stripe import calls
-from jobctl.sandbox.stripe.account import Account
+from jobctl.sandbox.stripe.account import NAME, Account
 from jobctl.sandbox.stripe.calls import Asked, Run
 from jobctl.sandbox.stripe.errors import StripeError, refusal, unrecognized
+from jobctl.sandbox.stripe.outside import pay
 from jobctl.sandbox.stripe.parameters import FORM, Parameters
 
 LONGEST_KEY = 255
@@ -43,6 +45,8 @@ ROUTES = (
 class Stripe:
     """The whole of Stripe: an account for each test key that somebody comes with."""
 
+    name = NAME
+
     def __init__(self, ledger: list[Effect], agenda: Agenda, forbidden: Collection[str]) -> None:
         self._ledger, self._agenda, self._forbidden = ledger, agenda, forbidden
         self._accounts: dict[str, Account] = {}
@@ -57,8 +61,16 @@ class Stripe:
         begin = partial(self._begin, request, route, asked)
         return Call(call_name(route, parameters), key, request.headers.get("stripe-version"), marks, begin)
 
-    def failure(self, status: int) -> Answer:
-        return refusal(status).answer()
+    def failure(self, status: int, seconds: float = 0.0) -> Answer:
+        answer = refusal(status).answer()
+        wait = {"Retry-After": f"{seconds:g}"} if seconds else {}
+        return replace(answer, headers={**answer.headers, **wait})
+
+    def pay(self, paid: Paid, account: str | None) -> str:
+        try:
+            return pay(self._of(account or SECRET_KEY), paid)
+        except StripeError as refused:
+            raise ValueError(str(refused)) from refused
 
     def _begin(self, request: Request, route: Route | None, asked: Asked, at: float) -> Answer | Task:
         """Check a request: what is refused here is not stored under its key (Stripe: Idempotent requests).
@@ -87,6 +99,9 @@ class Stripe:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not secret:
             raise StripeError("You did not provide an API key.", status=401)
+        return self._of(secret)
+
+    def _of(self, secret: str) -> Account:
         if not TEST_KEY.fullmatch(secret):
             raise refusal(401)
         if secret in self._forbidden:

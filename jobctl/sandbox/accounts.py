@@ -1,0 +1,4 @@
+"""The accounts that the sandbox's own words name. These keys open nothing; any other test key will do too."""
+
+SECRET_KEY = "sk_test_sandbox"  # noqa: S105
+FORBIDDEN_KEY = "sk_test_forbidden"

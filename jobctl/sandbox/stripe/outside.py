@@ -1,0 +1,27 @@
+"""Payments that customers make at Stripe without a request of ours, as by a payment link."""
+
+from jobctl.sandbox.protocol import Paid
+from jobctl.sandbox.stripe.account import Account, new_id
+from jobctl.sandbox.stripe.amounts import check_charge, check_currency
+from jobctl.sandbox.stripe.objects import Intent
+
+
+def pay(account: Account, paid: Paid) -> str:
+    """Make an intent that has succeeded; its charge is of the time at which the money was taken."""
+    check_currency(paid.currency)
+    check_charge(paid.amount, paid.currency)
+    name = new_id("pi")
+    made = Intent(
+        name,
+        int(paid.at),
+        paid.amount,
+        paid.currency,
+        capture_method="automatic",
+        customer=None,
+        tried_with="pm_card_visa",
+        description=None,
+        metadata=dict(paid.metadata),
+    )
+    account.intents.add(made)
+    account.confirm(made, None, paid.captured_at, off_session=False)
+    return name

@@ -2,3 +2,6 @@
 
 SECRET_KEY = "sk_test_sandbox"  # noqa: S105
 FORBIDDEN_KEY = "sk_test_forbidden"
+YOOKASSA_SHOP_ID = "100500"
+YOOKASSA_SECRET_KEY = "test_sandbox"  # noqa: S105
+YOOKASSA_FORBIDDEN_KEY = "test_forbidden"

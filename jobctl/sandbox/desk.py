@@ -13,6 +13,7 @@ from jobctl.sandbox.ledger import Effect, totals
 from jobctl.sandbox.outside import paid_outside
 from jobctl.sandbox.protocol import Answer, Call, Provider, Request, Task, as_json
 from jobctl.sandbox.stripe.provider import Stripe
+from jobctl.sandbox.yookassa.provider import YooKassa
 
 CENTURY = 36_525 * 86_400
 
@@ -35,6 +36,7 @@ class Desk:
         self._versions: Counter[str] = Counter()
         self._providers: dict[str, Provider] = {
             "/v1/": Stripe(self._ledger, self._agenda, self._forbidden),
+            "/v3/": YooKassa(self._ledger, self._agenda, self._forbidden),
         }
 
     # ── what a test, or the control API, asks of it ──────────────────────────────────────────
@@ -113,8 +115,8 @@ class Desk:
     ) -> str:
         """Let a customer have paid at the provider itself, of which no request of ours knows.
 
-        The amount is in the provider's smallest unit, the currency and the account (`sk_test_…`) are as the
-        provider writes them. Returns the payment's id; its ledger entry comes last,
+        The amount is in the provider's smallest unit, the currency and the account (`sk_test_…`,
+        `shop:test_…`) are as the provider writes them. Returns the payment's id; its ledger entry comes last,
         whatever its time. Raises ValueError for what the provider would refuse.
         """
         with self._lock:

@@ -6,6 +6,7 @@ import pytest
 
 from jobctl.sandbox import Sandbox
 from tests.sandbox.client import Client
+from tests.sandbox.shop import Shop
 from tests.world import NOW
 
 
@@ -20,4 +21,10 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def stripe(sandbox: Sandbox) -> Iterator[Client]:
     with Client(sandbox.url) as made:
+        yield made
+
+
+@pytest.fixture
+def shop(sandbox: Sandbox) -> Iterator[Shop]:
+    with Shop(sandbox.url) as made:
         yield made

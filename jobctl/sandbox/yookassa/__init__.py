@@ -1,0 +1,1 @@
+"""YooKassa: payments with saved cards, holds, captures, cancellations, refunds, lists (API reference, v3)."""

@@ -1,0 +1,103 @@
+"""What belongs to one shop, and how its money moves (YooKassa: Payment process, Refunds)."""
+
+from datetime import timedelta
+
+from jobctl.sandbox.clock import Agenda, instant
+from jobctl.sandbox.ledger import Effect
+from jobctl.sandbox.yookassa.errors import YooKassaError
+from jobctl.sandbox.yookassa.keys import Keys
+from jobctl.sandbox.yookassa.methods import MERCHANT, PENDING, REASONS, YOOKASSA
+from jobctl.sandbox.yookassa.objects import Payment, Refund, moment
+from jobctl.sandbox.yookassa.shelf import Shelf
+
+NAME = "yookassa"
+WAITING = "waiting_for_capture"
+WINDOW = timedelta(days=7)  # in which a payment with a bank card is to be captured (Two-stage payments)
+
+
+class Account:
+    """Its payments, refunds and keys."""
+
+    def __init__(self, shop: str, ledger: list[Effect], agenda: Agenda) -> None:
+        self.shop = shop
+        self.payments: Shelf[Payment] = Shelf("payment")
+        self.refunds: Shelf[Refund] = Shelf("refund")
+        self.keys = Keys()
+        self._ledger, self._agenda = ledger, agenda
+
+    def begin(self, payment: Payment, at: float) -> None:
+        """Take a payment; one that stays pending is decided later, whoever asks about it then."""
+        self.payments.add(payment)
+        if payment.method.pending:
+            self._agenda.add(at + PENDING, lambda due: self.decide(payment, due))
+        else:
+            self.decide(payment, at)
+
+    def decide(self, payment: Payment, at: float) -> None:
+        reason = payment.method.reason
+        if reason:
+            cancel(payment, REASONS[reason], reason)
+        elif payment.capture:
+            self._capture(payment, "charge", payment.amount, payment.key, at)
+        else:
+            self._hold(payment, at)
+
+    def _hold(self, payment: Payment, at: float) -> None:
+        payment.status, payment.expires = WAITING, moment(at) + WINDOW
+        self._record("hold", payment, payment.amount, payment.key, at)
+        self._agenda.add(payment.expires.timestamp(), lambda due: self._expire(payment, due))
+
+    def _expire(self, payment: Payment, at: float) -> None:
+        if payment.status == WAITING:
+            cancel(payment, YOOKASSA, "expired_on_capture")
+            self._record("expiry", payment, payment.amount, None, at)
+
+    def capture(self, payment: Payment, amount: int | None, key: str | None, at: float) -> None:
+        """Take some of the hold or all of it; the rest goes back to the customer (Capture a payment)."""
+        must_wait(payment, "captured")
+        if amount is not None and amount > payment.amount:
+            raise YooKassaError("More than was authorized cannot be captured.", "amount.value")
+        self._capture(payment, "capture", amount or payment.amount, key, at)
+
+    def _capture(self, payment: Payment, kind: str, amount: int, key: str | None, at: float) -> None:
+        payment.status, payment.amount, payment.expires = "succeeded", amount, None
+        payment.captured = moment(at)
+        self._record(kind, payment, amount, key, at)
+
+    def cancel(self, payment: Payment, key: str | None, at: float) -> None:
+        must_wait(payment, "canceled")
+        cancel(payment, MERCHANT, "canceled_by_merchant")
+        self._record("release", payment, payment.amount, key, at)
+
+    def refund(self, payment: Payment, refund: Refund, key: str | None, at: float) -> None:
+        """Give money back, of which there has to be as much left (Create a refund)."""
+        if not payment.left:
+            raise YooKassaError(f"Payment {payment.id} has nothing to refund.", "payment_id")
+        if refund.amount > payment.left:
+            raise YooKassaError("More than is left of the payment cannot be refunded.", "amount.value")
+        payment.refunded += refund.amount
+        self.refunds.add(refund)
+        self._record("refund", payment, refund.amount, key, at, metadata=refund.metadata)
+
+    def _record(
+        self,
+        kind: str,
+        payment: Payment,
+        amount: int,
+        key: str | None,
+        at: float,
+        *,
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        said = dict(payment.metadata if metadata is None else metadata)
+        self._ledger.append(Effect(NAME, kind, payment.id, amount, payment.currency, said, key, instant(at)))
+
+
+def cancel(payment: Payment, party: str, reason: str) -> None:
+    payment.status, payment.expires = "canceled", None
+    payment.cancellation = {"party": party, "reason": reason}
+
+
+def must_wait(payment: Payment, done: str) -> None:
+    if payment.status != WAITING:
+        raise YooKassaError(f"Only a payment that is {WAITING} can be {done}; this one is {payment.status}.")

@@ -1,4 +1,4 @@
-"""`jobctl sandbox`: a payment provider's stand-in on this machine."""
+"""`jobctl sandbox`: payment providers' stand-ins on this machine."""
 
 import gc
 import signal
@@ -9,7 +9,7 @@ import click
 from jobctl import parsing
 from jobctl.commands.shared import Text
 from jobctl.errors import Exit, MisconfiguredError
-from jobctl.sandbox import SECRET_KEY, Sandbox
+from jobctl.sandbox import SECRET_KEY, YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID, Sandbox
 
 PORT = 4242
 CODES = {signal.SIGTERM: Exit.TERMINATED, signal.SIGINT: Exit.INTERRUPTED}
@@ -30,11 +30,11 @@ CODES = {signal.SIGTERM: Exit.TERMINATED, signal.SIGINT: Exit.INTERRUPTED}
     help="Let each request take so long, such as 20ms.",
 )
 def sandbox(*, port: int, latency: timedelta | None) -> int:
-    """Imitate Stripe on this machine: its protocol, its test cards, its idempotency, and its bad days.
+    """Imitate Stripe and YooKassa on this machine: protocols, test cards, idempotency, and bad days.
 
     Listens on the loopback address only, until it is stopped, and keeps its state in memory. Below
-    /_sandbox/ a ledger tells what has moved (GET ledger), the clock can be moved forward (POST clock), and
-    faults can be switched on (POST faults).
+    /_sandbox/ a ledger tells what has moved (GET ledger), the clock can be moved forward (POST clock), faults
+    can be switched on (POST faults), and customers pay without a request of ours (POST payments).
     """
     try:
         made = Sandbox(port=port, latency=latency.total_seconds() if latency else 0.0)
@@ -46,6 +46,8 @@ def sandbox(*, port: int, latency: timedelta | None) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, CODES)
     gc.enable()
     with made:
-        click.echo(f"sandbox of Stripe at {made.url}, its control API at {made.url}/_sandbox/")
+        click.echo(f"sandbox of Stripe and YooKassa at {made.url}, its control API at {made.url}/_sandbox/")
         click.echo(f"set STRIPE_API_BASE={made.url} STRIPE_SECRET_KEY={SECRET_KEY}")
+        shop = f"YOOKASSA_SHOP_ID={YOOKASSA_SHOP_ID} YOOKASSA_SECRET_KEY={YOOKASSA_SECRET_KEY}"
+        click.echo(f"set YOOKASSA_API_BASE={made.url} {shop}")
         return CODES[signal.Signals(signal.sigwait(CODES))]

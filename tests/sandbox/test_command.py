@@ -13,6 +13,7 @@ import requests
 from jobctl.errors import Exit
 from jobctl.sandbox import Sandbox
 from tests.sandbox.client import TIMEOUT, Client, ok
+from tests.sandbox.shop import Shop
 from tests.world import JOBCTL, command
 
 
@@ -35,8 +36,8 @@ def started(*arguments: str, **environment: str) -> Iterator["subprocess.Popen[s
 def settings_of(process: "subprocess.Popen[str]") -> dict[str, str]:
     """Return what it says to set."""
     assert process.stdout
-    first, second = process.stdout.readline(), process.stdout.readline()
-    said = dict(re.findall(r"([A-Z_]+)=(\S+)", second))
+    first, second, third = (process.stdout.readline() for _ in range(3))
+    said = dict(re.findall(r"([A-Z_]+)=(\S+)", second + third))
     assert said["STRIPE_API_BASE"] in first
     return said
 
@@ -46,8 +47,12 @@ def test_what_it_says_to_set_works() -> None:
         said = settings_of(process)
         with Client(said["STRIPE_API_BASE"], said["STRIPE_SECRET_KEY"]) as client:
             ok(client.hold())
+        shop = said["YOOKASSA_SHOP_ID"], said["YOOKASSA_SECRET_KEY"]
+        with Shop(said["YOOKASSA_API_BASE"], shop) as another:
+            ok(another.charge())
         ledger = ok(requests.get(f"{said['STRIPE_API_BASE']}/_sandbox/ledger", timeout=TIMEOUT))
-        assert [each["kind"] for each in ledger["effects"]] == ["hold"]
+        effects = [(each["provider"], each["kind"]) for each in ledger["effects"]]
+        assert effects == [("stripe", "hold"), ("yookassa", "charge")]
 
 
 @pytest.mark.parametrize(

@@ -744,7 +744,9 @@ def test_a_stored_500_is_not_waited_out_for_ever(stripe: Stripe, sandbox: Sandbo
 
 
 @pytest.mark.parametrize("what", ALL)
-def test_what_takes_too_long_is_unknown(sandbox: Sandbox, at: Open, stop: Hasty, what: Kind) -> None:
+def test_what_takes_too_long_is_unknown(
+    sandbox: Sandbox, at: Open, stop: Hasty, what: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its key is in use for as long as it takes, and its effect comes afterwards."""
     patient, hasty = at(sandbox.url), at(sandbox.url, stripe_timeout=timedelta(seconds=0.1))
     payment = prepared(patient, what)
@@ -754,6 +756,8 @@ def test_what_takes_too_long_is_unknown(sandbox: Sandbox, at: Open, stop: Hasty,
     assert outcome.code in ("http_409", "no_answer")
     assert effects(sandbox) == []
     stop.then = sandbox.clear_faults
+    # It waits for nothing between its repeats, and the sandbox's thread may need some of them.
+    monkeypatch.setattr(transport, "PATIENCE", timedelta(minutes=1))
     assert done(ask(patient, request(what, payment))) == sandbox.ledger()[-1].intent
     assert effects(sandbox) == [EFFECTS[what]]
 

@@ -1,0 +1,401 @@
+"""What every provider has to do alike, so that jobs never ask which one it is."""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+
+from jobctl.errors import Exit
+from jobctl.job import Means, ScopeDownError
+from jobctl.money import Money
+from jobctl.providers import transport
+from jobctl.providers.protocol import (
+    KINDS,
+    Authorize,
+    Capture,
+    Charge,
+    Declined,
+    Inquiry,
+    Kind,
+    NoEffect,
+    Outcome,
+    Pending,
+    Provider,
+    Refund,
+    Rejected,
+    Release,
+    Request,
+    Succeeded,
+    Unknown,
+)
+from jobctl.providers.switchboard import PROVIDERS, Providers, account, compose
+from jobctl.sandbox import SECRET_KEY, YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID, Sandbox
+from jobctl.settings import Settings
+from tests.providers.test_transport import OFTEN, Hasty
+from tests.servers import closed_port
+from tests.world import NOW
+
+KEY = "abcd1234.charge.subscription-7.2026-03-01.1"
+EVER, HOUR = 10_000, 3600.0
+EFFECTS = {
+    "authorize": "hold",
+    "charge": "charge",
+    "capture": "capture",
+    "release": "release",
+    "refund": "refund",
+}
+ALL = cast(tuple[Kind, ...], tuple(EFFECTS))
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is particular to one provider, and to its imitation."""
+
+    name: str
+    currency: str
+    method: str
+    poor: str  # a saved method that has not enough money on it
+    expired: str
+    nobody: str  # the id of no payment
+
+
+STRIPE = Side(
+    "stripe",
+    "USD",
+    "pm_card_visa",
+    "pm_card_chargeDeclinedInsufficientFunds",
+    "pm_card_chargeDeclinedExpiredCard",
+    "pi_0",
+)
+YOOKASSA = Side(
+    "yookassa",
+    "RUB",
+    "pm_yk_ok",
+    "pm_yk_insufficient_funds",
+    "pm_yk_card_expired",
+    "00000000-000f-5000-8000-000000000000",
+)
+SIDES = (STRIPE, YOOKASSA)
+
+
+@dataclass
+class There:
+    """One provider as a run has it, and the sandbox that answers for it."""
+
+    side: Side
+    sandbox: Sandbox
+    provider: Provider
+    opened: Callable[..., Provider]
+
+    def request(self, what: Kind, payment: str | None = None, method: str | None = None) -> Request:
+        amount, card = Money(50_000, self.side.currency), method or self.side.method
+        whose = {"user_id": "17", "plan_id": "3"}
+        made: dict[Kind, Request] = {
+            "authorize": Authorize(amount, "cus_1", card, whose),
+            "charge": Charge(amount, "cus_1", card, whose),
+            "capture": Capture(payment or self.side.nobody, amount),
+            "release": Release(payment or self.side.nobody),
+            "refund": Refund(payment or self.side.nobody, amount),
+        }
+        return made[what]
+
+    def ask(self, wanted: Request, key: str = KEY) -> Outcome:
+        return self.provider.send(KINDS[type(wanted)], compose(self.side.name, wanted, key), key)
+
+    def prepared(self, what: Kind) -> str | None:
+        """Make what a capture, a release or a refund needs; return its id."""
+        first: dict[Kind, Kind] = {"capture": "authorize", "release": "authorize", "refund": "charge"}
+        return done(self.ask(self.request(first[what]), f"earlier-{what}")) if what in first else None
+
+    def look(self, what: Kind, payment: str | None) -> Outcome | NoEffect:
+        return self.provider.look(Inquiry(what, KEY, payment, NOW))
+
+    def effects(self) -> list[str]:
+        return [each.kind for each in self.sandbox.ledger() if each.key == KEY]
+
+
+def done(outcome: Outcome | NoEffect) -> str:
+    assert isinstance(outcome, Succeeded), outcome
+    return outcome.payment_id
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what goes on failing be given up after a few repeats."""
+    monkeypatch.setattr(transport, "PATIENCE", timedelta(seconds=1))
+
+
+@pytest.fixture(params=SIDES, ids=lambda each: each.name)
+def there(request: pytest.FixtureRequest) -> Iterator[There]:
+    side: Side = request.param
+    with ExitStack() as closing:
+        sandbox = closing.enter_context(Sandbox())
+        sandbox.set_clock(NOW)
+
+        def opened(**changed: Any) -> Provider:
+            means = Means(Hasty(), 4, io.StringIO())
+            return closing.enter_context(Providers(settings(sandbox.url, **changed), means)).open(side.name)
+
+        yield There(side, sandbox, opened(), opened)
+
+
+def settings(url: str, **changed: Any) -> Settings:
+    usual: dict[str, Any] = {
+        "stripe_secret_key": SECRET_KEY,
+        "yookassa_shop_id": YOOKASSA_SHOP_ID,
+        "yookassa_secret_key": YOOKASSA_SECRET_KEY,
+    }
+    for name in PROVIDERS:
+        usual |= {
+            f"{name}_api_base": url,
+            f"{name}_rate_limit": OFTEN,
+            f"{name}_timeout": timedelta(seconds=5),
+        }
+    return Settings(**{**usual, **changed})
+
+
+def test_every_provider_is_among_them() -> None:
+    assert {each.name for each in SIDES} == set(PROVIDERS)
+
+
+class TestEffects:
+    @pytest.mark.parametrize("what", ALL)
+    def test_what_is_asked_is_done_once(self, there: There, what: Kind) -> None:
+        wanted = there.request(what, there.prepared(what))
+        first = done(there.ask(wanted))
+        assert there.effects() == [EFFECTS[what]]
+        assert done(there.ask(wanted)) == first
+        assert there.effects() == [EFFECTS[what]]
+
+    def test_the_ledger_has_amount_currency_and_whose_it_is(self, there: There) -> None:
+        payment = done(there.ask(there.request("charge")))
+        (effect,) = there.sandbox.ledger()
+        assert (effect.provider, effect.intent, effect.amount) == (there.side.name, payment, 50_000)
+        assert effect.currency.upper() == there.side.currency
+        assert effect.metadata == {"user_id": "17", "plan_id": "3", "jobctl_key": KEY}
+
+    def test_a_hold_ends_when_the_provider_says(self, there: There) -> None:
+        outcome = there.ask(there.request("authorize"))
+        assert isinstance(outcome, Succeeded)
+        assert outcome.hold_ends_at is not None
+        there.sandbox.set_clock(outcome.hold_ends_at)
+        there.sandbox.advance(1)
+        assert [each.kind for each in there.sandbox.ledger()] == ["hold", "expiry"]
+        late = there.ask(there.request("capture", outcome.payment_id))
+        assert isinstance(late, Declined)
+        assert (late.code, late.retryable) == ("hold_ended", False)
+
+    def test_what_is_released_or_captured_already_is_told_as_it_is(self, there: There) -> None:
+        held = done(there.ask(there.request("authorize")))
+        assert done(there.ask(there.request("release", held), "release-1")) == held
+        assert done(there.ask(there.request("release", held), "release-2")) == held
+        charged = done(there.ask(there.request("charge"), "another"))
+        refused = there.ask(there.request("release", charged), "release-3")
+        assert isinstance(refused, Declined)
+        assert refused.code == "already_captured"
+        assert [each.kind for each in there.sandbox.ledger()] == ["hold", "release", "charge"]
+
+    @pytest.mark.parametrize("what", ["authorize", "charge"])
+    def test_a_decline_says_what_may_be_done(self, there: There, what: Kind) -> None:
+        for method, code, retryable in (
+            (there.side.poor, "insufficient_funds", True),
+            (there.side.expired, None, False),
+        ):
+            outcome = there.ask(there.request(what, method=method), f"by-{method}")
+            assert isinstance(outcome, Declined)
+            assert (outcome.retryable, outcome.needs_customer) == (retryable, not retryable)
+            assert code in (None, outcome.code)
+            assert outcome.payment_id
+            assert there.look(what, outcome.payment_id) == outcome
+        assert there.sandbox.ledger() == []
+
+    @pytest.mark.parametrize("what", ["capture", "release", "refund"])
+    def test_no_payment_has_no_effect(self, there: There, what: Kind) -> None:
+        outcome = there.ask(there.request(what))
+        assert isinstance(outcome, Rejected)
+        assert (outcome.closes, outcome.later) == (None, False)
+
+
+# Once, and again and again: what is made of it, and how many effects there are then and in the end.
+ONCE: dict[str, tuple[tuple[type[Outcome], ...], int, int]] = {
+    "lost_answer": ((Succeeded,), 1, 1),
+    "dropped": ((Succeeded,), 1, 1),
+    "late": ((Succeeded,), 1, 1),
+    "http_429": ((Succeeded,), 1, 1),
+    "http_400": ((Rejected,), 0, 0),
+    "http_401": ((Rejected,), 0, 0),
+    "http_403": ((Rejected,), 0, 0),
+    "http_500_before": ((Unknown,), 0, 0),
+    "http_500_after": ((Unknown,), 1, 1),
+    "garbage": ((Unknown,), 1, 1),
+    "empty": ((Unknown,), 1, 1),
+}
+ALWAYS: dict[str, tuple[tuple[type[Outcome], ...], int, int]] = {
+    "lost_answer": ((Unknown,), 1, 1),
+    "dropped": ((Unknown,), 0, 0),
+    "late": ((Unknown,), 0, 1),
+    "http_429": ((Rejected,), 0, 0),
+}
+CLOSES = {"http_401": Exit.MISCONFIGURED, "http_403": Exit.MISCONFIGURED}
+
+
+class TestFaults:
+    @pytest.mark.parametrize("what", ALL)
+    @pytest.mark.parametrize(
+        ("fault", "times", "expected"),
+        [
+            *((fault, 1, expected) for fault, expected in ONCE.items()),
+            *((fault, EVER, expected) for fault, expected in ALWAYS.items()),
+        ],
+    )
+    def test_what_it_is_taken_for(
+        self,
+        there: There,
+        what: Kind,
+        fault: str,
+        times: int,
+        expected: tuple[tuple[type[Outcome], ...], int, int],
+    ) -> None:
+        kinds, at_once, in_the_end = expected
+        payment = there.prepared(what)
+        seconds = None if fault != "http_429" else 0.0 if times == 1 else HOUR
+        there.sandbox.fault(fault, what, times=times, seconds=seconds)
+        outcome = there.ask(there.request(what, payment))
+        assert isinstance(outcome, kinds), outcome
+        assert len(there.effects()) == at_once
+        if isinstance(outcome, Rejected | Unknown):
+            assert outcome.closes is CLOSES.get(fault)
+        if isinstance(outcome, Rejected):
+            assert outcome.later is (fault == "http_429")
+        there.sandbox.clear_faults()
+        there.sandbox.advance(60)
+        assert there.effects() == [EFFECTS[what]] * in_the_end
+
+    @pytest.mark.parametrize("what", ALL)
+    @pytest.mark.parametrize("fault", ["lost_answer", "dropped", "late", "garbage", "empty"])
+    def test_resent_under_its_key_it_is_the_same_effect(self, there: There, what: Kind, fault: str) -> None:
+        wanted = there.request(what, there.prepared(what))
+        there.sandbox.fault(fault, what, times=EVER)
+        assert isinstance(there.ask(wanted), Unknown)
+        there.sandbox.clear_faults()
+        again = done(there.ask(wanted))
+        there.sandbox.advance(60)
+        assert there.effects() == [EFFECTS[what]]
+        assert done(there.look(what, again)) == again
+
+    @pytest.mark.parametrize("what", ALL)
+    @pytest.mark.parametrize("fault", ["lost_answer", "http_500_after", "http_500_before", "dropped"])
+    def test_a_look_up_tells_what_became_of_it(self, there: There, what: Kind, fault: str) -> None:
+        payment = there.prepared(what)
+        there.sandbox.fault(fault, what, times=EVER)
+        assert isinstance(there.ask(there.request(what, payment)), Unknown)
+        there.sandbox.clear_faults()
+        found = there.look(what, payment)
+        if there.effects():
+            assert done(found) == there.sandbox.ledger()[-1].intent
+        else:
+            assert found == NoEffect()
+
+    @pytest.mark.parametrize("fault", ["http_500_before", "http_401", "http_429", "dropped", "garbage"])
+    def test_a_look_up_that_fails_proves_nothing(self, there: There, fault: str) -> None:
+        payment = done(there.ask(there.request("charge")))
+        for known in (payment, None):
+            there.sandbox.fault(fault, times=EVER, seconds=HOUR)
+            outcome = there.look("charge", known)
+            assert isinstance(outcome, Unknown)
+            assert outcome.closes is CLOSES.get(fault)
+            there.sandbox.clear_faults()
+
+    @pytest.mark.parametrize("what", ALL)
+    def test_where_nobody_listens_nothing_was_begun(self, there: There, what: Kind) -> None:
+        there.provider = there.opened(**{f"{there.side.name}_api_base": f"http://127.0.0.1:{closed_port()}"})
+        outcome = there.ask(there.request(what))
+        assert isinstance(outcome, Rejected)
+        assert (outcome.code, outcome.closes, outcome.later) == ("not_reached", Exit.UNREACHABLE, True)
+
+    def test_of_many_payments_the_one_with_our_reference_is_found(self, there: There) -> None:
+        for n in range(120):
+            done(there.ask(there.request("charge"), f"earlier-{n}"))
+        payment = done(there.ask(there.request("charge")))
+        for n in range(120):
+            done(there.ask(there.request("charge"), f"later-{n}"))
+        assert done(there.look("charge", None)) == payment
+
+
+class TestLists:
+    def test_what_was_paid_in_a_half_open_window_with_what_we_know_of_it(self, there: There) -> None:
+        whose = {"user_id": "17"}
+        currency = there.side.currency
+        currency = currency.lower() if there.side is STRIPE else currency
+        paid = {
+            seconds: there.sandbox.pay(
+                there.side.name, 50_000 + seconds, currency, whose, at=NOW + timedelta(seconds=seconds)
+            )
+            for seconds in (-7200, -3600, -1, 0)
+        }
+        pages = there.provider.listed(NOW - timedelta(hours=1), NOW)
+        found = {each.id: each for page in pages for each in page}
+        assert set(found) == {paid[-3600], paid[-1]}
+        one = found[paid[-1]]
+        assert (one.provider, one.amount) == (there.side.name, Money(49_999, there.side.currency))
+        assert (one.paid_at, one.metadata) == (NOW - timedelta(seconds=1), whose)
+
+    def test_what_is_not_paid_is_not_listed(self, there: There) -> None:
+        there.ask(there.request("authorize"), "held")
+        there.ask(there.request("charge", method=there.side.poor), "declined")
+        charged = done(there.ask(there.request("charge")))
+        window = NOW - timedelta(minutes=1), NOW + timedelta(minutes=1)
+        assert [each.id for page in there.provider.listed(*window) for each in page] == [charged]
+
+    def test_pages_follow_one_another(self, there: There) -> None:
+        ids = {done(there.ask(there.request("charge"), f"many-{n}")) for n in range(230)}
+        window = NOW - timedelta(minutes=1), NOW + timedelta(minutes=1)
+        pages = list(there.provider.listed(*window))
+        assert {each.id for page in pages for each in page} == ids
+        assert sum(len(page) for page in pages) == len(ids)
+        assert max(len(page) for page in pages) <= 100
+
+    @pytest.mark.parametrize("fault", ["http_500_before", "http_401", "garbage", "empty"])
+    def test_a_list_that_fails_is_no_empty_one(self, there: There, fault: str) -> None:
+        there.sandbox.fault(fault, "list", times=EVER)
+        with pytest.raises(ScopeDownError) as down:
+            list(there.provider.listed(NOW - timedelta(hours=1), NOW))
+        assert down.value.exit_code == CLOSES.get(fault, Exit.UNREACHABLE)
+
+
+class TestAccounts:
+    def test_without_credentials_nothing_is_asked(self, there: There) -> None:
+        nothing = {"stripe_secret_key": None, "yookassa_secret_key": None}
+        with pytest.raises(ScopeDownError) as down:
+            account(settings("http://127.0.0.1", **nothing), there.side.name)
+        assert down.value.exit_code == Exit.MISCONFIGURED
+        assert "SECRET_KEY" in str(down.value)
+        with pytest.raises(ScopeDownError):
+            there.opened(**nothing)
+
+    def test_credentials_never_come_back(self, there: There) -> None:
+        there.sandbox.fault("http_401", times=EVER)
+        outcome = there.ask(there.request("charge"))
+        assert isinstance(outcome, Rejected)
+        for secret in (SECRET_KEY, YOOKASSA_SECRET_KEY):
+            assert secret not in str(outcome)
+
+
+def test_what_is_undecided_is_pending_and_decided_later() -> None:
+    """Of YooKassa alone: the imitation of Stripe decides at once."""
+    with (
+        Sandbox() as sandbox,
+        Providers(settings(sandbox.url), Means(Hasty(), 1, io.StringIO())) as providers,
+    ):
+        sandbox.set_clock(NOW)
+        there = There(YOOKASSA, sandbox, providers.open("yookassa"), lambda: providers.open("yookassa"))
+        for method, later in (("pm_yk_pending_succeeds", Succeeded), ("pm_yk_pending_canceled", Declined)):
+            outcome = there.ask(there.request("charge", method=method), method)
+            assert isinstance(outcome, Pending)
+            assert there.look("charge", outcome.payment_id) == outcome
+            sandbox.advance(600)
+            assert isinstance(there.look("charge", outcome.payment_id), later)

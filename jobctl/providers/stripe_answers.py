@@ -201,4 +201,13 @@ def ours(amount: int, currency: str) -> Money:
 def listed(intent: Mapping[str, Any]) -> Listed:
     money = ours(int(intent["amount_received"]), str(intent["currency"]).upper())
     paid = datetime.fromtimestamp(int(intent["created"]), UTC)
-    return Listed("stripe", str(intent["id"]), money, paid, dict(intent.get("metadata") or {}))
+    customer, method = intent.get("customer"), intent.get("payment_method")
+    return Listed(
+        "stripe",
+        str(intent["id"]),
+        money,
+        paid,
+        dict(intent.get("metadata") or {}),
+        customer=str(customer) if customer else None,
+        method=str(method) if customer and method else None,  # only with a customer can it be charged again
+    )

@@ -90,6 +90,7 @@ class There:
     sandbox: Sandbox
     provider: Provider
     opened: Callable[..., Provider]
+    stop: Hasty
 
     def request(self, what: Kind, payment: str | None = None, method: str | None = None) -> Request:
         amount, card = Money(50_000, self.side.currency), method or self.side.method
@@ -136,11 +137,13 @@ def there(request: pytest.FixtureRequest) -> Iterator[There]:
         sandbox = closing.enter_context(Sandbox())
         sandbox.set_clock(NOW)
 
+        stop = Hasty()
+
         def opened(**changed: Any) -> Provider:
-            means = Means(Hasty(), 4, io.StringIO())
+            means = Means(stop, 4, io.StringIO())
             return closing.enter_context(Providers(settings(sandbox.url, **changed), means)).open(side.name)
 
-        yield There(side, sandbox, opened(), opened)
+        yield There(side, sandbox, opened(), opened, stop)
 
 
 def settings(url: str, **changed: Any) -> Settings:
@@ -276,6 +279,24 @@ class TestFaults:
         assert there.effects() == [EFFECTS[what]] * in_the_end
 
     @pytest.mark.parametrize("what", ALL)
+    def test_a_repeat_that_is_refused_says_nothing_of_the_first(self, there: There, what: Kind) -> None:
+        payment = there.prepared(what)
+        there.sandbox.fault("lost_answer", what)
+        there.sandbox.fault("http_401", what, times=EVER)
+        there.stop.then = lambda: None
+        outcome = there.ask(there.request(what, payment))
+        assert isinstance(outcome, Unknown | Rejected)
+        assert isinstance(outcome, Unknown) == bool(there.effects())
+
+    def test_a_provider_that_is_busy_says_for_how_long(
+        self, there: There, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transport, "PATIENCE", timedelta(minutes=1))
+        there.sandbox.fault("http_429", seconds=17)
+        done(there.ask(there.request("charge")))
+        assert there.stop.longest == 17
+
+    @pytest.mark.parametrize("what", ALL)
     @pytest.mark.parametrize("fault", ["lost_answer", "dropped", "late", "garbage", "empty"])
     def test_resent_under_its_key_it_is_the_same_effect(self, there: There, what: Kind, fault: str) -> None:
         wanted = there.request(what, there.prepared(what))
@@ -349,7 +370,8 @@ class TestLists:
         there.ask(there.request("charge", method=there.side.poor), "declined")
         charged = done(there.ask(there.request("charge")))
         window = NOW - timedelta(minutes=1), NOW + timedelta(minutes=1)
-        assert [each.id for page in there.provider.listed(*window) for each in page] == [charged]
+        (found,) = (each for page in there.provider.listed(*window) for each in page)
+        assert (found.id, found.method) == (charged, there.side.method)
 
     def test_pages_follow_one_another(self, there: There) -> None:
         ids = {done(there.ask(there.request("charge"), f"many-{n}")) for n in range(230)}
@@ -387,12 +409,13 @@ class TestAccounts:
 
 def test_what_is_undecided_is_pending_and_decided_later() -> None:
     """Of YooKassa alone: the imitation of Stripe decides at once."""
+    stop = Hasty()
     with (
         Sandbox() as sandbox,
-        Providers(settings(sandbox.url), Means(Hasty(), 1, io.StringIO())) as providers,
+        Providers(settings(sandbox.url), Means(stop, 1, io.StringIO())) as providers,
     ):
         sandbox.set_clock(NOW)
-        there = There(YOOKASSA, sandbox, providers.open("yookassa"), lambda: providers.open("yookassa"))
+        there = There(YOOKASSA, sandbox, providers.open("yookassa"), lambda: providers.open("yookassa"), stop)
         for method, later in (("pm_yk_pending_succeeds", Succeeded), ("pm_yk_pending_canceled", Declined)):
             outcome = there.ask(there.request("charge", method=method), method)
             assert isinstance(outcome, Pending)

@@ -1080,7 +1080,8 @@ def test_what_was_paid_is_listed_page_by_page(crowd: Sandbox, at: Open) -> None:
     stripe = at(crowd.url)
     paid = crowd.ledger()[0]
     pages = list(stripe.listed(NOW, NOW + timedelta(hours=1)))
-    expected = Listed("stripe", paid.intent, Money(100_000, "USD"), pages[1][0].paid_at, {"jobctl_key": KEY})
+    at_once, ours, card = pages[1][0].paid_at, {"jobctl_key": KEY}, "pm_card_visa"
+    expected = Listed("stripe", paid.intent, Money(100_000, "USD"), at_once, ours, "cus_1", card)
     assert [list(page) for page in pages] == [[], [expected]]
     assert pages[1][0].paid_at == paid.at.replace(microsecond=0)
 

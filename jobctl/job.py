@@ -80,6 +80,10 @@ class Due:
         return [*self.when.values(), *([self.since >= since] if bounded and self.since is not None else [])]
 
 
+# Reads the first row that a query finds, as it is in the transaction that the row in hand is locked in.
+Look = Callable[[Select[Any]], Any]
+
+
 class RowChanges(Protocol):
     """What is to change for the row in hand.
 
@@ -87,6 +91,10 @@ class RowChanges(Protocol):
     """
 
     def update(self, **values: Any) -> None: ...
+
+    def update_beside(self, table: Table, row_id: int, /, **values: Any) -> None:
+        """Change a row of another table, which its transitions must allow."""
+        ...
 
     def insert(self, table: Table, /, *, once: Sequence[str] = (), **values: Any) -> None:
         """Add a row; where `once` names unique columns, one that is there already is left as it is."""
@@ -107,6 +115,9 @@ class RowChanges(Protocol):
 
 class MoneyChanges(RowChanges, Protocol):
     """What is to change for the subject of an operation."""
+
+    @property
+    def look(self) -> Look: ...
 
     def ask(self, request: "Ask", /) -> None:
         """Journal a further operation on the same subject; it is sent once this one is committed."""
@@ -268,8 +279,9 @@ class Ask:
 class MoneyStep(Generic[RowT]):
     """Anything that can move money. The claim is the open operation in the journal.
 
-    `ask` returns a request, or the refusal where none can be made. `wanted` tells of the subject, as it is
-    when the answer has come, whether the effect is still wanted; if it isn't, the frame undoes it. `settle`
+    `ask` returns a request, or the refusal where none can be made; what `begin` notes is written down with
+    that request. `wanted` tells of the subject, as it is when the answer has come, whether the effect is still
+    wanted; if it isn't, the frame undoes it. `settle`
     records what became of one of `kinds`, whichever job asked for it, and returns the word under which it is
     counted; without an operation it settles what `ask` refused.
     """
@@ -279,9 +291,10 @@ class MoneyStep(Generic[RowT]):
     row: type[RowT]
     due: Callable[[At], Due]
     ask: "Callable[[At, RowT], Ask | Declined]"
-    wanted: "Callable[[At, RowT, Operation], bool]"
+    wanted: "Callable[[At, RowT, Operation, Look], bool]"
     settle: "Callable[[At, RowT, Operation | None, Succeeded | Declined, MoneyChanges], str]"
     concurrency: Callable[[Settings], int]
+    begin: "Callable[[At, RowT, Operation, RowChanges], None]" = lambda _at, _row, _operation, _change: None
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from jobctl.steps.concluding import (
 from jobctl.steps.effect import PUT_BACK
 from jobctl.steps.running import Running
 from jobctl.steps.selection import After
-from jobctl.steps.settling import Noted, write_inserts
+from jobctl.steps.settling import Noted, looking, write_inserts
 from jobctl.steps.window import Answered
 from jobctl.tables.journal import money_operations
 
@@ -113,12 +113,18 @@ class Books:
         self, connection: Connection, step: AnyMoney, rows: Iterable[Any], taken: Taken
     ) -> list[Operation]:
         """Ask the job about rows, and write its requests down as sent."""
-        asked = {row.id: self.asked(connection, step, row, taken) for row in rows}
+        found = {row.id: row for row in rows}
+        asked = {key: self.asked(connection, step, row, taken) for key, row in found.items()}
         requests = {key: ask for key, ask in asked.items() if ask and self.is_open(ask.provider)}
         taken.counts += [PUT_BACK] * sum(
             ask is not None and key not in requests for key, ask in asked.items()
         )
-        return self.journal(connection, step, requests, taken, now=True).operations
+        operations = self.journal(connection, step, requests, taken, now=True).operations
+        begun = [Noted(found[each.subject_id], looking(connection)) for each in operations]
+        for noted, operation in zip(begun, operations, strict=True):
+            step.begin(self.at, noted.row, operation, noted)
+        self.write_subjects(connection, step, begun)
+        return operations
 
     def asked(self, connection: Connection, step: AnyMoney, row: Any, taken: Taken) -> Ask | None:
         """Ask the job about a row; settle at once what it refuses."""
@@ -158,11 +164,14 @@ class Books:
 
     # ── answers ──────────────────────────────────────────────────────────────────────────────
 
-    def concluded(self, item: Item, operation: Operation, row: Any, answer: Any) -> Conclusion:
+    def concluded(
+        self, connection: Connection, item: Item, operation: Operation, row: Any, answer: Any
+    ) -> Conclusion:
         if isinstance(answer, Rejected) and item.sent_before:
             answer = doubtful(answer)
         if not isinstance(answer, NotBegunError):
-            return conclude(self.at, item.step, operation, row, answer)
+            subject = None if row is None else Noted(row, looking(connection))
+            return conclude(self.at, item.step, operation, subject, answer)
         if item.restore is None:
             return rejected(self.at, operation, NOTHING_SENT)
         return Conclusion(operation, PUT_BACK, {**item.restore, "claimed_by": None})
@@ -179,7 +188,7 @@ class Books:
         operations = locked(connection, [item.id for item, _ in answered])
         for item, answer in answered:
             row = rows[item.step.subject, item.operation.subject_id, id(item.step)]
-            made = self.concluded(item, operations[item.id], row, answer)
+            made = self.concluded(connection, item, operations[item.id], row, answer)
             # Of two successes in one cycle the later one is rare, and refused by the database at first.
             late = alone or not operations[item.id].is_open
             taken.conclusions.append(of_another_cycle(connection, made) if late else made)
@@ -239,7 +248,7 @@ class Books:
     def keep_fact(self, connection: Connection, item: Item, answer: Any, reason: str, taken: Taken) -> None:
         """Record what was answered, for a later run to settle."""
         (operation,) = locked(connection, [item.id]).values()
-        made = self.concluded(item, operation, None, answer)
+        made = self.concluded(connection, item, operation, None, answer)
         taken.conclusions.append(fact_alone(made, reason))
         self.write(connection, {item.id: item.step}, taken)
 

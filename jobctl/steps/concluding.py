@@ -56,13 +56,13 @@ def closing(provider: str, answer: Any) -> ScopeDownError | None:
     return ScopeDownError(provider, answer.reason, down) if down else None
 
 
-def conclude(at: At, step: AnyMoney, operation: Operation, row: Any, answer: Any) -> Conclusion:
+def conclude(at: At, step: AnyMoney, operation: Operation, subject: Noted | None, answer: Any) -> Conclusion:
     """Note what an answer changes.
 
-    operation: as it is now, locked. row: its subject, locked; None where that is gone.
+    operation: as it is now, locked. subject: its row, locked; None where that is gone.
     """
     if isinstance(answer, Succeeded | Declined):
-        return decided(at, step, operation, row, answer)
+        return decided(at, step, operation, subject, answer)
     if isinstance(answer, Pending):
         return pending(at, operation, answer)
     if isinstance(answer, Lost):
@@ -126,7 +126,7 @@ def may_become(operation: Operation, status: str) -> bool:
 
 
 def decided(
-    at: At, step: AnyMoney, operation: Operation, row: Any, answer: Succeeded | Declined
+    at: At, step: AnyMoney, operation: Operation, subject: Noted | None, answer: Succeeded | Declined
 ) -> Conclusion:
     """Record a fact, and settle the subject by it."""
     status = "succeeded" if isinstance(answer, Succeeded) else "declined"
@@ -134,19 +134,19 @@ def decided(
         return Conclusion(operation, "known already", {"claimed_by": None})
     known = {"claimed_by": None} if operation.status == status else fact(at, answer)
     made = Conclusion(operation, status, known | {"settled_at": at.present})
-    if row is None:
+    if subject is None:
         made.error = f"its {operation.kind} {status}, and the {operation.subject} is gone"
         return undone(made, answer)
-    noted = Noted(row)
+    row = subject.row
     try:
-        noted.outcome = made.outcome = step.settle(at, row, operation, answer, noted)
+        subject.outcome = made.outcome = step.settle(at, row, operation, answer, subject)
     except Exception as error:  # isolation: one bad row never stops the others
         log.debug("settle.broken", exc_info=True)
         return fact_alone(made, f"{type(error).__name__}: {first_line(error)}")
-    made.subject, made.asked = noted, noted.asked
+    made.subject, made.asked = subject, subject.asked
     if isinstance(answer, Declined) and operation.follows is not None:
-        noted.error(f"its {operation.kind} was declined ({answer.code}): {answer.reason}")
-    return made if step.wanted(at, row, operation) else undone(made, answer)
+        subject.error(f"its {operation.kind} was declined ({answer.code}): {answer.reason}")
+    return made if step.wanted(at, row, operation, subject.look) else undone(made, answer)
 
 
 def fact(at: At, answer: Succeeded | Declined) -> dict[str, Any]:

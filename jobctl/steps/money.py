@@ -31,6 +31,7 @@ from jobctl.steps.concluding import (
 from jobctl.steps.effect import dead_owners
 from jobctl.steps.running import Running
 from jobctl.steps.selection import After, Selection
+from jobctl.steps.settling import looking
 from jobctl.steps.window import Answered, Window
 from jobctl.tables.journal import money_operations
 
@@ -189,7 +190,9 @@ class MoneyRun(Window):
         restore = {"first_sent_at": operation.first_sent_at, "answer_by": operation.answer_by}
         if not operation.is_open:
             return Item(operation, step, row, answer=stored_answer(operation), restore=restore)
-        wanted = operation.follows is not None or (row is not None and step.wanted(self.at, row, operation))
+        wanted = operation.follows is not None or (
+            row is not None and step.wanted(self.at, row, operation, looking(connection))
+        )
         if operation.first_sent_at is None:
             return Item(operation, step, row, answer=None if wanted else UNWANTED, restore=restore)
         return Item(operation, step, row, look=self.must_look(operation, wanted=wanted), restore=restore)

@@ -5,17 +5,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Select, Table
 
 from jobctl import changes
 from jobctl.changes import Author
 from jobctl.db import first_line, insert_once
 from jobctl.findings import Finding, find
 from jobctl.history import RunRecord
-from jobctl.job import Ask, At, Broken, EffectStep, ListStep
+from jobctl.job import Ask, At, Broken, EffectStep, ListStep, Look
 from jobctl.outbox import Notice, queue
 
 log = logging.getLogger(__name__)
+
+
+def unread(_query: Select[Any]) -> Any:
+    raise NotImplementedError("nothing can be looked up for this kind of step")
+
+
+def looking(connection: Connection) -> Look:
+    """Return how a job reads what it needs beside its row."""
+    return lambda query: connection.execute(query.limit(1)).first()
 
 
 @dataclass
@@ -23,8 +32,10 @@ class Noted:
     """The changes that `settle` wants for one row."""
 
     row: Any
+    look: Look = unread
     outcome: str = ""
     values: dict[str, Any] = field(default_factory=dict)
+    besides: list[tuple[Table, int, Mapping[str, Any]]] = field(default_factory=list)
     inserts: list[tuple[Table, Sequence[str], Mapping[str, Any]]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     asked: list[Ask] = field(default_factory=list)
@@ -34,6 +45,9 @@ class Noted:
 
     def update(self, **values: Any) -> None:
         self.values |= values
+
+    def update_beside(self, table: Table, row_id: int, /, **values: Any) -> None:
+        self.besides.append((table, row_id, values))
 
     def insert(self, table: Table, /, *, once: Sequence[str] = (), **values: Any) -> None:
         self.inserts.append((table, once, values))
@@ -99,7 +113,11 @@ def write(connection: Connection, table: Table, items: Sequence[Noted], record: 
 
 
 def write_inserts(connection: Connection, items: Sequence[Noted], run: RunRecord, at: At) -> None:
+    assert run.id is not None, "a change without a record"
+    author = Author(run.id, at.present)
     for item in items:
+        for table, row_id, values in item.besides:
+            changes.update_each(connection, table, {row_id: values}, None, author)
         for table, once, values in item.inserts:
             connection.execute(insert_once(table, once, values, connection.dialect.name))
         for finding in item.findings:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import and_, or_
 
-from jobctl.job import Ask, At, Due, MoneyChanges, MoneyStep
+from jobctl.job import Ask, At, Due, Look, MoneyChanges, MoneyStep
 from jobctl.jobs.sessions.paying import ORDER, READ, Order, in_full
 from jobctl.journal import Operation, nothing_open
 from jobctl.providers.protocol import Authorize, Declined, Release, Succeeded
@@ -54,7 +54,7 @@ def ask(at: At, order: Order) -> Ask | Declined:  # noqa: ARG001 (every step's a
     return Ask(f"hold-{order.holds + 1}", order.provider, request)
 
 
-def wanted(at: At, order: Order, operation: Operation) -> bool:  # noqa: ARG001 (every step's has these)
+def wanted(at: At, order: Order, operation: Operation, look: Look) -> bool:  # noqa: ARG001 (every step's has these)
     stands = order.status == "complete" and order.session_status != "cancelled"
     return stands and is_next(order, operation)
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, or_
 
-from jobctl.job import Ask, At, Due, MoneyChanges, MoneyStep
+from jobctl.job import Ask, At, Due, Look, MoneyChanges, MoneyStep
 from jobctl.jobs.sessions.paying import ORDER, READ, Order, in_full
 from jobctl.journal import Operation, nothing_open
 from jobctl.providers.protocol import Capture, Charge, Declined, Release, Succeeded
@@ -87,7 +87,7 @@ def charge(order: Order, follows: int | None = None) -> Ask | Declined:
     return Ask(f"hold-{order.holds + 1}", order.provider, request, follows=follows)
 
 
-def wanted(at: At, order: Order, operation: Operation) -> bool:
+def wanted(at: At, order: Order, operation: Operation, look: Look) -> bool:  # noqa: ARG001 (every step's has these)
     return operation.kind in ("release", "refund") or (earned(at, order) and may_become(order, "captured"))
 
 

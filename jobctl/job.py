@@ -280,8 +280,8 @@ class MoneyStep(Generic[RowT]):
     """Anything that can move money. The claim is the open operation in the journal.
 
     `ask` returns a request, or the refusal where none can be made; what `begin` notes is written down with
-    that request. `wanted` tells of the subject, as it is when the answer has come, whether the effect is still
-    wanted; if it isn't, the frame undoes it. `settle`
+    that request. `wanted` tells of the subject, as it is when the answer has come, whether the effect is
+    still wanted; if it isn't, the frame undoes it. `settle`
     records what became of one of `kinds`, whichever job asked for it, and returns the word under which it is
     counted; without an operation it settles what `ask` refused.
     """

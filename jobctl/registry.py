@@ -80,6 +80,21 @@ JOBS = (
         ("payments", "stripe", "yookassa", "telling"),
     ),
     Entry(
+        "autopayments",
+        "jobctl.jobs.subscriptions.autopayments",
+        "15 3 * * *",
+        None,
+        "Charge subscriptions for their next period.",
+        (
+            "autopayment_retry_days",
+            "subscription_grace",
+            "payment_concurrency",
+            "stripe",
+            "yookassa",
+            "telling",
+        ),
+    ),
+    Entry(
         "expire-subscriptions",
         "jobctl.jobs.subscriptions.expire_subscriptions",
         "25 4 * * *",

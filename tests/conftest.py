@@ -18,7 +18,7 @@ from jobctl.settings import Settings, declared, variable
 from tests import postgres
 from tests.payments import Market
 from tests.servers import MailServer
-from tests.subscribers import Subscribers
+from tests.subscribers import Club, Subscribers
 from tests.world import World
 
 TEMPLATE = "jobctl_test_template"
@@ -129,6 +129,13 @@ def market(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Market]:
 @pytest.fixture
 def subscribers(world: World) -> Subscribers:
     return Subscribers(world)
+
+
+@pytest.fixture(params=["yookassa", "stripe"])
+def club(request: pytest.FixtureRequest, world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Club]:
+    monkeypatch.setattr(transport, "PATIENCE", timedelta(0))
+    with Sandbox() as sandbox:
+        yield Club(world, sandbox=sandbox, provider=request.param)
 
 
 @pytest.fixture

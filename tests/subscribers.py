@@ -1,12 +1,15 @@
 """People who subscribe to plans, and what they paid."""
 
-from dataclasses import dataclass
-from datetime import timedelta
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
+from jobctl.parsing import rate
+from jobctl.sandbox import SECRET_KEY, YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID, Sandbox
 from jobctl.tables.journal import money_operations
 from jobctl.tables.subscriptions import payments, plans, prices, subscription_periods, subscriptions
-from tests.world import NOW, World, ago
+from tests.world import NOW, Done, World, ago
 
 MONTH = timedelta(days=31)
 
@@ -28,10 +31,10 @@ class Subscribers:
         self.world.add(prices, price)
         return plan
 
-    def subscription(self, **values: Any) -> int:
+    def subscription(self, *, paid: dict[str, Any] | None = None, **values: Any) -> int:
         """Add an active subscription that ended a day ago, with the payment of its last period."""
         ended_at = values.get("ended_at", ago(days=1))
-        given = {
+        given: dict[str, Any] = {
             "user_id": values.get("user_id") or self.world.user(name="Sven"),
             "plan_id": self.plan,
             "currency": "RUB",
@@ -41,9 +44,10 @@ class Subscribers:
             "created_at": ended_at - MONTH,
         }
         made = self.world.add(subscriptions, given | values)
-        paid = self.payment(status="succeeded", paid_at=ended_at - MONTH, subscription_id=made)
+        last = {"status": "succeeded", "paid_at": ended_at - MONTH, "subscription_id": made}
+        payment = self.payment(**last, user_id=given["user_id"], **(paid or {}))
         period = {"period_start": ended_at - MONTH, "period_end": ended_at, "created_at": ended_at - MONTH}
-        self.world.add(subscription_periods, period | {"subscription_id": made, "payment_id": paid})
+        self.world.add(subscription_periods, period | {"subscription_id": made, "payment_id": payment})
         return made
 
     def payment(self, **values: Any) -> int:
@@ -82,3 +86,67 @@ class Subscribers:
 
     def paid(self, payment: int) -> Any:
         return self.world.one(payments, payment)
+
+
+@dataclass
+class Club(Subscribers):
+    """Subscribers whose payments go to a sandbox; its clock is the providers' too."""
+
+    sandbox: Sandbox = field(default_factory=Sandbox)
+    provider: str = "yookassa"
+    now: datetime = NOW
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fast = {"rate_limit": rate("100000/s"), "timeout": timedelta(seconds=5), "api_base": self.sandbox.url}
+        self.world.configure(
+            stripe_secret_key=SECRET_KEY,
+            yookassa_shop_id=YOOKASSA_SHOP_ID,
+            yookassa_secret_key=YOOKASSA_SECRET_KEY,
+            **{f"{name}_{what}": value for name in ("stripe", "yookassa") for what, value in fast.items()},
+        )
+        self.sandbox.set_clock(self.now)
+
+    def member(self, method: str | None = None, **values: Any) -> int:
+        """Add a subscription that ends today, and is to be charged today."""
+        usual = {"stripe": "pm_card_visa", "yookassa": "pm_yk_ok"}[self.provider]
+        saved = {
+            "provider": self.provider,
+            "provider_method": method or usual,
+            "provider_customer": "cus_1",
+            "provider_payment_id": f"first-{len(self.world.rows(payments))}",
+        }
+        ends = {"ended_at": NOW + timedelta(hours=3), "next_charge_at": NOW.replace(hour=0)}
+        return self.subscription(paid=saved, **{**ends, **values})
+
+    def pass_time(self, **span: float) -> None:
+        self.now += timedelta(**span)
+        self.sandbox.set_clock(self.now)
+
+    def run(self, job: str, **options: Any) -> Done:
+        return self.world.run(job, now=self.now, **options)
+
+    def renewals(self, subscription: int) -> list[Any]:
+        """Return the payments of a subscription but for the first."""
+        found = [each for each in self.world.rows(payments) if each.subscription_id == subscription]
+        return found[1:]
+
+    def periods(self, subscription: int) -> list[Any]:
+        found = self.world.rows(subscription_periods)
+        return [each for each in found if each.subscription_id == subscription]
+
+    def agree(self) -> None:
+        """Compare the providers' ledger with the payments: each charge that was kept is one period."""
+        assert [each for each in self.world.rows(money_operations) if each.settled_at is None] == []
+        effects = self.sandbox.ledger()
+        charged = Counter(each.intent for each in effects if each.kind == "charge")
+        assert set(charged.values()) <= {1}
+        refunded = {each.intent for each in effects if each.kind == "refund"}
+        rows = [each for each in self.world.rows(payments) if each.reference]
+        paid = {each.provider_payment_id: each for each in rows if each.status == "succeeded"}
+        assert set(paid) == set(charged)
+        assert {name for name, each in paid.items() if each.refunded_at} == refunded
+        of_periods = {each.payment_id for each in self.world.rows(subscription_periods)}
+        assert {each.id for name, each in paid.items() if name not in refunded} == of_periods & {
+            each.id for each in rows
+        }

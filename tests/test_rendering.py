@@ -34,6 +34,17 @@ CONTEXTS: dict[str, dict[str, Any]] = {
         "part": "session",
         "until": "2026-11-22T12:00:00+00:00",
     },
+    "subscription-renewed": {
+        "plan": "Gold",
+        "amount": {"minor": 4500, "currency": "EUR"},
+        "ended_at": "2026-12-22T13:00:00+00:00",
+    },
+    "renewal-declined": {
+        "plan": "Gold",
+        "amount": {"minor": 4500, "currency": "EUR"},
+        "again_at": "2026-11-23T00:00:00+00:00",
+        "until": "2026-11-25T13:00:00+00:00",
+    },
     "subscription-expired": {"plan": "Gold", "ended_at": "2026-11-22T13:00:00+00:00"},
     "session-receipt": {
         "amount": {"minor": 4500, "currency": "EUR"},

@@ -12,7 +12,15 @@ from jobctl.db import first_line
 from jobctl.errors import Exit
 from jobctl.job import Ask, At, Lost, MoneyStep, ScopeDownError
 from jobctl.journal import Operation
-from jobctl.providers.protocol import Declined, NoEffect, Pending, Rejected, Succeeded, Unknown
+from jobctl.providers.protocol import (
+    Declined,
+    NoEffect,
+    Pending,
+    Rejected,
+    Succeeded,
+    Unknown,
+    UnrepresentableError,
+)
 from jobctl.steps.settling import Noted
 from jobctl.tables.journal import TRANSITIONS
 
@@ -44,6 +52,8 @@ def asking(step: AnyMoney, at: At, row: Any) -> Ask | Noted:
         if isinstance(asked, Ask):
             return asked
         noted.outcome = step.settle(at, row, None, asked, noted)
+    except UnrepresentableError as error:
+        return Noted(row, outcome="failed", errors=[str(error)])
     except Exception as error:  # isolation: one bad row never stops the others
         log.debug("ask.broken", exc_info=True)
         return Noted(row, outcome="failed", errors=[f"{type(error).__name__}: {first_line(error)}"])

@@ -37,8 +37,8 @@ PAYMENT_TRANSITIONS = {
 _plans = (
     Column("id", Id, Identity(), primary_key=True),
     Column("name", Text, nullable=False),
-    Column("unit", Text, nullable=False),  # so many of these are one period
-    Column("count", Integer, nullable=False, server_default="1"),
+    Column("unit", Text, nullable=False),  # a period is so many of these
+    Column("every", Integer, nullable=False, server_default="1"),
     Column("recurring", Boolean, nullable=False, server_default=false()),
     Column("active", Boolean, nullable=False, server_default=true()),
     Column("created_at", Instant, nullable=False),
@@ -48,7 +48,7 @@ plans = Table(
     metadata,
     *_plans,
     one_of("unit", UNITS),
-    CheckConstraint("count BETWEEN 1 AND 1000", name="count"),
+    CheckConstraint("every BETWEEN 1 AND 1000", name="every"),
     *forms(*_plans),
 )
 

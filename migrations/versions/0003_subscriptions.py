@@ -29,12 +29,12 @@ def plans() -> None:
         "plans",
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("unit", sa.Text, nullable=False),
-        sa.Column("count", sa.Integer, nullable=False, server_default="1"),
+        sa.Column("every", sa.Integer, nullable=False, server_default="1"),
         sa.Column("recurring", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("active", sa.Boolean, nullable=False, server_default=sa.true()),
         sa.Column("created_at", Instant, nullable=False),
         one_of("plans", "unit", "day", "week", "month", "year"),
-        check("plans", "count", "count BETWEEN 1 AND 1000"),
+        check("plans", "every", "every BETWEEN 1 AND 1000"),
     )
     create(
         "prices",

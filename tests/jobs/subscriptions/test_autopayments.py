@@ -1,0 +1,241 @@
+"""Who is charged for another period, and what becomes of the subscription, by every provider."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from jobctl.errors import Exit
+from jobctl.tables.journal import money_operations
+from jobctl.tables.notifications import notifications
+from jobctl.tables.subscriptions import payments, plans, prices, subscription_periods, subscriptions
+from tests.subscribers import Club
+from tests.world import NOW, ago, ahead
+
+AUTOPAYMENTS, SETTLER, EXPIRER = "autopayments", "settle-operations", "expire-subscriptions"
+END = datetime(2026, 3, 2, 15, tzinfo=UTC)
+NEXT = datetime(2026, 4, 2, 15, tzinfo=UTC)
+METHODS = {
+    "yookassa": {
+        "later": "pm_yk_insufficient_funds",
+        "card": "pm_yk_card_expired",
+        "never": "pm_yk_permission_revoked",
+    },
+    "stripe": {
+        "later": "pm_card_chargeDeclinedInsufficientFunds",
+        "card": "pm_card_chargeDeclinedExpiredCard",
+        "never": "pm_card_radarBlock",
+    },
+}
+
+
+def templates(club: Club) -> set[str]:
+    return {each.template for each in club.world.rows(notifications)}
+
+
+class TestRenewal:
+    def test_one_that_ends_today_gets_one_more_period(self, club: Club) -> None:
+        made = club.member()
+        done = club.run(AUTOPAYMENTS)
+        assert (done.exit_code, done.counts) == (Exit.DONE, {"renewed": 1})
+        row, (payment,) = club.of(made), club.renewals(made)
+        assert (row.status, row.ended_at) == ("active", NEXT)
+        assert row.next_charge_at == datetime(2026, 4, 2, tzinfo=UTC)
+        assert (payment.status, payment.amount_minor, payment.period_start) == ("succeeded", 50_000, END)
+        period = club.periods(made)[-1]
+        assert (period.period_start, period.period_end, period.payment_id) == (END, NEXT, payment.id)
+        (effect,) = club.sandbox.ledger()
+        assert (effect.key, effect.intent) == (payment.reference, payment.provider_payment_id)
+        assert (effect.metadata["user_id"], effect.metadata["plan_id"]) == (str(row.user_id), str(club.plan))
+        assert templates(club) == {"subscription-renewed"}
+        assert club.run(AUTOPAYMENTS).counts == {}
+        club.agree()
+
+    @pytest.mark.parametrize(
+        "fact",
+        [
+            {"status": "cancelled"},
+            {"next_charge_at": None},
+            {"next_charge_at": ahead(seconds=1)},
+            {"ended_at": datetime(2026, 3, 3, tzinfo=UTC)},
+            {"ended_at": ago(days=4)},
+        ],
+        ids=str,
+    )
+    def test_another_is_not_charged(self, club: Club, fact: dict[str, Any]) -> None:
+        club.member(**fact)
+        assert club.run(AUTOPAYMENTS).counts == {}
+        assert club.sandbox.requests() == {}
+
+    @pytest.mark.parametrize("fact", [{"active": False}, {"recurring": False}], ids=str)
+    def test_nor_is_one_of_another_plan(self, club: Club, fact: dict[str, Any]) -> None:
+        club.member()
+        club.world.change(plans, club.plan, **fact)
+        assert club.run(AUTOPAYMENTS).counts == {}
+
+    def test_nor_one_without_a_saved_method(self, club: Club) -> None:
+        club.member()
+        club.world.change(payments, 1, provider_method=None)
+        assert club.run(AUTOPAYMENTS).counts == {}
+
+    @pytest.mark.parametrize("ended_at", [datetime(2026, 3, 2, 23, 59, tzinfo=UTC), ago(days=3, hours=23)])
+    def test_the_first_and_the_last_moment(self, club: Club, ended_at: datetime) -> None:
+        made = club.member(ended_at=ended_at)
+        assert club.run(AUTOPAYMENTS).counts == {"renewed": 1}
+        assert club.periods(made)[-1].period_start == ended_at
+
+    def test_it_costs_what_the_plan_costs_now_in_its_currency(self, club: Club) -> None:
+        club.member()
+        for amount, currency, valid_from in (
+            (60_000, "RUB", ago(days=1)),
+            (70_000, "RUB", ahead(seconds=1)),
+            (900, "USD", NOW),
+        ):
+            price = {"amount_minor": amount, "currency": currency, "valid_from": valid_from}
+            club.world.add(prices, {"plan_id": club.plan, **price})
+        club.run(AUTOPAYMENTS)
+        assert [(each.amount, each.currency.upper()) for each in club.sandbox.ledger()] == [(60_000, "RUB")]
+
+    def test_a_plan_without_a_price_needs_a_person(self, club: Club) -> None:
+        club.member(currency="EUR")
+        done = club.run(AUTOPAYMENTS)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"failed": 1})
+        assert club.sandbox.ledger() == []
+
+    def test_its_day_of_the_month_is_kept(self, club: Club) -> None:
+        made = club.member(ended_at=datetime(2026, 2, 28, 12, 30, tzinfo=UTC), billing_anchor_day=31)
+        assert club.run(AUTOPAYMENTS).counts == {"renewed": 1}
+        assert club.of(made).ended_at == datetime(2026, 3, 31, 12, 30, tzinfo=UTC)
+
+
+class TestDeclines:
+    @pytest.mark.parametrize("why", ["later", "card"])
+    def test_it_is_tried_on_the_days_of_the_setting_and_then_expires(self, club: Club, why: str) -> None:
+        """Whichever job runs first on a day; once a day, however often it is run."""
+        made = club.member(METHODS[club.provider][why])
+        tried = []
+        for day in range(6):
+            counts = [club.run(job).counts for job in (EXPIRER, AUTOPAYMENTS, AUTOPAYMENTS, EXPIRER)]
+            tried += [day] if {"declined": 1} in counts else []
+            assert counts.count({"declined": 1}) <= 1
+            club.pass_time(days=1)
+        assert tried == [0, 1, 3]
+        row = club.of(made)
+        assert (row.status, row.ended_at, row.next_charge_at) == ("expired", END, None)
+        assert row.expired_at >= END + timedelta(days=3)
+        assert {each.status for each in club.renewals(made)} == {"cancelled"}
+        assert templates(club) == {"renewal-declined", "subscription-expired"}
+        club.agree()
+
+    def test_who_withdrew_the_permission_is_not_charged_again(self, club: Club) -> None:
+        made = club.member(METHODS[club.provider]["never"])
+        assert club.run(AUTOPAYMENTS).counts == {"declined": 1}
+        (payment,) = club.renewals(made)
+        assert (club.of(made).next_charge_at, payment.status) == (None, "cancelled")
+        assert payment.failure in ("permission_revoked", "fraudulent")
+
+    def test_one_that_works_on_a_later_day_extends_from_the_old_end(self, club: Club) -> None:
+        made = club.member(METHODS[club.provider]["later"])
+        club.run(AUTOPAYMENTS)
+        club.pass_time(days=1)
+        first = club.world.rows(payments)[0]
+        good = "pm_yk_ok" if club.provider == "yookassa" else "pm_card_visa"
+        club.world.change(payments, first.id, provider_method=good)
+        assert club.run(AUTOPAYMENTS).counts == {"renewed": 1}
+        assert club.of(made).ended_at == NEXT
+        club.agree()
+
+    def test_an_outage_of_ten_days_charges_nobody_for_what_was_not_served(self, club: Club) -> None:
+        made = club.member()
+        club.pass_time(days=10)
+        assert club.run(AUTOPAYMENTS).counts == {}
+        assert club.run(EXPIRER).counts == {"expired": 1}
+        assert club.run(AUTOPAYMENTS).counts == {}
+        assert (club.of(made).status, club.sandbox.ledger()) == ("expired", [])
+
+
+FAULTS = [
+    "dropped",
+    "late",
+    "lost_answer",
+    "garbage",
+    "empty",
+    "http_401",
+    "http_403",
+    "http_409",
+    "http_429",
+    "http_500_before",
+    "http_500_after",
+]
+
+
+class TestFaults:
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_after_any_each_period_is_paid_once(self, club: Club, fault: str) -> None:
+        made = [club.member() for _ in range(2)]
+        club.sandbox.fault(fault, "charge", times=99, seconds=3600 if fault == "http_429" else None)
+        assert club.run(AUTOPAYMENTS).exit_code in (
+            Exit.UNKNOWN_OUTCOME,
+            Exit.MISCONFIGURED,
+            Exit.UNREACHABLE,
+        )
+        club.sandbox.clear_faults()
+        for minutes in (1, 4, 5, 60):
+            club.pass_time(minutes=minutes)
+            codes = [club.run(job).exit_code for job in (SETTLER, AUTOPAYMENTS)]
+        assert codes == [Exit.DONE, Exit.DONE]
+        assert [club.of(each).ended_at for each in made] == [NEXT, NEXT]
+        club.agree()
+
+    def test_one_that_was_cancelled_meanwhile_gets_its_money_back(self, club: Club) -> None:
+        made = club.member()
+        club.sandbox.fault("lost_answer", "charge")
+        assert club.run(AUTOPAYMENTS).exit_code == Exit.UNKNOWN_OUTCOME
+        club.world.change(subscriptions, made, status="cancelled")
+        club.pass_time(minutes=5)
+        done = club.run(SETTLER)
+        assert done.counts == {"paid too late and to be undone": 1, "refunded": 1}
+        (payment,) = club.renewals(made)
+        assert (payment.status, payment.refunded_at is not None) == ("succeeded", True)
+        assert (club.of(made).ended_at, templates(club)) == (END, set())
+        club.agree()
+
+    def test_one_that_a_webhook_has_applied_meanwhile_is_not_paid_back(self, club: Club) -> None:
+        """And has been paid once more since, so that it is about another period by now."""
+        made = club.member()
+        club.sandbox.fault("lost_answer", "charge")
+        assert club.run(AUTOPAYMENTS).exit_code == Exit.UNKNOWN_OUTCOME
+        (payment,) = club.renewals(made)
+        (effect,) = club.sandbox.ledger()
+        period = {"subscription_id": made, "period_start": END, "period_end": NEXT, "created_at": NOW}
+        with club.world.engine.begin() as connection:
+            ours = update(payments).where(payments.c.id == payment.id)
+            connection.execute(
+                ours.values(status="succeeded", paid_at=NOW, provider_payment_id=effect.intent)
+            )
+        club.world.add(subscription_periods, period | {"payment_id": payment.id})
+        later = NEXT + timedelta(days=30)
+        club.world.change(subscriptions, made, ended_at=later)
+        club.pass_time(minutes=5)
+        assert club.run(SETTLER).counts == {"renewed already": 1}
+        assert (club.of(made).ended_at, len(club.periods(made))) == (later, 2)
+        club.agree()
+
+
+def test_a_dry_run_shows_the_request_that_the_run_sends(club: Club) -> None:
+    made = club.member()
+    before = club.world.everything()
+    (shown,) = club.run(AUTOPAYMENTS, dry_run=True).document["rows"]
+    assert (club.world.everything(), club.sandbox.requests()) == (before, {})
+    club.run(AUTOPAYMENTS)
+    (operation,) = club.world.rows(money_operations)
+    assert (shown["row_id"], shown["request"]["key"]) == (made, operation.key)
+    sent = operation.request.get("document") or dict(operation.request["fields"])
+    assert shown["request"]["fields"] == sent
+
+
+def test_since_bounds_the_end(club: Club) -> None:
+    old, new = club.member(ended_at=ago(days=2)), club.member(ended_at=ago(days=1))
+    assert club.run(AUTOPAYMENTS, since=ago(hours=36)).counts == {"renewed": 1}
+    assert [len(club.renewals(each)) for each in (old, new)] == [0, 1]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobctl.parsing import rate
-from jobctl.sandbox import SECRET_KEY, Sandbox
+from jobctl.sandbox import SECRET_KEY, YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID, Sandbox
 from jobctl.tables.journal import money_operations
 from jobctl.tables.notifications import notifications
 from jobctl.tables.sessions import attendees, orders, payment_methods, sessions
@@ -23,6 +23,7 @@ class Market:
     world: World
     sandbox: Sandbox
     now: datetime = NOW
+    provider: str = "stripe"  # of the cards that are saved from now on
 
     def __post_init__(self) -> None:
         self.world.configure(
@@ -30,6 +31,11 @@ class Market:
             stripe_api_base=self.sandbox.url,
             stripe_rate_limit=rate("100000/s"),
             stripe_timeout=timedelta(seconds=5),
+            yookassa_shop_id=YOOKASSA_SHOP_ID,
+            yookassa_secret_key=YOOKASSA_SECRET_KEY,
+            yookassa_api_base=self.sandbox.url,
+            yookassa_rate_limit=rate("100000/s"),
+            yookassa_timeout=timedelta(seconds=5),
         )
         self.sandbox.set_clock(self.now)
 
@@ -54,7 +60,13 @@ class Market:
         return self.session(**begun, **values)
 
     def card(self, name: str = "pm_card_visa") -> int:
-        ours = {"user_id": 1, "provider": "stripe", "provider_customer": "cus_1", "provider_method": name}
+        method = "pm_yk_ok" if (self.provider, name) == ("yookassa", "pm_card_visa") else name
+        ours = {
+            "user_id": 1,
+            "provider": self.provider,
+            "provider_customer": "cus_1",
+            "provider_method": method,
+        }
         return self.world.add(payment_methods, {**ours, "created_at": ago(days=1)})
 
     def order(self, session: int | None = None, card: str | None = "pm_card_visa", **values: Any) -> int:

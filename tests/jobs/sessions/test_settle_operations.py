@@ -68,14 +68,19 @@ FAULTS = {
 
 @pytest.mark.parametrize("call", SCENES)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_ledger_and_database_agree_after_any_fault(market: Market, fault: str, call: str) -> None:
+@pytest.mark.parametrize("provider", ["stripe", "yookassa"])
+def test_ledger_and_database_agree_after_any_fault(
+    market: Market, provider: str, fault: str, call: str
+) -> None:
     """Nothing is held or taken twice, nothing is stuck; the exit code tells while something is unknown."""
+    market.provider = provider
     ids, job, end = SCENES[call](market)
     market.sandbox.fault(fault, call, times=99, seconds=600 if fault == "delay" else None)
-    market.world.configure(stripe_timeout=timedelta(seconds=0.2 if fault == "delay" else 5))
+    seconds = timedelta(seconds=0.2 if fault == "delay" else 5)
+    market.world.configure(stripe_timeout=seconds, yookassa_timeout=seconds)
     assert market.run(job).exit_code == FAULTS[fault]
     market.sandbox.clear_faults()
-    market.world.configure(stripe_timeout=timedelta(seconds=5))
+    market.world.configure(stripe_timeout=timedelta(seconds=5), yookassa_timeout=timedelta(seconds=5))
     codes = []
     for minutes in (1, 4, 5, 60):
         market.pass_time(minutes=minutes)

@@ -223,7 +223,7 @@ def told(explanation: Explanation, row: int, job: str) -> Iterator[str]:
     yield f"{explanation.table} {row} {state} for {job}{step}:"
     for each in explanation.conditions:
         values = ", ".join(f"{name} = {readable(value)}" for name, value in each.values.items())
-        yield f"  {'✓' if each.holds else '✗'} {each.condition}  ({values})"
+        yield f"  {'✓' if each.holds else '✗'} {each.condition}" + (f"  ({values})" if values else "")
     if "claimed_by" in explanation.row:
         claim = f": {explanation.claim}" if explanation.claim else ""
         yield f"  {'✓' if explanation.unclaimed else '✗'} {UNCLAIMED}{claim}"

@@ -38,16 +38,14 @@ class Finding:
             "found_at": at,
         }
 
+    def is_new(self, connection: Connection) -> bool:
+        known = select(findings.c.id).where(findings.c.once_key == self.key)
+        return connection.scalar(known) is None
 
-def is_new(finding: Finding, connection: Connection) -> bool:
-    known = select(findings.c.id).where(findings.c.once_key == finding.key)
-    return connection.scalar(known) is None
-
-
-def find(connection: Connection, finding: Finding, run: RunRecord, at: datetime) -> None:
-    """Write a finding down, and as an error of the run that was the first to find it."""
-    fresh = insertion(findings, connection.dialect.name).values(run_id=run.id, **finding.values(at))
-    new = fresh.on_conflict_do_nothing(index_elements=["once_key"]).returning(findings.c.id)
-    number = connection.scalar(new)
-    if number is not None:
-        run.error(connection, at, "findings", number, f"{finding.kind}: {finding.reason}")
+    def write_down(self, connection: Connection, run: RunRecord, at: datetime) -> None:
+        """Write it down, and as an error of the run that is the first to find it."""
+        fresh = insertion(findings, connection.dialect.name).values(run_id=run.id, **self.values(at))
+        new = fresh.on_conflict_do_nothing(index_elements=["once_key"]).returning(findings.c.id)
+        number = connection.scalar(new)
+        if number is not None:
+            run.error(connection, at, "findings", number, f"{self.kind}: {self.reason}")

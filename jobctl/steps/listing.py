@@ -12,7 +12,6 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DBAPIError
 
 from jobctl.db import first_line, insert_once
-from jobctl.findings import is_new
 from jobctl.job import ListStep, Means, ScopeDownError
 from jobctl.steps.running import Running
 from jobctl.steps.settling import Noted, note_listed, write_inserts
@@ -81,7 +80,7 @@ def is_news(item: Noted, connection: Connection) -> bool:
     """Tell what is to be written from what was found before, and is listed as long as the window has it."""
     if not item.findings or item.inserts or item.errors:
         return True
-    return any(is_new(each, connection) for each in item.findings)
+    return any(each.is_new(connection) for each in item.findings)
 
 
 def write(connection: Connection, running: Running, items: Sequence[Noted]) -> None:

@@ -11,7 +11,6 @@ from jobctl import journal, outbox
 from jobctl.batches import Batch, rows_beside
 from jobctl.changes import value_of
 from jobctl.db import among
-from jobctl.findings import is_new
 from jobctl.job import (
     Ask,
     At,
@@ -252,7 +251,7 @@ def recorded(noted: Noted, connection: Connection) -> Iterator[Shown]:
     for table, _, values in noted.inserts:
         yield Shown(table.name, noted.row.id, noted.outcome, {}, values, {})
     for finding in noted.findings:
-        if is_new(finding, connection):
+        if finding.is_new(connection):
             told = {"kind": finding.kind, "reason": finding.reason, **finding.facts}
             yield Shown("findings", finding.key, "found", {}, {}, told)
     for reason in noted.errors:

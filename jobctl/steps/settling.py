@@ -3,17 +3,19 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Select, Table
 
 from jobctl import changes
 from jobctl.changes import Author
 from jobctl.db import first_line, insert_once
-from jobctl.findings import Finding, find
 from jobctl.history import RunRecord
 from jobctl.job import Ask, At, Broken, EffectStep, ListStep, Look
 from jobctl.outbox import Notice, queue
+
+if TYPE_CHECKING:
+    from jobctl.findings import Finding
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class Noted:
     inserts: list[tuple[Table, Sequence[str], Mapping[str, Any]]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     asked: list[Ask] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    findings: "list[Finding]" = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     last_resort: bool = False  # the row's failure, noted because another change could not be
 
@@ -59,6 +61,8 @@ class Noted:
         self.asked.append(request)
 
     def finding(self, kind: str, /, *, once: Sequence[Any], reason: str, **more: Any) -> None:
+        from jobctl.findings import Finding  # noqa: PLC0415 (most runs find nothing)
+
         self.findings.append(Finding(kind, once, reason, **more))
 
     def error(self, reason: str) -> None:
@@ -121,5 +125,5 @@ def write_inserts(connection: Connection, items: Sequence[Noted], run: RunRecord
         for table, once, values in item.inserts:
             connection.execute(insert_once(table, once, values, connection.dialect.name))
         for finding in item.findings:
-            find(connection, finding, run, at.present)
+            finding.write_down(connection, run, at.present)
     queue(connection, [notice for item in items for notice in item.notices], at)

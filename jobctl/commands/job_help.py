@@ -22,7 +22,7 @@ EXIT_CODES = (
     ("2", "wrong usage"),
     ("3", "done, but some rows failed and need someone"),
     ("4", "done, but what became of some money operations is unknown"),
-    ("69", "database or channel unreachable"),
+    ("69", "database, provider or channel unreachable"),
     ("75", "another run has the job, with --fail-if-locked"),
     ("78", "settings, credentials or migrations wrong or missing"),
     ("130, 143", "interrupted; what is left is for the next run"),

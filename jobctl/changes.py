@@ -28,12 +28,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import visitors
 
-from jobctl.db import among_named, given_rows, given_values, id_list, id_list_type, json_object
+from jobctl.db import (
+    among_named,
+    given_rows,
+    given_values,
+    id_list,
+    id_list_type,
+    insert_once,
+    json_object,
+)
 from jobctl.tables.frame import audit_trail
 from jobctl.tables.types import inline
 
-# What says who works on a row, and changes nothing for anybody outside.
-UNAUDITED = {"claimed_by", "attempts"}
+# What says who works on a row and when it was looked at, and changes nothing for anybody outside.
+UNAUDITED = {"claimed_by", "attempts", "looks", "next_look_at", "seen_pending_at", "confirmed_at"}
 AUDIT_COLUMNS = ["run_id", "at", "table_name", "row_id", "before", "after"]
 
 
@@ -250,6 +258,21 @@ def update_each(
     for group in alike.values():
         if update_rows(connection, table, group, owner, author) != len(group):
             raise ChangedMeanwhileError
+
+
+def add_row(
+    connection: Connection, table: Table, values: Mapping[str, Any], once: Sequence[str], author: Author
+) -> int | None:
+    """Insert a row; return its number, or None where it is there already by its unique columns `once`."""
+    dialect = connection.dialect.name
+    number: int | None = connection.scalar(insert_once(table, once, values, dialect).returning(table.c.id))
+    shown = audited_of(table, values)
+    if number is not None and shown:
+        given: dict[str, ColumnElement[Any]] = {each: value_of(table, each, shown[each]) for each in shown}
+        change = (json_object({}, dialect), json_object(given, dialect))
+        entry = (author.run_id, author.at, table.name, number, *change)
+        connection.execute(insert(audit_trail).values(dict(zip(AUDIT_COLUMNS, entry, strict=True))))
+    return number
 
 
 @lru_cache

@@ -15,6 +15,7 @@ from jobctl import __version__, logs
 from jobctl.db import Database, insert_once
 from jobctl.errors import Exit
 from jobctl.locks import Locks
+from jobctl.money import Money
 from jobctl.tables.frame import idle_runs, run_errors, runs
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,19 @@ class RunRecord:
     id: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
     errors: int = 0
+    drift: dict[tuple[str, str], list[int]] = field(default_factory=dict)  # payments and minor units
+
+    def add_drift(self, what: str, amount: Money) -> None:
+        """Add a payment to what was found to differ here and at a provider, by what and currency."""
+        sums = self.drift.setdefault((what, amount.currency), [0, 0])
+        sums[0] += 1
+        sums[1] += amount.minor
+
+    def drift_document(self) -> list[dict[str, Any]]:
+        return [
+            {"what": what.format(was="was"), "payments": number, "currency": currency, "amount_minor": minor}
+            for (what, currency), (number, minor) in self.drift.items()
+        ]
 
     def open(self, connection: Connection, locks: Locks, now: datetime) -> int:
         """Write the record, inside the caller's transaction; return its number.
@@ -79,6 +93,7 @@ class RunRecord:
             "outcome": outcome_of(exit_code),
             "exit_code": int(exit_code),
             "counts": dict(self.counts),
+            "drift": self.drift_document(),
             "error": error,
         }
         connection.execute(update(runs).where(runs.c.id == self.id).values(values))

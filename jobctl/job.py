@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import Column, ColumnElement, FromClause, Join, Select, Table
+from sqlalchemy import Column, ColumnElement, FromClause, Join, Select, Table, Update
 
 from jobctl.errors import Exit
+from jobctl.money import Money
 from jobctl.parsing import Rate
 from jobctl.settings import Settings
 
@@ -80,8 +81,15 @@ class Due:
         return [*self.when.values(), *([self.since >= since] if bounded and self.since is not None else [])]
 
 
-# Reads the first row that a query finds, as it is in the transaction that the row in hand is locked in.
-Look = Callable[[Select[Any]], Any]
+Read = Callable[[Select[Any]], Sequence[Any]]  # returns the rows that a query finds
+
+
+class Look(Protocol):
+    """How a decision reads what lies beside its row, in the transaction that the row is changed in."""
+
+    def __call__(self, query: Select[Any], *, lock: Table | None = None) -> Any:
+        """Return the first row that a query finds, or None; that of `lock` then stays as it is."""
+        ...
 
 
 class RowChanges(Protocol):
@@ -90,14 +98,20 @@ class RowChanges(Protocol):
     A real run does it in the row's transaction, with the audit rows; a dry run only notes it.
     """
 
+    @property
+    def look(self) -> Look: ...
+
     def update(self, **values: Any) -> None: ...
 
     def update_beside(self, table: Table, row_id: int, /, **values: Any) -> None:
         """Change a row of another table, which its transitions must allow."""
         ...
 
-    def insert(self, table: Table, /, *, once: Sequence[str] = (), **values: Any) -> None:
-        """Add a row; where `once` names unique columns, one that is there already is left as it is."""
+    def insert(self, table: Table, /, *, once: Sequence[str] = (), **values: Any) -> Any:
+        """Add a row; where `once` names unique columns, one that is there already is left as it is.
+
+        Returns what stands for its number in the values of later changes.
+        """
         ...
 
     def notify(self, template: str, /, *, to: int, once: Sequence[Any], **more: Any) -> None:
@@ -108,6 +122,13 @@ class RowChanges(Protocol):
         """Record what a person has to decide, once; the first run to find it exits with 3."""
         ...
 
+    def drift(self, what: str, amount: Money) -> None:
+        """Tell of a payment that is not the same here and at its provider.
+
+        what: "succeeded at the provider and {was} missing here"; the run says how many, and how much money.
+        """
+        ...
+
     def error(self, reason: str) -> None:
         """Record that this row needs a person: it counts as failed, and the run exits with 3."""
         ...
@@ -115,9 +136,6 @@ class RowChanges(Protocol):
 
 class MoneyChanges(RowChanges, Protocol):
     """What is to change for the subject of an operation."""
-
-    @property
-    def look(self) -> Look: ...
 
     def ask(self, request: "Ask", /) -> None:
         """Journal a further operation on the same subject; it is sent once this one is committed."""
@@ -213,6 +231,7 @@ class Means:
     stop: Stop
     concurrency: int  # calls under way at once
     out: IO[str]  # where what is meant for the user's eye goes
+    read_only: bool = False  # in a dry run: whoever is asked must be left as they are
 
 
 @dataclass(frozen=True)
@@ -222,7 +241,8 @@ class EffectStep(Generic[RowT, PayloadT, AnswerT, OutsideT]):
     The claim is `claimed_by` in the table of `due`; an `attempts` column there counts at the claim.
     Its `row` has an `id` and the `claimed_by` that it was read with. `ask` returns a `Call`, or an answer
     where none is needed. `settle` gets the answer, `Lost`, `Broken` or the ScopeDownError, and
-    returns the word under which the row is counted.
+    returns the word under which the row is counted. looks_up: the calls change nothing there, so that a dry
+    run makes them too.
     """
 
     row: type[RowT]
@@ -234,6 +254,7 @@ class EffectStep(Generic[RowT, PayloadT, AnswerT, OutsideT]):
     concurrency: Callable[[Settings], int]
     lane: Column[Any] | None = None  # of those that are read: by what rows are sorted into lanes
     pace: Callable[[Settings], Mapping[str, Rate | None]] = lambda _: {}  # of lanes, by their names
+    looks_up: bool = False
 
 
 class Listed(Protocol):
@@ -245,18 +266,21 @@ class Listed(Protocol):
 
 @dataclass(frozen=True)
 class ListStep(Generic[ListedT, OutsideT]):
-    """What somebody else lists, from where the last complete run ended.
+    """What others list, from where the last complete run ended.
 
-    `pages` yields what lies in the half-open window from its second argument up to its third. What is
-    `here` already, by its id, never reaches `settle`, which inserts the rest `once` under theirs.
+    `pages` yields what one of `sources` has in the half-open window from its third argument up to its
+    fourth. What `news` leaves out of a page needs nothing; the rest is settled one by one, each in a
+    transaction of its own, which is repeated where a rival's comes between. `settle` returns the word under
+    which it is counted, if it changes anything.
     """
 
-    source: str  # whose watermark
+    sources: Callable[[Settings], Sequence[str]]  # each has its own watermark; raises MisconfiguredError
     reach: Callable[[Settings], timedelta]  # how far back the window goes at the least
     connect: Callable[[At, Means], AbstractContextManager[OutsideT]]
-    pages: Callable[[OutsideT, datetime, datetime], Iterable[Sequence[ListedT]]]
-    here: Column[Any]
+    pages: Callable[[OutsideT, str, datetime, datetime], Iterable[Sequence[ListedT]]]
+    news: Callable[[Sequence[ListedT], Read], Sequence[ListedT]]
     settle: Callable[[At, ListedT, RowChanges], str]
+    seen: Callable[[At, Sequence[ListedT]], Update] | None = None  # marks those that were listed as seen
 
 
 @dataclass(frozen=True)
@@ -305,5 +329,13 @@ class SettleStep:
     concurrency: Callable[[Settings], int]
 
 
+@dataclass(frozen=True)
+class RecoveryStep:
+    """Unfinished operations of some (subject, kind), settled beside what a job does; no option bounds it."""
+
+    kinds: "Sequence[tuple[str, Kind]]"
+    concurrency: Callable[[Settings], int]
+
+
 DueStep = SetStep | EffectStep[Any, Any, Any, Any] | MoneyStep[Any] | SettleStep
-Step = DueStep | ListStep[Any, Any]
+Step = DueStep | ListStep[Any, Any] | RecoveryStep

@@ -92,14 +92,17 @@ class Output:
             complain(each)
         if self.as_json:
             say(to_json(as_document(record, exit_code, complaints)))
-        elif exit_code or (record.id is not None and self.verbosity >= 0) or self.talks_when_idle:
+            return
+        for each in drift(record):
+            say(each)
+        if exit_code or (record.id is not None and self.verbosity >= 0) or self.talks_when_idle:
             say(redact(sentence(record, exit_code)))
 
     @contextmanager
-    def preview(self, job: str) -> Iterator[Callable[["Shown"], None]]:
+    def preview(self, record: RunRecord) -> Iterator[Callable[["Shown"], None]]:
         """Take the rows of a dry run one by one, print them as they come, and the totals at the end."""
         if self.as_json:
-            click.echo(f'{{"job": {json.dumps(job)}, "dry_run": true, "rows": [', nl=False)
+            click.echo(f'{{"job": {json.dumps(record.job)}, "dry_run": true, "rows": [', nl=False)
             self.begun = True
         yield self.show
         if self.as_json:
@@ -107,9 +110,10 @@ class Output:
                 {"kind": kind, "currency": currency, "amount_minor": minor}
                 for (kind, currency), minor in self.amounts.items()
             ]
-            click.echo(f'\n], "counts": {to_json(self.counts)}, "amounts": {to_json(sums)}}}')
+            told = {"counts": self.counts, "amounts": sums, "drift": record.drift_document()}
+            click.echo(f"\n], {to_json(told)[1:]}")
         elif self.counts or self.talks_when_idle:
-            click.echo(self.totals(job))
+            click.echo(self.totals(record))
 
     def show(self, row: "Shown") -> None:
         self.counts[row.outcome] = self.counts.get(row.outcome, 0) + 1
@@ -121,13 +125,14 @@ class Output:
         elif self.shown <= SHOWN:
             click.echo(redact(line(row)))
 
-    def totals(self, job: str) -> str:
+    def totals(self, record: RunRecord) -> str:
         more = f"… and {self.shown - SHOWN} more (--json shows all)\n" if self.shown > SHOWN else ""
+        more += "".join(f"{each}\n" for each in drift(record))
         counted = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items())
         sums = "".join(
             f"; to {kind}: {Money(minor, currency)}" for (kind, currency), minor in self.amounts.items()
         )
-        return f"{more}{job}, dry run: {counted or 'nothing is due'}{sums}; nothing was changed."
+        return f"{more}{record.job}, dry run: {counted or 'nothing is due'}{sums}; nothing was changed."
 
 
 def say(text: str) -> None:
@@ -153,9 +158,18 @@ def as_document(record: RunRecord, exit_code: Exit, complaints: Sequence[str]) -
         "outcome": outcome_of(exit_code),
         "exit_code": int(exit_code),
         "counts": dict(record.counts),
+        "drift": record.drift_document(),
         "errors": record.errors,
         "complaints": list(complaints),
     }
+
+
+def drift(record: RunRecord) -> Iterator[str]:
+    """Say in money what was found to differ here and at payment providers."""
+    for (what, currency), (payments, minor) in record.drift.items():
+        some = "1 payment" if payments == 1 else f"{payments:,} payments"
+        told = what.format(was="was" if payments == 1 else "were")
+        yield f"{some} of {Money(minor, currency)} {told}."
 
 
 def sentence(record: RunRecord, exit_code: Exit) -> str:

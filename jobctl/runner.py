@@ -13,7 +13,17 @@ from jobctl import history, logs
 from jobctl.db import Database, clock, first_line, open_database
 from jobctl.errors import Exit, JobctlError, LockHeldError, UsageError, worst
 from jobctl.history import RunRecord
-from jobctl.job import At, DueStep, EffectStep, ListStep, MoneyStep, SetStep, SettleStep, Step
+from jobctl.job import (
+    At,
+    DueStep,
+    EffectStep,
+    ListStep,
+    MoneyStep,
+    RecoveryStep,
+    SetStep,
+    SettleStep,
+    Step,
+)
 from jobctl.locks import Locks, open_locks, wait_for
 from jobctl.output import Output
 from jobctl.registry import JOBS, Entry
@@ -54,8 +64,8 @@ def steps_of(entry: Entry) -> tuple[Step, ...]:
 
 
 def due_steps(entry: Entry) -> list[DueStep]:
-    """Return the steps that select rows of ours, as all do but those that follow a list."""
-    return [step for step in steps_of(entry) if not isinstance(step, ListStep)]
+    """Return the steps that select rows which the job is about."""
+    return [step for step in steps_of(entry) if not isinstance(step, ListStep | RecoveryStep)]
 
 
 def tables_of(entry: Entry) -> list[str]:
@@ -90,13 +100,16 @@ def dry_run(invocation: Invocation, database: Database, locks: Locks) -> Exit:
     """Show what a real run would do, from one snapshot; nothing is locked, written or sent."""
     from jobctl.steps.preview import preview  # noqa: PLC0415 (no real run pays for it)
 
-    with database.transaction() as connection, invocation.output.preview(invocation.entry.name) as show:
+    record = invocation.record()
+    with database.transaction() as connection, invocation.output.preview(record) as show:
         now = invocation.options.as_of or invocation.now or clock(connection)
-        running = invocation.running(database, locks, now, invocation.record())
+        running = invocation.running(database, locks, now, record)
         for step in steps_of(invocation.entry):
             for shown in preview(step, running, connection):
                 show(shown)
-    return Exit.DONE
+    for each in running.complaints:
+        logs.complain(each)
+    return running.exit_code
 
 
 def real_run(invocation: Invocation, database: Database, locks: Locks) -> Exit:
@@ -174,6 +187,10 @@ def run_step(step: Step, running: Running) -> None:
             from jobctl.steps import money  # noqa: PLC0415 (no other step pays for it)
 
             money.settle_all(step, running, owners)
+        case RecoveryStep():
+            from jobctl.steps import money  # noqa: PLC0415 (no other step pays for it)
+
+            money.recover(step, running, owners)
 
 
 @dataclass

@@ -50,10 +50,6 @@ def filled(paragraph: str, formatter: click.HelpFormatter) -> str:
     )
 
 
-def listed(entry: Entry) -> list[str]:
-    return [step.source for step in steps_of(entry) if isinstance(step, ListStep)]
-
-
 def dues(entry: Entry) -> list[Due]:
     return [step.due(SOME_TIME) for step in due_steps(entry)]
 
@@ -65,8 +61,8 @@ def titles(entry: Entry) -> list[str]:
 
 def write_reference(entry: Entry, formatter: click.HelpFormatter) -> None:
     with formatter.section("What --since bounds"):
-        for source in listed(entry):
-            formatter.write_text(f"the start of the window that {source} is asked for")
+        if any(isinstance(step, ListStep) for step in steps_of(entry)):
+            formatter.write_text("the start of the window that lists are asked for")
         formatter.write_text(
             ", ".join(dict.fromkeys(str(due.since) for due in dues(entry) if due.since is not None))
         )

@@ -32,7 +32,7 @@ from jobctl.steps.concluding import (
 from jobctl.steps.effect import PUT_BACK
 from jobctl.steps.running import Running
 from jobctl.steps.selection import After
-from jobctl.steps.settling import Noted, looking, write_inserts
+from jobctl.steps.settling import Noted, looking, write_beside
 from jobctl.steps.window import Answered
 from jobctl.tables.journal import money_operations
 
@@ -128,7 +128,7 @@ class Books:
 
     def asked(self, connection: Connection, step: AnyMoney, row: Any, taken: Taken) -> Ask | None:
         """Ask the job about a row; settle at once what it refuses."""
-        asked = asking(step, self.at, row)
+        asked = asking(step, self.at, row, looking(connection))
         if isinstance(asked, Ask):
             return asked
         self.write_subjects(connection, step, [asked])
@@ -219,7 +219,7 @@ class Books:
     def write_subjects(self, connection: Connection, step: AnyMoney, noted: Sequence[Noted]) -> None:
         values = {each.row.id: each.values for each in noted}
         changes.update_each(connection, any_due(step).table, values, None, self.author)
-        write_inserts(connection, noted, self.running.record, self.at)
+        write_beside(connection, noted, self.running.record, self.at)
         for each in noted:
             for reason in each.errors:
                 self.complain(connection, step, each.row.id, reason)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from jobctl import journal
 from jobctl.db import first_line
 from jobctl.errors import Exit
-from jobctl.job import Ask, At, Lost, MoneyStep, ScopeDownError
+from jobctl.job import Ask, At, Look, Lost, MoneyStep, ScopeDownError
 from jobctl.journal import Operation
 from jobctl.providers.protocol import (
     Declined,
@@ -44,19 +44,19 @@ class Conclusion:
     error: str | None = None  # what a person has to see to
 
 
-def asking(step: AnyMoney, at: At, row: Any) -> Ask | Noted:
+def asking(step: AnyMoney, at: At, row: Any, look: Look) -> Ask | Noted:
     """Ask the job about a row, and let it settle what it refuses itself."""
-    noted = Noted(row)
+    noted = Noted(row, look)
     try:
         asked = step.ask(at, row)
         if isinstance(asked, Ask):
             return asked
         noted.outcome = step.settle(at, row, None, asked, noted)
     except UnrepresentableError as error:
-        return Noted(row, outcome="failed", errors=[str(error)])
+        return Noted(row, look, outcome="failed", errors=[str(error)])
     except Exception as error:  # isolation: one bad row never stops the others
         log.debug("ask.broken", exc_info=True)
-        return Noted(row, outcome="failed", errors=[f"{type(error).__name__}: {first_line(error)}"])
+        return Noted(row, look, outcome="failed", errors=[f"{type(error).__name__}: {first_line(error)}"])
     return noted
 
 

@@ -16,7 +16,7 @@ from jobctl.locks import Locks
 from jobctl.pace import Pace
 from jobctl.steps.running import Running
 from jobctl.steps.selection import After, Selection
-from jobctl.steps.settling import Noted, note, write
+from jobctl.steps.settling import Noted, looking, note, tally, write
 from jobctl.steps.window import Answered, Window
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class EffectRun(Window):
         with self.running.transaction() as connection:
             dead = dead_claims(self.step, self.running, connection)
         for row in dead:
-            self.commit([self.settle(row, Lost(DIED))], [], 0)
+            self.commit([(row, Lost(DIED))], [], 0)
 
     def decide(self, item: Any) -> Any:
         asked = decide(self.step, self.at, item)
@@ -104,30 +104,35 @@ class EffectRun(Window):
         for row, _ in answered:
             del self.read_at[row.id]
         returned = [row.id for row, answer in answered if isinstance(answer, NotBegunError)]
-        items = [self.settle(row, answer) for row, answer in answered if row.id not in returned]
-        found = self.commit(items, returned, wanted)
+        settled = [(row, answer) for row, answer in answered if row.id not in returned]
+        found = self.commit(settled, returned, wanted)
         self.called -= {row.id for row, _ in answered}
         return found
 
-    def settle(self, row: Any, answer: Any) -> Noted:
-        return note(self.step, self.at, row, answer)
-
-    def commit(self, items: Sequence[Noted], returned: Sequence[int], room: int) -> Sequence[Any]:
+    def commit(self, answered: Sequence[Answered], returned: Sequence[int], room: int) -> Sequence[Any]:
         try:
             with self.running.transaction() as connection:
-                self.write(connection, items)
+                items = self.settle(connection, answered)
                 self.give_back(connection, returned)
                 found = self.claim(connection, room)
         except (DBAPIError, ChangedMeanwhileError):
-            if not items:
+            if not answered:
                 raise
-            for item in items:
-                self.write_alone(item)
+            for row, answer in answered:
+                self.settle_alone(row, answer)
             return self.commit([], returned, room)
         for item in items:
             self.count(item)
         self.running.record.counts.update({PUT_BACK: len(returned)} if returned else {})
         return self.remember(found, room)
+
+    def settle(self, connection: Connection, answered: Sequence[Answered]) -> list[Noted]:
+        """Let the job settle answers, in the transaction that what it wants is written in."""
+        items = [note(self.step, self.at, row, answer, looking(connection)) for row, answer in answered]
+        if items:
+            self.running.open_record(connection)
+            write(connection, self.table, items, self.running.record, self.at)
+        return items
 
     def remember(self, found: Sequence[Any], room: int) -> Sequence[Any]:
         """Note how far the run has come, once the claims are committed."""
@@ -139,49 +144,45 @@ class EffectRun(Window):
         return [self.step.row(*row[:-1]) for row in found]
 
     def count(self, item: Noted) -> None:
-        self.running.record.counts[item.outcome] += 1
+        tally(self.running.record, item)
         log.info("row.settled", extra={"row": item.row.id, "outcome": item.outcome})
 
-    def write(self, connection: Connection, items: Sequence[Noted]) -> None:
-        if items:
-            self.running.open_record(connection)
-            write(connection, self.table, items, self.running.record, self.at)
-
-    def write_alone(self, item: Noted) -> None:
-        """Write what a batch could not; where the database refuses the row's change, as the row's failure."""
+    def settle_alone(self, row: Any, answer: Any) -> None:
+        """Settle what a batch could not; what the database refuses of it is the row's own failure."""
         try:
             with self.running.transaction() as connection:
-                self.write(connection, [item])
+                (item,) = self.settle(connection, [(row, answer)])
         except ChangedMeanwhileError:
-            log.warning("row.changed_meanwhile", extra={"table": self.table.name, "row": item.row.id})
-            item.outcome = "changed meanwhile"
-            self.let_go(item)
+            log.warning("row.changed_meanwhile", extra={"table": self.table.name, "row": row.id})
+            self.let_go(row)
+            self.running.record.counts["changed meanwhile"] += 1
         except DBAPIError as error:
             reason = f"the database refused it: {first_line(error.orig or error)}"
-            if not item.last_resort:
-                return self.write_alone(self.instead(item.row, reason))
-            item.outcome = "failed"
-            self.record_error(item, reason)
-        return self.count(item)
+            if not isinstance(answer, Broken):
+                return self.settle_alone(row, self.instead(row, reason))
+            self.record_error(row, reason)
+            self.running.record.counts["failed"] += 1
+        else:
+            self.count(item)
 
-    def instead(self, row: Any, reason: str) -> Noted:
-        """Settle a row otherwise, whose outcome the database refused: what was called about first as lost."""
+    def instead(self, row: Any, reason: str) -> Lost | Broken:
+        """Return what to settle a row by whose outcome the database refused: a call that was made is lost."""
         if row.id not in self.called:
-            return self.settle(row, Broken(reason))
+            return Broken(reason)
         self.called.remove(row.id)
-        return self.settle(row, Lost(f"the outcome could not be recorded: {reason}"))
+        return Lost(f"the outcome could not be recorded: {reason}")
 
-    def let_go(self, item: Noted) -> None:
+    def let_go(self, row: Any) -> None:
         """Free the claim, if it is still the one, on a row that somebody else has decided about."""
-        row, owner = self.table.c.id == item.row.id, item.row.claimed_by or self.running.run_id
+        theirs, owner = self.table.c.id == row.id, row.claimed_by or self.running.run_id
         with self.running.transaction() as connection:
-            freed = update(self.table).where(row, self.table.c.claimed_by == owner)
+            freed = update(self.table).where(theirs, self.table.c.claimed_by == owner)
             connection.execute(freed.values(claimed_by=None))
 
-    def record_error(self, item: Noted, reason: str) -> None:
+    def record_error(self, row: Any, reason: str) -> None:
         with self.running.transaction() as connection:
             self.running.open_record(connection)
-            self.running.record.error(connection, self.at.present, self.table.name, item.row.id, reason)
+            self.running.record.error(connection, self.at.present, self.table.name, row.id, reason)
 
     def give_back(self, connection: Connection, ids: Sequence[int]) -> None:
         """Return rows whose call never began, with their attempt."""

@@ -1,9 +1,10 @@
-"""The list step: follow what somebody else lists, from a watermark on.
+"""The list step: follow what others list, from a watermark on.
 
 The window begins where the last complete run ended, less an overlap, so that missed runs heal themselves;
 the watermark moves only once all that was listed is settled.
 """
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,97 +12,131 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DBAPIError
 
+from jobctl.changes import ChangedMeanwhileError
 from jobctl.db import first_line, insert_once
-from jobctl.job import ListStep, Means, ScopeDownError
+from jobctl.job import ListStep, Means, NotBegunError, Read, ScopeDownError
 from jobctl.steps.running import Running
-from jobctl.steps.settling import Noted, note_listed, write_inserts
+from jobctl.steps.settling import Noted, looking, note_listed, tally, write_beside
 from jobctl.tables.frame import watermarks
 
+log = logging.getLogger(__name__)
 AnyList = ListStep[Any, Any]
 LAG = timedelta(minutes=1)  # what is listed may come in late by that much
 OVERLAP = timedelta(minutes=10)
+ATTEMPTS = 3  # at an item that a rival writes at the same moment
 
 
 def run(step: AnyList, running: Running) -> None:
-    """Settle all that is listed in the window and not here yet."""
+    """Settle all that is news in the windows; what --only names is a row, and none of these."""
+    if running.options.only is not None:
+        return
+    with step.connect(running.at, Means(running.stop, 1, running.out)) as outside:
+        for source in step.sources(running.at.settings):
+            if not running.stopping:
+                follow(step, source, outside, running)
+
+
+def follow(step: AnyList, source: str, outside: Any, running: Running) -> None:
     with running.transaction() as connection:
-        start, end = window(step, running, connection)
+        start, end = window(step, source, running, connection)
     try:
-        with step.connect(running.at, Means(running.stop, 1, running.out)) as outside:
-            complete = all(one_page(step, running, page) for page in step.pages(outside, start, end))
+        complete = all(one_page(step, running, page) for page in step.pages(outside, source, start, end))
+    except NotBegunError:  # told to stop between two pages
+        return
     except ScopeDownError as down:
-        running.fail(down.exit_code, f"{down.scope} is closed for this run: {down.reason}")
+        running.close_scope(down)
         return
     if complete and unbounded(running):
         with running.transaction() as connection:
-            advance(connection, step.source, end)
+            advance(connection, mark(source, running), end)
+
+
+def mark(source: str, running: Running) -> str:
+    """Name the watermark of a source: each job has come to its own."""
+    return f"{running.record.job}.{source}"
 
 
 def unbounded(running: Running) -> bool:
-    options = running.options
-    return options.since is None and options.limit is None and options.only is None
+    return running.options.since is None and running.options.limit is None
 
 
-def window(step: AnyList, running: Running, connection: Connection) -> tuple[datetime, datetime]:
+def window(step: AnyList, source: str, running: Running, connection: Connection) -> tuple[datetime, datetime]:
     """Return the window, half-open: from --since, or as far back as the last complete run and `reach` ask."""
     end = running.at.now - LAG
     if running.options.since:
-        return running.options.since, end
+        return min(running.options.since, end), end
     start = end - step.reach(running.at.settings)
-    until = connection.scalar(select(watermarks.c.until).where(watermarks.c.source == step.source))
+    known = select(watermarks.c.until).where(watermarks.c.source == mark(source, running))
+    until = connection.scalar(known)
     return (min(start, until - OVERLAP) if until else start), end
 
 
 def one_page(step: AnyList, running: Running, page: Sequence[Any]) -> bool:
-    """Settle a page; return whether all of it was taken up."""
-    with running.transaction() as connection:
-        new = fresh(step, page, connection)
-    taken = [] if running.stopping else new[: running.left()]
-    running.attempted += len(taken)
+    """Settle what is news on a page; return whether all of it was taken up."""
     running.at = running.moment()
-    items = [note_listed(step, running.at, each) for each in taken]
     with running.transaction() as connection:
-        items = [each for each in items if is_news(each, connection)]
+        new = step.news(page, reading(connection))
+        if step.seen and page:
+            connection.execute(step.seen(running.at, page))
+    for item in new:
+        if running.stopping or not running.left():
+            return False
+        running.attempted += 1
+        if noted := settle(step, running, item):
+            tally(running.record, noted)
+    return not running.stopping
+
+
+def reading(connection: Connection) -> Read:
+    return lambda query: connection.execute(query).all()
+
+
+def settle(step: AnyList, running: Running, item: Any, attempts: int = ATTEMPTS) -> Noted | None:
+    """Settle an item, once more where a rival's transaction came between; None where nothing changed."""
     try:
-        with running.transaction() as connection:
-            write(connection, running, items)
-    except DBAPIError:
-        items = [write_alone(running, item) for item in items]
-    running.record.counts.update(item.outcome for item in items)
-    return len(taken) == len(new) and not running.stopping
+        return settle_once(step, running, item)
+    except (DBAPIError, ChangedMeanwhileError) as error:
+        log.info("item.again", extra={"item": item.id, "reason": first_line(error)})
+        if attempts == 1:
+            return refused(running, item, why(error))
+    return settle(step, running, item, attempts - 1)
 
 
-def fresh(step: AnyList, page: Sequence[Any], connection: Connection) -> list[Any]:
-    known = set(connection.scalars(select(step.here).where(step.here.in_([each.id for each in page]))))
-    return [each for each in page if each.id not in known]
+def why(error: Exception) -> str:
+    if isinstance(error, DBAPIError):
+        return f"the database refused it: {first_line(error)}"
+    return "somebody else changes it at the same time, again and again"
 
 
-def is_news(item: Noted, connection: Connection) -> bool:
+def settle_once(step: AnyList, running: Running, item: Any) -> Noted | None:
+    with running.transaction() as connection:
+        noted = note_listed(step, running.at, item, looking(connection))
+        if not is_news(noted, connection):
+            return None
+        write(connection, running, noted)
+    return noted
+
+
+def is_news(noted: Noted, connection: Connection) -> bool:
     """Tell what is to be written from what was found before, and is listed as long as the window has it."""
-    if not item.findings or item.inserts or item.errors:
+    if noted.writes or noted.errors or noted.notices:
         return True
-    return any(each.is_new(connection) for each in item.findings)
+    return any(each.is_new(connection) for each in noted.findings)
 
 
-def write(connection: Connection, running: Running, items: Sequence[Noted]) -> None:
-    for item in items:
-        running.open_record(connection)
-        write_inserts(connection, [item], running.record, running.at)
-        for reason in item.errors:
-            said = f"{item.row.id}: {reason}"
-            running.record.error(connection, running.at.present, "listed", None, said)
+def write(connection: Connection, running: Running, noted: Noted) -> None:
+    running.open_record(connection)
+    write_beside(connection, [noted], running.record, running.at)
+    for reason in noted.errors:
+        said = f"{noted.row.id}: {reason}"
+        running.record.error(connection, running.at.present, "listed", None, said)
 
 
-def write_alone(running: Running, item: Noted) -> Noted:
-    try:
-        with running.transaction() as connection:
-            write(connection, running, [item])
-    except DBAPIError as error:
-        reason = f"the database refused it: {first_line(error.orig or error)}"
-        item = Noted(item.row, outcome="failed", errors=[reason])
-        with running.transaction() as connection:
-            write(connection, running, [item])
-    return item
+def refused(running: Running, item: Any, reason: str) -> Noted:
+    with running.transaction() as connection:
+        noted = Noted(item, looking(connection), outcome="failed", errors=[reason])
+        write(connection, running, noted)
+    return noted
 
 
 def advance(connection: Connection, source: str, until: datetime) -> None:

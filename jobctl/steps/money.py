@@ -15,7 +15,7 @@ from jobctl import changes, journal
 from jobctl.changes import ChangedMeanwhileError
 from jobctl.db import among, first_line, passing_over
 from jobctl.errors import Exit
-from jobctl.job import Call, Due, Means, MoneyStep, SettleStep
+from jobctl.job import Call, Due, Means, MoneyStep, RecoveryStep, SettleStep
 from jobctl.journal import Operation
 from jobctl.providers.protocol import REFUSED_AGAIN, Inquiry, Rejected
 from jobctl.providers.switchboard import Providers, account
@@ -29,7 +29,7 @@ from jobctl.steps.concluding import (
     stored_answer,
 )
 from jobctl.steps.effect import dead_owners
-from jobctl.steps.running import Running
+from jobctl.steps.running import Options, Running
 from jobctl.steps.selection import After, Selection
 from jobctl.steps.settling import looking
 from jobctl.steps.window import Answered, Window
@@ -50,6 +50,12 @@ def settle_all(step: SettleStep, running: Running, owners: Callable[[], Owners])
     serve(MoneyRun(step, running, owners, step.due(running.at)), [])
 
 
+def recover(step: RecoveryStep, running: Running, owners: Callable[[], Owners]) -> None:
+    """Settle unfinished operations of some kinds; the options are of the job's other steps."""
+    due = journal.unfinished(running.at, step.kinds)
+    serve(MoneyRun(step, running, owners, due), step.kinds)
+
+
 def serve(work: "MoneyRun", kinds: Sequence[tuple[str, str]]) -> None:
     running = work.running
     with running.transaction() as connection:
@@ -68,11 +74,16 @@ class MoneyRun(Window):
     """One run of one money step, or of settle-operations, which begins nothing new."""
 
     def __init__(
-        self, step: AnyMoney | SettleStep, running: Running, owners: Callable[[], Owners], recovery: Due
+        self,
+        step: AnyMoney | SettleStep | RecoveryStep,
+        running: Running,
+        owners: Callable[[], Owners],
+        recovery: Due,
     ) -> None:
         options = running.options
         super().__init__(running, options.concurrency or step.concurrency(running.at.settings))
         self.step = step if isinstance(step, MoneyStep) else None
+        self.bounded = isinstance(step, SettleStep)  # else --since, --limit and --only are of other rows
         self.recovery = recovery
         self.books = Books(running, owners, self.closed)
         due = None if self.step is None else self.step.due(running.at)
@@ -89,11 +100,8 @@ class MoneyRun(Window):
         dead = dead_owners(money_operations, connection, self.running.locks)
         mine = money_operations.c.claimed_by.in_(dead)
         left = connection.scalars(select(money_operations.c.id).where(mine)).all() if dead else ()
-        alone = self.step is None  # --since and --only name rows, and those are of the step
-        options = self.running.options
-        self.unfinished = Selection(
-            self.recovery, options.since if alone else None, options.only if alone else None, also=left
-        )
+        options = self.running.options if self.bounded else Options()
+        self.unfinished = Selection(self.recovery, options.since, options.only, also=left)
 
     def anything(self, connection: Connection) -> bool:
         selections = [self.unfinished, *([self.selection] if self.selection else [])]
@@ -155,14 +163,14 @@ class MoneyRun(Window):
     def recover(self, connection: Connection, wanted: int, taken: Taken) -> None:
         """Take up unfinished operations, each with what is to be done about it."""
         room = wanted - len(taken.items)
-        if self.step is None:
+        if self.bounded:
             room = min(room, self.running.left())
             taken.all_recovered = not self.running.left()
         if self.all_recovered or room <= 0:
             return
         found = self.page(connection, self.unfinished, self.recovered, room)
         taken.all_recovered = len(found) < room
-        if self.step is None:
+        if self.bounded:
             taken.attempted = len(found)
         if not found:
             return

@@ -1,6 +1,7 @@
 """The dry run: the same selection and decisions, from one read-only snapshot, shown and not done."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -22,6 +23,7 @@ from jobctl.job import (
     Means,
     MoneyStep,
     NotBegunError,
+    RecoveryStep,
     ScopeDownError,
     SetStep,
     SettleStep,
@@ -35,7 +37,7 @@ from jobctl.steps.concluding import asking
 from jobctl.steps.effect import DIED, PUT_BACK, dead_claims, dead_owners, decide
 from jobctl.steps.running import Options, Running
 from jobctl.steps.selection import Selection
-from jobctl.steps.settling import Noted, note, note_listed
+from jobctl.steps.settling import New, Noted, looking, note, note_listed
 
 PAGE = 500
 
@@ -62,12 +64,13 @@ def preview(step: Step, running: Running, connection: Connection) -> Iterator[Sh
             return preview_list(step, running, connection)
         case MoneyStep():
             kinds = [(step.subject, kind) for kind in step.kinds]
-            # --since, --limit and --only are of the step's own rows.
-            recovery = replace(running, options=Options())
-            unfinished = preview_unfinished(journal.unfinished(running.at, kinds), recovery, connection)
-            return chain(unfinished, preview_money(step, running, connection))
+            return chain(
+                preview_recovery(kinds, running, connection), preview_money(step, running, connection)
+            )
         case SettleStep():
             return preview_unfinished(step.due(running.at), running, connection)
+        case RecoveryStep():
+            return preview_recovery(step.kinds, running, connection)
 
 
 def pages(selection: Selection, running: Running, connection: Connection) -> Iterator[Sequence[Any]]:
@@ -88,35 +91,97 @@ def preview_effect(
 ) -> Iterator[Shown]:
     due = step.due(running.at)
     again: list[int] = []
+    look = looking(connection, locking=False)
     for row in dead_claims(step, running, connection):
-        noted = note(step, running.at, row, Lost(DIED))
+        noted = note(step, running.at, row, Lost(DIED), look)
         if noted.values.get("status", "queued") == "queued":
             again.append(row.id)
         else:
-            yield changed(connection, due.table, noted)
+            yield from settled(connection, due.table, noted, running)
     selection = Selection(due, running.options.since, running.options.only, also=again)
     for page in pages(selection, running, connection):
-        for row in page:
-            yield foreseen(step, running.at, step.row(*row[:-1]), connection, due.table)
+        rows = [step.row(*row[:-1]) for row in page]
+        asked = [decide(step, running.at, row) for row in rows]
+        answers = looked_up(step, running, asked) if step.looks_up else asked
+        for row, answer in zip(rows, answers, strict=True):
+            yield from foreseen(step, running, row, answer, connection)
+
+
+def looked_up(step: EffectStep[Any, Any, Any, Any], running: Running, asked: Sequence[Any]) -> Iterator[Any]:
+    """Make the calls, which change nothing where they go; what needs none is answered already."""
+    means = reading(running, step.concurrency(running.at.settings))
+    with step.connect(running.at, means) as outside, ThreadPoolExecutor(means.concurrency) as pool:
+
+        def answer(asked: Any) -> Any:
+            try:
+                return step.call(outside, asked.payload) if isinstance(asked, Call) else asked
+            except (ScopeDownError, NotBegunError) as error:
+                return error
+
+        yield from pool.map(answer, asked)
+
+
+def reading(running: Running, concurrency: int = 1) -> Means:
+    return Means(running.stop, concurrency, running.out, read_only=True)
 
 
 def foreseen(
-    step: EffectStep[Any, Any, Any, Any], at: At, row: Any, connection: Connection, table: Table
-) -> Shown:
-    asked = decide(step, at, row)
-    if isinstance(asked, Call):
-        return Shown(table.name, row.id, "would be sent", {}, {}, asked.shown)
-    if isinstance(asked, ScopeDownError | NotBegunError):
-        return Shown(table.name, row.id, PUT_BACK, {}, {}, {"reason": str(asked)})
-    return changed(connection, table, note(step, at, row, asked))
+    step: EffectStep[Any, Any, Any, Any], running: Running, row: Any, answer: Any, connection: Connection
+) -> Iterator[Shown]:
+    table = step.due(running.at).table
+    if isinstance(answer, Call):
+        yield Shown(table.name, row.id, "would be sent", {}, {}, answer.shown)
+    elif isinstance(answer, ScopeDownError | NotBegunError):
+        if isinstance(answer, ScopeDownError):
+            running.close_scope(answer)
+        yield Shown(table.name, row.id, PUT_BACK, {}, {}, {"reason": str(answer)})
+    else:
+        noted = note(step, running.at, row, answer, looking(connection, locking=False))
+        yield from settled(connection, table, noted, running)
+
+
+def settled(connection: Connection, table: Table, noted: Noted, running: Running) -> Iterator[Shown]:
+    """Show what a settled row changes: its own values first, then what is written beside it."""
+    for what, amount in noted.drifts:
+        running.record.add_drift(what, amount)
+    if noted.values or not noted.writes:
+        yield changed(connection, table, noted)
+    yield from beside(noted, connection)
 
 
 def changed(connection: Connection, table: Table, noted: Noted) -> Shown:
     if not noted.values:
-        return Shown(table.name, noted.row.id, noted.outcome, {}, {}, {"reason": "; ".join(noted.errors)})
-    columns = [table.c[name] for name in noted.values]
-    before = connection.execute(select(*columns).where(table.c.id == noted.row.id)).mappings().one()
-    return Shown(table.name, noted.row.id, noted.outcome, dict(before), noted.values, {})
+        told = {"reason": "; ".join(noted.errors)} if noted.errors else {}
+        return Shown(table.name, noted.row.id, noted.outcome, {}, {}, told)
+    before = before_of(connection, table, noted.row.id, noted.values)
+    return Shown(table.name, noted.row.id, noted.outcome, before, noted.values, {})
+
+
+def before_of(connection: Connection, table: Table, row_id: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    columns = [table.c[name] for name in values]
+    return dict(connection.execute(select(*columns).where(table.c.id == row_id)).mappings().one())
+
+
+def hidden(table: Table, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return values as a dry run may print them, which ends in logs."""
+    return {name: shown(table, name, value) for name, value in values.items()}
+
+
+def beside(noted: Noted, connection: Connection) -> Iterator[Shown]:
+    """Show what is written beside a row."""
+    for each in noted.writes:
+        if each.table.info.get("history"):
+            continue
+        if isinstance(each.row, New):
+            yield Shown(each.table.name, "new", noted.outcome, {}, hidden(each.table, each.values), {})
+        else:
+            before = hidden(each.table, before_of(connection, each.table, each.row, each.values))
+            after = hidden(each.table, each.values)
+            yield Shown(each.table.name, each.row, noted.outcome, before, after, {})
+    for finding in noted.findings:
+        if finding.is_new(connection):
+            told = {"kind": finding.kind, "reason": finding.reason, **finding.facts}
+            yield Shown("findings", finding.key, "found", {}, {}, told)
 
 
 def preview_set(step: SetStep, running: Running, connection: Connection) -> Iterator[Shown]:
@@ -131,7 +196,6 @@ def preview_set(step: SetStep, running: Running, connection: Connection) -> Iter
 
 
 def shown(table: Table, name: str, value: Any) -> Any:
-    """Return a value as a dry run may print it, which ends in logs."""
     return "(personal)" if table.c[name].info.get("personal") and value else value
 
 
@@ -162,6 +226,14 @@ def what_follows(batch: Batch, ids: Sequence[int], connection: Connection) -> It
             yield to_be_sent(batch.due.table, entry, batch.at, "journalled")
 
 
+def preview_recovery(
+    kinds: Sequence[tuple[str, str]], running: Running, connection: Connection
+) -> Iterator[Shown]:
+    """Show what is recovered beside other rows, which --since, --limit and --only are of."""
+    alone = replace(running, options=Options())
+    return preview_unfinished(journal.unfinished(running.at, kinds), alone, connection)
+
+
 def preview_unfinished(due: Due, running: Running, connection: Connection) -> Iterator[Shown]:
     """Show the operations that a run takes up before anything new."""
     dead = dead_owners(due.table, connection, running.locks)
@@ -190,7 +262,8 @@ def preview_money(step: MoneyStep[Any], running: Running, connection: Connection
     selection = Selection(due, running.options.since, running.options.only)
     for page in pages(selection, running, connection):
         rows = [step.row(*row[:-1]) for row in page]
-        asked = {row.id: asking(step, running.at, row) for row in rows}
+        look = looking(connection, locking=False)
+        asked = {row.id: asking(step, running.at, row, look) for row in rows}
         requests = {key: each for key, each in asked.items() if isinstance(each, Ask)}
         entries = {
             each.subject_id: each for each in entries_of(step.subject, running.at, requests, connection)
@@ -239,21 +312,32 @@ def amount_of(entry: Entry) -> dict[str, Any]:
 
 def preview_list(step: ListStep[Any, Any], running: Running, connection: Connection) -> Iterator[Shown]:
     """Show what would be recorded; asking the other side for its list changes nothing there."""
-    start, end = listing.window(step, running, connection)
-    with step.connect(running.at, Means(running.stop, 1, running.out)) as outside:
-        for page in step.pages(outside, start, end):
-            for item in listing.fresh(step, page, connection)[: running.left()]:
-                running.attempted += 1
-                yield from recorded(note_listed(step, running.at, item), connection)
+    if running.options.only is not None:
+        return
+    with step.connect(running.at, reading(running)) as outside:
+        for source in step.sources(running.at.settings):
+            start, end = listing.window(step, source, running, connection)
+            try:
+                for page in step.pages(outside, source, start, end):
+                    yield from preview_page(step, page, running, connection)
+            except ScopeDownError as down:
+                running.close_scope(down)
 
 
-def recorded(noted: Noted, connection: Connection) -> Iterator[Shown]:
-    for table, _, values in noted.inserts:
-        yield Shown(table.name, noted.row.id, noted.outcome, {}, values, {})
-    for finding in noted.findings:
-        if finding.is_new(connection):
-            told = {"kind": finding.kind, "reason": finding.reason, **finding.facts}
-            yield Shown("findings", finding.key, "found", {}, {}, told)
+def preview_page(
+    step: ListStep[Any, Any], page: Sequence[Any], running: Running, connection: Connection
+) -> Iterator[Shown]:
+    for item in step.news(page, listing.reading(connection))[: running.left()]:
+        running.attempted += 1
+        noted = note_listed(step, running.at, item, looking(connection, locking=False))
+        if listing.is_news(noted, connection):
+            yield from recorded(noted, connection, running)
+
+
+def recorded(noted: Noted, connection: Connection, running: Running) -> Iterator[Shown]:
+    for what, amount in noted.drifts:
+        running.record.add_drift(what, amount)
+    yield from beside(noted, connection)
     for reason in noted.errors:
         yield Shown("listed", noted.row.id, noted.outcome, {}, {}, {"reason": reason})
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from jobctl.db import Database
 from jobctl.errors import Exit, worst
 from jobctl.history import RunRecord
-from jobctl.job import At
+from jobctl.job import At, ScopeDownError
 from jobctl.locks import Locks
 
 
@@ -122,6 +122,9 @@ class Running:
         """Return how many more rows --limit allows."""
         limit = self.options.limit
         return 1_000_000_000 if limit is None else max(0, limit - self.attempted)
+
+    def close_scope(self, down: ScopeDownError) -> None:
+        self.fail(down.exit_code, f"{down.scope} is closed for this run: {down.reason}")
 
     def fail(self, exit_code: Exit, complaint: str) -> None:
         """Note what ails the run as a whole; what is said twice is noted once."""

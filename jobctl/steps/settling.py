@@ -3,15 +3,17 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, Select, Table
+from sqlalchemy.exc import DBAPIError
 
 from jobctl import changes
-from jobctl.changes import Author
-from jobctl.db import first_line, insert_once
+from jobctl.changes import Author, ChangedMeanwhileError
+from jobctl.db import first_line
 from jobctl.history import RunRecord
 from jobctl.job import Ask, At, Broken, EffectStep, ListStep, Look
+from jobctl.money import Money
 from jobctl.outbox import Notice, queue
 
 if TYPE_CHECKING:
@@ -20,13 +22,34 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def unread(_query: Select[Any]) -> Any:
-    raise NotImplementedError("nothing can be looked up for this kind of step")
+def looking(connection: Connection, *, locking: bool = True) -> Look:
+    """Return how a job reads what it needs beside its row; a dry run locks nothing."""
+
+    def look(query: Select[Any], *, lock: Table | None = None) -> Any:
+        locked = query if lock is None or not locking else query.with_for_update(of=lock)
+        return connection.execute(locked.limit(1)).first()
+
+    return look
 
 
-def looking(connection: Connection) -> Look:
-    """Return how a job reads what it needs beside its row."""
-    return lambda query: connection.execute(query.limit(1)).first()
+@dataclass(eq=False)
+class New:
+    """A row to be added: what stands for its number until it has one."""
+
+    table: Table
+    number: int | None = None
+
+    def __str__(self) -> str:
+        return f"(new in {self.table.name})"
+
+
+class Write(NamedTuple):
+    """A change of another row than the one in hand."""
+
+    row: int | New
+    table: Table
+    values: Mapping[str, Any]
+    once: Sequence[str] = ()
 
 
 @dataclass
@@ -34,25 +57,29 @@ class Noted:
     """The changes that `settle` wants for one row."""
 
     row: Any
-    look: Look = unread
+    look: Look
     outcome: str = ""
     values: dict[str, Any] = field(default_factory=dict)
-    besides: list[tuple[Table, int, Mapping[str, Any]]] = field(default_factory=list)
-    inserts: list[tuple[Table, Sequence[str], Mapping[str, Any]]] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     asked: list[Ask] = field(default_factory=list)
     findings: "list[Finding]" = field(default_factory=list)
+    drifts: list[tuple[str, Money]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    last_resort: bool = False  # the row's failure, noted because another change could not be
 
     def update(self, **values: Any) -> None:
         self.values |= values
 
     def update_beside(self, table: Table, row_id: int, /, **values: Any) -> None:
-        self.besides.append((table, row_id, values))
+        self.writes.append(Write(row_id, table, values))
 
-    def insert(self, table: Table, /, *, once: Sequence[str] = (), **values: Any) -> None:
-        self.inserts.append((table, once, values))
+    def insert(self, table: Table, /, *, once: Sequence[str] = (), **values: Any) -> New:
+        made = New(table)
+        self.writes.append(Write(made, table, values, once))
+        return made
+
+    def drift(self, what: str, amount: Money) -> None:
+        self.drifts.append((what, amount))
 
     def notify(self, template: str, /, *, to: int, once: Sequence[Any], **more: Any) -> None:
         self.notices.append(Notice(template, to, once, **more))
@@ -69,33 +96,40 @@ class Noted:
         self.errors.append(reason)
 
 
-def note(step: EffectStep[Any, Any, Any, Any], at: At, row: Any, answer: Any) -> Noted:
-    """Let the job settle an answer; where that fails, let it settle the failure."""
-    noted = Noted(row, last_resort=isinstance(answer, Broken))
+def note(step: EffectStep[Any, Any, Any, Any], at: At, row: Any, answer: Any, look: Look) -> Noted:
+    """Let the job settle an answer; where that fails, let it settle the failure.
+
+    Raises DBAPIError where what it looks at cannot be read: its transaction is over.
+    """
+    noted = Noted(row, look)
     try:
         noted.outcome = step.settle(at, row, answer, noted)
+    except DBAPIError:
+        raise
     except Exception as error:  # isolation: one bad row never stops the others
         log.debug("settle.broken", exc_info=True)
-        if noted.last_resort:
-            return failed(row, error)
-        return note(step, at, row, Broken(f"{type(error).__name__}: {first_line(error)}"))
+        if isinstance(answer, Broken):
+            return failed(row, error, look)
+        return note(step, at, row, Broken(f"{type(error).__name__}: {first_line(error)}"), look)
     return noted
 
 
-def note_listed(step: ListStep[Any, Any], at: At, item: Any) -> Noted:
-    """Let the job settle one thing that was listed."""
-    noted = Noted(item)
+def note_listed(step: ListStep[Any, Any], at: At, item: Any, look: Look) -> Noted:
+    """Let the job settle one thing that was listed; raises DBAPIError as `note` does."""
+    noted = Noted(item, look)
     try:
         noted.outcome = step.settle(at, item, noted)
+    except DBAPIError:
+        raise
     except Exception as error:  # isolation: one bad item never stops the others
         log.debug("settle.broken", exc_info=True)
-        return failed(item, error)
+        return failed(item, error, look)
     return noted
 
 
-def failed(row: Any, error: Exception) -> Noted:
+def failed(row: Any, error: Exception, look: Look) -> Noted:
     reason = f"{type(error).__name__}: {first_line(error)}"
-    return Noted(row, outcome="failed", errors=[reason], last_resort=True)
+    return Noted(row, look, outcome="failed", errors=[reason])
 
 
 def write(connection: Connection, table: Table, items: Sequence[Noted], record: RunRecord, at: At) -> None:
@@ -110,20 +144,43 @@ def write(connection: Connection, table: Table, items: Sequence[Noted], record: 
             item.row.id: {**item.values, "claimed_by": None} for item in items if item.row.claimed_by == owner
         }
         changes.update_each(connection, table, theirs, owner or record.id, author)
-    write_inserts(connection, items, record, at)
+    write_beside(connection, items, record, at)
     for item in items:
         for reason in item.errors:
             record.error(connection, at.present, table.name, item.row.id, reason)
 
 
-def write_inserts(connection: Connection, items: Sequence[Noted], run: RunRecord, at: At) -> None:
+def write_beside(connection: Connection, items: Sequence[Noted], run: RunRecord, at: At) -> None:
+    """Write what is noted beside the rows in hand, in the order that it was said in."""
     assert run.id is not None, "a change without a record"
     author = Author(run.id, at.present)
     for item in items:
-        for table, row_id, values in item.besides:
-            changes.update_each(connection, table, {row_id: values}, None, author)
-        for table, once, values in item.inserts:
-            connection.execute(insert_once(table, once, values, connection.dialect.name))
+        for each in item.writes:
+            write_one(connection, each, author)
         for finding in item.findings:
             finding.write_down(connection, run, at.present)
     queue(connection, [notice for item in items for notice in item.notices], at)
+
+
+def write_one(connection: Connection, wanted: Write, author: Author) -> None:
+    values = {name: known(value) for name, value in wanted.values.items()}
+    if isinstance(wanted.row, New):
+        wanted.row.number = changes.add_row(connection, wanted.table, values, wanted.once, author)
+    else:
+        changes.update_each(connection, wanted.table, {wanted.row: values}, None, author)
+
+
+def known(value: Any) -> Any:
+    """Return the number of a row that was added; raises ChangedMeanwhileError where it was there already."""
+    if not isinstance(value, New):
+        return value
+    if value.number is None:
+        raise ChangedMeanwhileError
+    return value.number
+
+
+def tally(record: RunRecord, item: Noted) -> None:
+    """Count, once it is committed, what became of a row."""
+    record.counts[item.outcome] += 1
+    for what, amount in item.drifts:
+        record.add_drift(what, amount)

@@ -182,4 +182,4 @@ class Window(ABC):
         if down.scope not in self.closed:
             log.info("scope.closed", extra={"scope": down.scope, "reason": down.reason})
         self.closed.add(down.scope)
-        self.running.fail(down.exit_code, f"{down.scope} is closed for this run: {down.reason}")
+        self.running.close_scope(down)

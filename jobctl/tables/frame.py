@@ -17,6 +17,9 @@ _runs = (
     Column("outcome", Text, nullable=False),
     Column("exit_code", Integer),
     Column("counts", Json, nullable=False),
+    Column(
+        "drift", Json, nullable=False, server_default="[]"
+    ),  # what was found to differ here and at payment providers
     Column("options", Json, nullable=False),
     Column("error", Text),
     Column("host", Text, nullable=False),

@@ -1,5 +1,7 @@
 """What migrations make tables of; the tables of the code may have moved on since."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -24,3 +26,17 @@ def create_index(name: str, table: str, columns: list[str], where: str | None = 
 def one_of(table: str, column: str, *allowed: str) -> sa.CheckConstraint:
     listed = ", ".join(f"'{each}'" for each in allowed)
     return sa.CheckConstraint(f"{column} IN ({listed})", name=op.f(f"ck_{table}_{column}"))
+
+
+def add_column(table: str, column: "sa.Column[Any]") -> None:
+    """Add a column; SQLite takes the rules for it in the same statement only."""
+    dialect = op.get_bind().dialect
+    checks = forms_on(dialect.name, column)
+    if dialect.name != "sqlite":
+        op.add_column(table, column)
+        for each in checks:
+            op.create_check_constraint(f"ck_{table}_{each.name}", table, each.sqltext)
+        return
+    made = sa.schema.CreateColumn(column).compile(dialect=dialect)
+    rules = " ".join(f"CONSTRAINT ck_{table}_{each.name} CHECK ({each.sqltext})" for each in checks)
+    op.execute(f"ALTER TABLE {table} ADD COLUMN {made} {rules}")

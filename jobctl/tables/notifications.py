@@ -113,5 +113,6 @@ _inbox = (
     Column("created_at", Instant, nullable=False),
     Column("read_at", Instant),
 )
-inbox = Table("inbox", metadata, *_inbox, *forms(*_inbox))
+# A row is what its notification says, and the trail has that one.
+inbox = Table("inbox", metadata, *_inbox, *forms(*_inbox), info={"history": True})
 index("ix_inbox_user_id", inbox.c.user_id, inbox.c.id)

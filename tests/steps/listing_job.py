@@ -5,7 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from jobctl.job import At, ListStep, Means, RowChanges, ScopeDownError
+from sqlalchemy import select
+
+from jobctl.job import At, ListStep, Means, Read, RowChanges, ScopeDownError
 from jobctl.tables.notifications import notifications
 
 
@@ -24,7 +26,8 @@ class Elsewhere:
     asked: list[tuple[datetime, datetime]] = field(default_factory=list)
     down: bool = False
 
-    def pages(self, start: datetime, end: datetime) -> Iterator[Sequence[Item]]:
+    def pages(self, source: str, start: datetime, end: datetime) -> Iterator[Sequence[Item]]:
+        assert source == "elsewhere"
         self.asked.append((start, end))
         if self.down:
             raise ScopeDownError("elsewhere", "no answer")
@@ -40,6 +43,12 @@ def connect(_at: At, _means: Means) -> AbstractContextManager[Elsewhere]:
     return nullcontext(ELSEWHERE)
 
 
+def news(page: Sequence[Item], read: Read) -> Sequence[Item]:
+    known = select(notifications.c.once_key).where(notifications.c.once_key.in_([each.id for each in page]))
+    here = {row.once_key for row in read(known)}
+    return [each for each in page if each.id not in here]
+
+
 def settle(at: At, item: Item, change: RowChanges) -> str:
     if item.channel == "nonsense":
         change.error("nobody knows that channel")
@@ -53,10 +62,10 @@ def settle(at: At, item: Item, change: RowChanges) -> str:
 
 
 JOB = ListStep(
-    source="elsewhere",
+    sources=lambda _settings: ["elsewhere"],
     reach=lambda _settings: timedelta(hours=1),
     connect=connect,
     pages=Elsewhere.pages,
-    here=notifications.c.once_key,
+    news=news,
     settle=settle,
 )

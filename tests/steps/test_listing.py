@@ -56,7 +56,9 @@ def test_the_watermark_moves_only_once_everything_is_settled(world: World, elsew
     assert world.rows(watermarks) == []
     elsewhere.down = False
     world.run("follow")
-    assert [(each.source, each.until) for each in world.rows(watermarks)] == [("elsewhere", ago(minutes=1))]
+    assert [(each.source, each.until) for each in world.rows(watermarks)] == [
+        ("follow.elsewhere", ago(minutes=1))
+    ]
 
 
 def test_since_is_the_start_of_the_window_and_its_end_is_excluded(world: World, elsewhere: Elsewhere) -> None:
@@ -97,6 +99,6 @@ def test_what_the_job_may_not_decide_is_found_once(world: World, elsewhere: Else
 def test_the_dry_run_shows_it_and_changes_nothing(world: World) -> None:
     before = world.everything()
     shown = world.run("follow", dry_run=True).document
-    assert [each["row_id"] for each in shown["rows"]] == ["i0", "i1", "i2", "i3", "i4"]
+    assert [each["after"]["once_key"] for each in shown["rows"]] == ["i0", "i1", "i2", "i3", "i4"]
     assert world.everything() == before
     assert world.run("follow").counts == shown["counts"]

@@ -16,7 +16,7 @@ from jobctl.tables.subscriptions import payments, subscription_periods
 
 def payment_of(look: Look, reference: str) -> Any:
     """Return the payment with that reference of ours, locked; None where there is none."""
-    return look(select(payments).where(payments.c.reference == reference).with_for_update())
+    return look(select(payments).where(payments.c.reference == reference), lock=payments)
 
 
 def has_paid(look: Look, payment_id: int) -> bool:

@@ -145,8 +145,8 @@ class Inquiry:
 
 
 @dataclass(frozen=True)
-class Listed:
-    """A payment as a provider lists it."""
+class Paid:
+    """A payment that succeeded, as its provider tells it."""
 
     provider: str
     id: str
@@ -155,6 +155,19 @@ class Listed:
     metadata: Mapping[str, str] = field(default_factory=dict)
     customer: str | None = None
     method: str | None = None  # that was saved with it, to be charged again
+    refunded: bool = False  # some of it was given back
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A payment that its provider lists, and of which nobody can tell what it is."""
+
+    provider: str
+    id: str
+    reason: str
+
+
+Found = Paid | Declined | Pending | NoEffect | Unknown
 
 
 class Provider(Protocol):
@@ -172,8 +185,15 @@ class Provider(Protocol):
         """Ask what became of a request; a look-up that fails is Unknown."""
         ...
 
-    def listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Listed]]:
-        """List what was paid in the half-open window; raises ScopeDownError where that fails."""
+    def retrieve(self, payment_id: str) -> Found:
+        """Ask for a payment by its number there; NoEffect: there is none. What fails is Unknown.
+
+        Raises ScopeDownError where the provider is of no use for the rest of the run.
+        """
+        ...
+
+    def listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:
+        """List what succeeded in the half-open window, newest first; raises ScopeDownError."""
         ...
 
     def close(self) -> None: ...

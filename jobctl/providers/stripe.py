@@ -4,10 +4,11 @@ Sources: Stripe's API reference (PaymentIntents, Refunds, Errors, Idempotent req
 guides "Place a hold on a payment method", "Declines", "Supported currencies".
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from jobctl.errors import Exit
 from jobctl.job import Means, ScopeDownError
@@ -16,26 +17,32 @@ from jobctl.providers.protocol import (
     Authorize,
     Capture,
     Charge,
+    Found,
     Inquiry,
     Kind,
-    Listed,
     NoEffect,
     Outcome,
+    Paid,
     Refund,
     Release,
     Request,
     Stored,
     Unknown,
+    Unreadable,
     UnrepresentableError,
 )
 from jobctl.providers.stripe_answers import (
-    DONE,
     LARGER,
+    NAME,
+    PAID,
     REFERENCE,
+    REFUNDED,
     code_of,
-    listed,
+    found,
     no_answer,
+    of_events,
     of_intent,
+    of_intents,
     of_refund,
     reference_of,
     said,
@@ -45,9 +52,9 @@ from jobctl.providers.stripe_answers import (
 from jobctl.providers.transport import Reply, Transport
 from jobctl.settings import Settings
 
-NAME = "stripe"
 VERSION = "2024-06-20"  # what the shapes below were written for
-INTENTS = "/v1/payment_intents"
+INTENTS, EVENTS = "/v1/payment_intents", "/v1/events"
+EVENTS_KEPT = timedelta(days=30)
 EARLIER = timedelta(minutes=10)  # their clock may be behind ours by that much
 
 # "Supported currencies": what Stripe counts in other units than ISO 4217 has minor ones.
@@ -154,16 +161,36 @@ class Stripe:
             return Unknown("no_payment_id", f"a {inquiry.kind} can be found by its payment's id only")
         return self._search(inquiry)
 
-    def listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Listed]]:
-        for page in self._pages(INTENTS, created(since, until)):
+    def retrieve(self, payment_id: str) -> Found:
+        reply = self._get(f"{INTENTS}/{quote(payment_id, safe='')}", [expanded()])
+        if reply.closes:
+            raise ScopeDownError(NAME, said(reply), reply.closes)
+        return found(reply)
+
+    def listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:
+        """List by the events of success, since intents can be listed by their creation alone.
+
+        Events are kept for 30 days ("List all events"); for what is older intents are listed nevertheless.
+        """
+        kept = max(since, until - EVENTS_KEPT)
+        types = [["types[]", PAID], ["types[]", REFUNDED]]
+        refunded: set[str] = set()
+        yield from self._read(EVENTS, [*types, *created(kept, until)], lambda page: of_events(page, refunded))
+        if since < kept:
+            whole = [["expand[0]", "data.latest_charge"]]
+            yield from self._read(INTENTS, [*created(since, kept), *whole], of_intents)
+
+    def _read(
+        self, path: str, fields: Sequence[Sequence[str]], read: Callable[[Any], list[Paid | Unreadable]]
+    ) -> Iterator[Sequence[Paid | Unreadable]]:
+        for page in self._pages(path, fields):
             if isinstance(page, Reply):
-                raise ScopeDownError(
-                    NAME, f"Stripe's list failed: {said(page)}", page.closes or Exit.UNREACHABLE
-                )
+                down = page.closes or Exit.UNREACHABLE
+                raise ScopeDownError(NAME, f"Stripe's list failed: {said(page)}", down)
             try:
-                yield [listed(each) for each in page if each.get("status") == DONE]
-            except (KeyError, TypeError, ValueError, OverflowError) as error:
-                raise ScopeDownError(NAME, "Stripe's list has a payment that cannot be read") from error
+                yield read(page)
+            except (KeyError, TypeError) as error:
+                raise ScopeDownError(NAME, "Stripe's list has something that cannot be read") from error
 
     def _search(self, inquiry: Inquiry) -> Outcome | NoEffect:
         """Find an intent by our reference; only a complete listing proves that there is none."""

@@ -4,29 +4,33 @@ Sources: Stripe's API reference (The PaymentIntent object, Errors, Idempotent re
 "Place a hold on a payment method" and "Declines".
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
+from jobctl.db import first_line
 from jobctl.money import Money
 from jobctl.providers.protocol import (
     Declined,
+    Found,
     Kind,
-    Listed,
     NoEffect,
     Outcome,
+    Paid,
     Pending,
     Rejected,
     Succeeded,
     Unknown,
+    Unreadable,
     doubtful,
 )
 from jobctl.providers.transport import Reply, mapping
 
 # "Supported currencies": what Stripe counts in other units than ISO 4217 has minor ones.
 LARGER = {"ISK": 100, "UGX": 100}
+NAME = "stripe"
 REFERENCE = "jobctl_key"  # in the metadata: our key, by which a payment is found again
 HELD, DONE, GONE, UNDECIDED = "requires_capture", "succeeded", "canceled", "processing"
 YES = {("authorize", HELD), ("charge", DONE), ("capture", DONE), ("release", GONE)}
@@ -37,6 +41,7 @@ NO = {
     ("capture", GONE): ("hold_ended", "the hold ended before it was captured"),
     ("release", DONE): ("already_captured", "the payment was captured already"),
 }
+PAID, REFUNDED = "payment_intent.succeeded", "charge.refunded"  # types of events
 # What a customer has to do something about; for an off-session payment both mean: not by a job.
 ASKS_CUSTOMER = {"requires_action", "requires_confirmation", "requires_payment_method"}
 # Off-session holds by Visa, the shortest of the networks', where the answer tells no end.
@@ -198,16 +203,64 @@ def ours(amount: int, currency: str) -> Money:
     return Money(amount // LARGER.get(currency, 1), currency)
 
 
-def listed(intent: Mapping[str, Any]) -> Listed:
-    money = ours(int(intent["amount_received"]), str(intent["currency"]).upper())
-    paid = datetime.fromtimestamp(int(intent["created"]), UTC)
-    customer, method = intent.get("customer"), intent.get("payment_method")
-    return Listed(
-        "stripe",
-        str(intent["id"]),
-        money,
-        paid,
-        dict(intent.get("metadata") or {}),
-        customer=str(customer) if customer else None,
-        method=str(method) if customer and method else None,  # only with a customer can it be charged again
-    )
+def found(reply: Reply) -> Found:
+    """Read the answer to a look-up of an intent by its number, with its charge in it."""
+    intent = reply.body or {}
+    if reply.status == HTTPStatus.NOT_FOUND:
+        return NoEffect()
+    if reply.status != HTTPStatus.OK:
+        return Unknown(code_of(reply), said(reply), reply.closes)
+    match intent.get("status"):
+        case "succeeded":
+            paid = with_charge(intent)
+            return paid if isinstance(paid, Paid) else Unknown("unexpected_answer", paid.reason)
+        case "canceled":
+            return Declined("canceled", "the payment was cancelled", payment_id=str(intent.get("id")))
+        case str():  # the customer may still complete it
+            return Pending(str(intent.get("id")))
+    return Unknown("unexpected_answer", "Stripe answered without a payment")
+
+
+def of_events(page: Sequence[Mapping[str, Any]], refunded: set[str]) -> list[Paid | Unreadable]:
+    """Read a page of the events PAID and REFUNDED, newest first; add to what was refunded.
+
+    A refund's event so comes before that of its payment. Raises KeyError or TypeError for what is no event.
+    """
+    paid = []
+    for each in page:
+        thing = each["data"]["object"]
+        if each["type"] == REFUNDED:
+            refunded.add(str(thing["payment_intent"]))
+        elif each["type"] == PAID:
+            paid.append(listed(thing, each["created"], refunded=str(thing["id"]) in refunded))
+    return paid
+
+
+def of_intents(page: Sequence[Mapping[str, Any]]) -> list[Paid | Unreadable]:
+    """Read those of a page of intents, with their charges in them, that succeeded."""
+    return [with_charge(each) for each in page if each["status"] == DONE]
+
+
+def with_charge(intent: Mapping[str, Any]) -> Paid | Unreadable:
+    charge = mapping(intent.get("latest_charge"))
+    return listed(intent, charge.get("created"), refunded=bool(charge.get("amount_refunded")))
+
+
+def listed(intent: Mapping[str, Any], paid_at: object, *, refunded: bool) -> Paid | Unreadable:
+    """Read an intent that succeeded, at the second `paid_at`; raises KeyError for one without a number."""
+    number, customer, method = str(intent["id"]), intent.get("customer"), intent.get("payment_method")
+    try:
+        return Paid(
+            NAME,
+            number,
+            ours(int(intent["amount_received"]), str(intent["currency"]).upper()),
+            instant(paid_at) or datetime.fromtimestamp(int(intent["created"]), UTC),
+            {name: str(value) for name, value in mapping(intent.get("metadata")).items()},
+            customer=str(customer) if customer else None,
+            method=str(method)
+            if customer and method
+            else None,  # only with a customer can it be charged again
+            refunded=refunded,
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        return Unreadable(NAME, number, f"Stripe tells of it what cannot be read ({first_line(error)})")

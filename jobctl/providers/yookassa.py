@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from jobctl.errors import Exit
 from jobctl.job import Means, ScopeDownError
@@ -19,11 +20,12 @@ from jobctl.providers.protocol import (
     Capture,
     Charge,
     Declined,
+    Found,
     Inquiry,
     Kind,
-    Listed,
     NoEffect,
     Outcome,
+    Paid,
     Refund,
     Rejected,
     Release,
@@ -31,6 +33,7 @@ from jobctl.providers.protocol import (
     Stored,
     Succeeded,
     Unknown,
+    Unreadable,
     UnrepresentableError,
 )
 from jobctl.providers.transport import Reply, Transport
@@ -38,6 +41,7 @@ from jobctl.providers.yookassa_answers import (
     NAME,
     REFERENCE,
     code_of,
+    found,
     listed,
     no_answer,
     of_payment,
@@ -149,7 +153,13 @@ class YooKassa:
             return Unknown("no_payment_id", f"a {inquiry.kind} can be found by its payment's id only")
         return self._search(PAYMENTS, created(inquiry), inquiry.key, partial(of_payment, inquiry.kind))
 
-    def listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Listed]]:
+    def retrieve(self, payment_id: str) -> Found:
+        reply = self._get(f"{PAYMENTS}/{quote(payment_id, safe='')}", [])
+        if reply.closes:
+            raise ScopeDownError(NAME, said(reply), reply.closes)
+        return found(reply)
+
+    def listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:
         window = [["captured_at.gte", instant(since)], ["captured_at.lt", instant(until)]]
         for page in self._pages(PAYMENTS, [["status", "succeeded"], *window]):
             if isinstance(page, Reply):
@@ -157,13 +167,13 @@ class YooKassa:
                 raise ScopeDownError(NAME, f"YooKassa's list failed: {said(page)}", down)
             try:
                 yield [listed(each) for each in page]
-            except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-                raise ScopeDownError(NAME, "YooKassa's list has a payment that cannot be read") from error
+            except KeyError as error:
+                raise ScopeDownError(NAME, "YooKassa's list has a payment without a number") from error
 
     def _as_it_is(self, kind: Kind, payment_id: str, refused: Rejected) -> Outcome:
         """Look what state of the payment a capture or release was refused in."""
-        found = self.look(Inquiry(kind, "", payment_id, datetime.now(UTC)))
-        return found if isinstance(found, Succeeded | Declined) else refused
+        state = self.look(Inquiry(kind, "", payment_id, datetime.now(UTC)))
+        return state if isinstance(state, Succeeded | Declined) else refused
 
     def _search(self, path: str, which: Sequence[Sequence[str]], key: str, read: Any) -> Outcome | NoEffect:
         """Find an object by our reference; only a complete listing proves that there is none."""
@@ -172,8 +182,8 @@ class YooKassa:
                 return no_answer(page)
             for each in page:
                 if reference_of(each) == key:
-                    found: Outcome | NoEffect = read(each)
-                    return found
+                    outcome: Outcome | NoEffect = read(each)
+                    return outcome
         return NoEffect()
 
     def _pages(

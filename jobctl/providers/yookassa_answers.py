@@ -10,17 +10,20 @@ from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
+from jobctl.db import first_line
 from jobctl.money import EXPONENTS, Money
 from jobctl.providers.protocol import (
     Declined,
+    Found,
     Kind,
-    Listed,
     NoEffect,
     Outcome,
+    Paid,
     Pending,
     Rejected,
     Succeeded,
     Unknown,
+    Unreadable,
     doubtful,
 )
 from jobctl.providers.transport import Reply, mapping, retry_after
@@ -157,13 +160,36 @@ def money(amount: Mapping[str, Any]) -> Money:
     return Money(int(minor), currency)
 
 
-def listed(payment: Mapping[str, Any]) -> Listed:
-    method = mapping(payment.get("payment_method"))
-    return Listed(
-        NAME,
-        str(payment["id"]),
-        money(payment["amount"]),
-        datetime.fromisoformat(str(payment["captured_at"])).astimezone(UTC),
-        {name: str(value) for name, value in mapping(payment.get("metadata")).items()},
-        method=str(method["id"]) if method.get("saved") else None,
-    )
+def found(reply: Reply) -> Found:
+    """Read the answer to a look-up of a payment by its number."""
+    payment = reply.body or {}
+    if reply.status == HTTPStatus.NOT_FOUND:
+        return NoEffect()
+    if reply.status != HTTPStatus.OK:
+        return Unknown(code_of(reply), said(reply), reply.closes)
+    match payment.get("status"):
+        case "succeeded":
+            paid = listed(payment)
+            return paid if isinstance(paid, Paid) else Unknown("unexpected_answer", paid.reason)
+        case "canceled":
+            return of_cancellation(mapping(payment.get("cancellation_details")), str(payment.get("id")))
+        case "pending" | "waiting_for_capture":
+            return Pending(str(payment.get("id")))
+    return Unknown("unexpected_answer", "YooKassa answered without a payment")
+
+
+def listed(payment: Mapping[str, Any]) -> Paid | Unreadable:
+    """Read a payment that succeeded; raises KeyError for one without a number."""
+    method, number = mapping(payment.get("payment_method")), str(payment["id"])
+    try:
+        return Paid(
+            NAME,
+            number,
+            money(payment["amount"]),
+            datetime.fromisoformat(str(payment["captured_at"])).astimezone(UTC),
+            {name: str(value) for name, value in mapping(payment.get("metadata")).items()},
+            method=str(method["id"]) if method.get("saved") else None,
+            refunded="refunded_amount" in payment and money(payment["refunded_amount"]).minor > 0,
+        )
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        return Unreadable(NAME, number, f"YooKassa tells of it what cannot be read ({first_line(error)})")

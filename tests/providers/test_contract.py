@@ -23,6 +23,7 @@ from jobctl.providers.protocol import (
     Kind,
     NoEffect,
     Outcome,
+    Paid,
     Pending,
     Provider,
     Refund,
@@ -114,6 +115,11 @@ class There:
 
     def look(self, what: Kind, payment: str | None) -> Outcome | NoEffect:
         return self.provider.look(Inquiry(what, KEY, payment, NOW))
+
+    def pay(self, minor: int = 50_000, metadata: dict[str, str] | None = None, **times: Any) -> str:
+        """Pay at the provider itself, without a request of ours."""
+        currency = self.side.currency.lower() if self.side is STRIPE else self.side.currency
+        return self.sandbox.pay(self.side.name, minor, currency, metadata, **times)
 
     def effects(self) -> list[str]:
         return [each.kind for each in self.sandbox.ledger() if each.key == KEY]
@@ -350,18 +356,15 @@ class TestFaults:
 class TestLists:
     def test_what_was_paid_in_a_half_open_window_with_what_we_know_of_it(self, there: There) -> None:
         whose = {"user_id": "17"}
-        currency = there.side.currency
-        currency = currency.lower() if there.side is STRIPE else currency
         paid = {
-            seconds: there.sandbox.pay(
-                there.side.name, 50_000 + seconds, currency, whose, at=NOW + timedelta(seconds=seconds)
-            )
+            seconds: there.pay(50_000 + seconds, whose, at=NOW + timedelta(seconds=seconds))
             for seconds in (-7200, -3600, -1, 0)
         }
         pages = there.provider.listed(NOW - timedelta(hours=1), NOW)
         found = {each.id: each for page in pages for each in page}
         assert set(found) == {paid[-3600], paid[-1]}
         one = found[paid[-1]]
+        assert isinstance(one, Paid)
         assert (one.provider, one.amount) == (there.side.name, Money(49_999, there.side.currency))
         assert (one.paid_at, one.metadata) == (NOW - timedelta(seconds=1), whose)
 
@@ -371,7 +374,25 @@ class TestLists:
         charged = done(there.ask(there.request("charge")))
         window = NOW - timedelta(minutes=1), NOW + timedelta(minutes=1)
         (found,) = (each for page in there.provider.listed(*window) for each in page)
-        assert (found.id, found.method) == (charged, there.side.method)
+        assert isinstance(found, Paid)
+        assert (found.id, found.method, found.refunded) == (charged, there.side.method, False)
+
+    def test_what_was_begun_before_the_window_and_paid_in_it_is_listed(self, there: There) -> None:
+        begun, paid = NOW - timedelta(days=2), NOW - timedelta(minutes=5)
+        name = there.pay(at=begun, captured_at=paid)
+        (found,) = (each for page in there.provider.listed(NOW - timedelta(hours=1), NOW) for each in page)
+        assert isinstance(found, Paid)
+        assert (found.id, found.paid_at) == (name, paid)
+        assert list(there.provider.listed(begun, begun + timedelta(hours=1))) == [[]]
+
+    def test_what_was_given_back_is_listed_as_that(self, there: There) -> None:
+        payment = there.prepared("refund")
+        there.ask(there.request("refund", payment))
+        window = NOW - timedelta(minutes=1), NOW + timedelta(minutes=1)
+        (found,) = (each for page in there.provider.listed(*window) for each in page)
+        assert isinstance(found, Paid)
+        assert (found.id, found.refunded) == (payment, True)
+        assert there.provider.retrieve(found.id) == found
 
     def test_pages_follow_one_another(self, there: There) -> None:
         ids = {done(there.ask(there.request("charge"), f"many-{n}")) for n in range(230)}
@@ -387,6 +408,45 @@ class TestLists:
         with pytest.raises(ScopeDownError) as down:
             list(there.provider.listed(NOW - timedelta(hours=1), NOW))
         assert down.value.exit_code == CLOSES.get(fault, Exit.UNREACHABLE)
+
+
+class TestRetrieval:
+    def test_what_was_paid(self, there: There) -> None:
+        whose, paid_at = {"user_id": "17"}, NOW - timedelta(minutes=5)
+        payment = there.pay(metadata=whose, at=NOW - timedelta(days=2), captured_at=paid_at)
+        found = there.provider.retrieve(payment)
+        assert isinstance(found, Paid)
+        assert (found.id, found.amount) == (payment, Money(50_000, there.side.currency))
+        assert (found.paid_at, found.metadata, found.refunded) == (paid_at, whose, False)
+
+    def test_what_is_not_decided(self, there: There) -> None:
+        held = done(there.ask(there.request("authorize")))
+        assert there.provider.retrieve(held) == Pending(held)
+
+    def test_what_came_to_nothing(self, there: There) -> None:
+        held = there.prepared("release")
+        assert held is not None
+        there.ask(there.request("release", held))
+        found = there.provider.retrieve(held)
+        assert isinstance(found, Declined)
+        assert found.payment_id == held
+
+    @pytest.mark.parametrize("payment", ["", "no/such?payment", "é"], ids=["usual", "path", "letters"])
+    def test_what_nobody_knows_there(self, there: There, payment: str) -> None:
+        assert there.provider.retrieve(payment or there.side.nobody) == NoEffect()
+
+    @pytest.mark.parametrize("fault", ["http_500_before", "http_429", "garbage", "empty"])
+    def test_what_could_not_be_told(self, there: There, fault: str) -> None:
+        payment = there.pay()
+        there.sandbox.fault(fault, "retrieve", times=EVER)
+        assert isinstance(there.provider.retrieve(payment), Unknown)
+
+    @pytest.mark.parametrize("fault", ["http_401", "http_403"])
+    def test_who_is_locked_out_need_not_ask_again(self, there: There, fault: str) -> None:
+        there.sandbox.fault(fault, "retrieve", times=EVER)
+        with pytest.raises(ScopeDownError) as down:
+            there.provider.retrieve(there.side.nobody)
+        assert down.value.exit_code == Exit.MISCONFIGURED
 
 
 class TestAccounts:

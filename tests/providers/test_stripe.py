@@ -25,9 +25,9 @@ from jobctl.providers.protocol import (
     Declined,
     Inquiry,
     Kind,
-    Listed,
     NoEffect,
     Outcome,
+    Paid,
     Pending,
     Refund,
     Rejected,
@@ -223,6 +223,7 @@ def test_what_was_paid_is_listed_with_the_amount_that_was_asked_for(
     payment = done(ask(stripe, request("charge", amount=amount)))
     assert str(sandbox.ledger()[0].amount) == written
     ((listed,),) = stripe.listed(NOW, NOW + timedelta(hours=1))
+    assert isinstance(listed, Paid)
     assert (listed.id, listed.amount) == (payment, amount)
 
 
@@ -1080,10 +1081,20 @@ def test_what_was_paid_is_listed_page_by_page(crowd: Sandbox, at: Open) -> None:
     stripe = at(crowd.url)
     paid = crowd.ledger()[0]
     pages = list(stripe.listed(NOW, NOW + timedelta(hours=1)))
-    at_once, ours, card = pages[1][0].paid_at, {"jobctl_key": KEY}, "pm_card_visa"
-    expected = Listed("stripe", paid.intent, Money(100_000, "USD"), at_once, ours, "cus_1", card)
+    at_once, ours, card = paid.at.replace(microsecond=0), {"jobctl_key": KEY}, "pm_card_visa"
+    amount = Money(100_000, "USD")
+    expected = Paid("stripe", paid.intent, amount, at_once, ours, "cus_1", card, refunded=True)
     assert [list(page) for page in pages] == [[], [expected]]
-    assert pages[1][0].paid_at == paid.at.replace(microsecond=0)
+
+
+def test_what_stripe_has_no_events_of_any_more_is_listed_by_its_creation(
+    stripe: Stripe, sandbox: Sandbox
+) -> None:
+    days = [0, 20, 45]
+    paid = {each: sandbox.pay("stripe", 1000, "usd", at=NOW - timedelta(days=each)) for each in days}
+    sandbox.advance(60.0)
+    pages = stripe.listed(NOW - timedelta(days=45), NOW + timedelta(seconds=1))
+    assert [each.id for page in pages for each in page] == [paid[each] for each in days]
 
 
 def test_the_window_is_half_open(stripe: Stripe, sandbox: Sandbox) -> None:

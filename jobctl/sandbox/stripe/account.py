@@ -1,5 +1,6 @@
 """What belongs to one secret key, and how its money moves."""
 
+from copy import deepcopy
 from secrets import token_hex
 from typing import Any
 
@@ -8,7 +9,7 @@ from jobctl.sandbox.keys import Keys
 from jobctl.sandbox.ledger import Effect
 from jobctl.sandbox.stripe.cards import AUTHENTICATION, CARDS, DAY, Decline
 from jobctl.sandbox.stripe.errors import StripeError
-from jobctl.sandbox.stripe.objects import Charge, Intent, Refund
+from jobctl.sandbox.stripe.objects import Charge, Event, Intent, Refund
 from jobctl.sandbox.stripe.shelf import Shelf
 
 NAME = "stripe"
@@ -31,6 +32,7 @@ class Account:
     def __init__(self, ledger: list[Effect], agenda: Agenda) -> None:
         self.intents: Shelf[Intent] = Shelf("payment_intent")
         self.refunds: Shelf[Refund] = Shelf("refund")
+        self.events: Shelf[Event] = Shelf("event")
         self.keys = Keys(DAY)
         self._ledger, self._agenda = ledger, agenda
 
@@ -78,6 +80,7 @@ class Account:
         assert intent.charge is not None
         intent.status, intent.received, intent.charge.captured = "succeeded", amount, amount
         self._record(kind, intent, amount, key, at)
+        self._tell("payment_intent.succeeded", intent.shown(), at)
 
     def cancel(self, intent: Intent, reason: str | None, key: str | None, at: float) -> None:
         if intent.status not in CANCELABLE:
@@ -98,6 +101,10 @@ class Account:
         intent.charge.refunded += refund.amount
         self.refunds.add(refund)
         self._record("refund", intent, refund.amount, key, at, metadata=refund.metadata)
+        self._tell("charge.refunded", intent.charge.shown(intent), at)
+
+    def _tell(self, what: str, thing: dict[str, Any], at: float) -> None:
+        self.events.add(Event(new_id("evt"), int(at), what, deepcopy(thing)))
 
     def _record(
         self,

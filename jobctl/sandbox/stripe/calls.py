@@ -11,7 +11,7 @@ from typing import Any
 from jobctl.sandbox.protocol import Answer, as_json
 from jobctl.sandbox.stripe.account import Account, new_id, refundable
 from jobctl.sandbox.stripe.amounts import check_charge, check_currency, check_step
-from jobctl.sandbox.stripe.cards import CARDS
+from jobctl.sandbox.stripe.cards import CARDS, DAY
 from jobctl.sandbox.stripe.errors import StripeError, missing
 from jobctl.sandbox.stripe.objects import Intent, Refund
 from jobctl.sandbox.stripe.parameters import Parameters
@@ -48,6 +48,7 @@ CREATION = {
 }
 CAPTURE_METHODS = ("automatic", "automatic_async", "manual")
 CANCELLATIONS = ("abandoned", "duplicate", "fraudulent", "requested_by_customer")
+KEPT = 30 * DAY  # for which events are listed
 REFUND_REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 
 
@@ -180,6 +181,21 @@ def list_refunds(account: Account, asked: Asked) -> Run:
     def run(_: float) -> Answer:
         found, more = account.refunds.page(given, lambda each: intent in (None, each.payment_intent))
         return page("/v1/refunds", [each.shown() for each in found], more=more)
+
+    return run
+
+
+def list_events(account: Account, asked: Asked) -> Run:
+    given = asked.parameters
+    given.refuse_unknown({*PAGE - {"expand["}, "type", "types["})
+    types: set[str | None] = {value for _, value in given.bracketed("types")}
+    types = types or {given.get("type")}
+
+    def run(at: float) -> Answer:
+        found, more = account.events.page(
+            given, lambda each: each.created > at - KEPT and (types == {None} or each.type in types)
+        )
+        return page("/v1/events", [each.shown() for each in found], more=more)
 
     return run
 

@@ -100,6 +100,27 @@ class Intent:
 
 
 @dataclass
+class Event:
+    """That something happened to an object, with the object as it was then (Stripe: The Event object)."""
+
+    id: str
+    created: int
+    type: str
+    thing: dict[str, Any]
+
+    def shown(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": "event",
+            "api_version": "2024-06-20",
+            "created": self.created,
+            "data": {"object": self.thing},
+            "livemode": False,
+            "type": self.type,
+        }
+
+
+@dataclass
 class Refund:
     id: str
     created: int

@@ -39,6 +39,7 @@ ROUTES = (
     Route("GET", re.compile(INTENTS), "list", calls.list_intents),
     Route("POST", re.compile(REFUNDS), "refund", calls.refund),
     Route("GET", re.compile(REFUNDS), "list", calls.list_refunds),
+    Route("GET", re.compile("/v1/events"), "list", calls.list_events),
 )
 
 

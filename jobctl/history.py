@@ -52,7 +52,7 @@ class RunRecord:
 
     def drift_document(self) -> list[dict[str, Any]]:
         return [
-            {"what": what.format(was="was"), "payments": number, "currency": currency, "amount_minor": minor}
+            {"what": what, "payments": number, "currency": currency, "amount_minor": minor}
             for (what, currency), (number, minor) in self.drift.items()
         ]
 

@@ -25,7 +25,8 @@ RowT = TypeVar("RowT", bound=tuple[Any, ...])
 PayloadT = TypeVar("PayloadT")
 AnswerT = TypeVar("AnswerT")
 OutsideT = TypeVar("OutsideT")
-ListedT = TypeVar("ListedT", bound="Listed")
+ListedT = TypeVar("ListedT")
+NewsT = TypeVar("NewsT", bound="Listed")
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class RowChanges(Protocol):
     def drift(self, what: str, amount: Money) -> None:
         """Tell of a payment that is not the same here and at its provider.
 
-        what: "succeeded at the provider and {was} missing here"; the run says how many, and how much money.
+        what: "succeeded at the provider and was missing here"; the run says how many, and how much money.
         """
         ...
 
@@ -258,14 +259,14 @@ class EffectStep(Generic[RowT, PayloadT, AnswerT, OutsideT]):
 
 
 class Listed(Protocol):
-    """One thing that somebody else lists."""
+    """One thing that somebody else lists, by its number there."""
 
     @property
     def id(self) -> str: ...
 
 
 @dataclass(frozen=True)
-class ListStep(Generic[ListedT, OutsideT]):
+class ListStep(Generic[ListedT, NewsT, OutsideT]):
     """What others list, from where the last complete run ended.
 
     `pages` yields what one of `sources` has in the half-open window from its third argument up to its
@@ -278,8 +279,8 @@ class ListStep(Generic[ListedT, OutsideT]):
     reach: Callable[[Settings], timedelta]  # how far back the window goes at the least
     connect: Callable[[At, Means], AbstractContextManager[OutsideT]]
     pages: Callable[[OutsideT, str, datetime, datetime], Iterable[Sequence[ListedT]]]
-    news: Callable[[Sequence[ListedT], Read], Sequence[ListedT]]
-    settle: Callable[[At, ListedT, RowChanges], str]
+    news: Callable[[At, Sequence[ListedT], Read], Sequence[NewsT]]
+    settle: Callable[[At, NewsT, RowChanges], str]
     seen: Callable[[At, Sequence[ListedT]], Update] | None = None  # marks those that were listed as seen
 
 
@@ -338,4 +339,4 @@ class RecoveryStep:
 
 
 DueStep = SetStep | EffectStep[Any, Any, Any, Any] | MoneyStep[Any] | SettleStep
-Step = DueStep | ListStep[Any, Any] | RecoveryStep
+Step = DueStep | ListStep[Any, Any, Any] | RecoveryStep

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, func, or_, select, true, tuple_
 
 from jobctl.db import among_named, id_list, id_list_type, insertion, records, records_value
-from jobctl.job import Ask, At, Due
+from jobctl.job import Ask, At, Due, Look
 from jobctl.money import Money
 from jobctl.providers.protocol import KINDS, Kind, Refund, Release, Stored, UnrepresentableError
 from jobctl.providers.switchboard import account, compose
@@ -261,16 +261,47 @@ def repeated(operation: Operation) -> Ask | None:
     return Ask(operation.cycle, operation.provider, undo, operation.account, operation.follows)
 
 
-def next_time(operation: Operation, present: datetime) -> datetime:
-    """Return when to ask again about what the provider could not tell; the intervals grow."""
-    interval: timedelta = FIRST_INTERVAL * 2 ** min(operation.asked, 10)
+def next_time(asked: int, present: datetime) -> datetime:
+    """Return when to ask again, after so many times, about what nobody could tell; the intervals grow."""
+    interval: timedelta = FIRST_INTERVAL * 2 ** min(asked, 10)
     return present + min(interval, LONGEST_INTERVAL)
 
 
-def succeeded_before(connection: Connection, operation: Operation) -> bool:
-    """Tell whether another operation has had the effect already that this one was for."""
+def succeeded_before(operation: Operation) -> Select[Any]:
+    """Select another operation that has had the effect already which this one was for."""
     same = tuple_(ours.subject, ours.subject_id, ours.kind, ours.cycle) == tuple_(
         operation.subject, operation.subject_id, operation.kind, operation.cycle
     )
-    others = select(ours.id).where(same, ours.id != operation.id, ours.status == inline("succeeded"))
-    return connection.scalar(others) is not None
+    return select(ours.id).where(same, ours.id != operation.id, ours.status == inline("succeeded"))
+
+
+def concluded(at: At, status: str, code: str | None, reason: str | None) -> dict[str, Any]:
+    return {
+        "status": status,
+        "code": code,
+        "reason": reason,
+        "claimed_by": None,
+        "answer_by": None,
+        "concluded_at": at.present,
+    }
+
+
+def took_effect(at: At, payment_id: str, when: datetime) -> dict[str, Any]:
+    return concluded(at, "succeeded", None, None) | {"payment_id": payment_id, "effective_at": when}
+
+
+def succeeded_late(
+    at: At, operation: Operation, payment_id: str, when: datetime, look: Look
+) -> dict[str, Any]:
+    """Return what becomes of an operation, which is locked, that was taken for declined or rejected.
+
+    Its own step settles it anew: where its place is taken meanwhile, it is undone.
+    """
+    values = took_effect(at, payment_id, when) | {"settled_at": None}
+    twice = look(succeeded_before(operation)) is not None
+    return values | ({"cycle": once_more(operation)} if twice else {})
+
+
+def once_more(operation: Operation) -> str:
+    """Name the cycle of an effect that came a second time in its own."""
+    return f"{operation.cycle}-again-{operation.attempt}"

@@ -166,10 +166,15 @@ def as_document(record: RunRecord, exit_code: Exit, complaints: Sequence[str]) -
 
 def drift(record: RunRecord) -> Iterator[str]:
     """Say in money what was found to differ here and at payment providers."""
-    for (what, currency), (payments, minor) in record.drift.items():
-        some = "1 payment" if payments == 1 else f"{payments:,} payments"
-        told = what.format(was="was" if payments == 1 else "were")
-        yield f"{some} of {Money(minor, currency)} {told}."
+    return map(drift_sentence, record.drift_document())
+
+
+def drift_sentence(each: Mapping[str, Any]) -> str:
+    """Say one part of it, as it is in run records: `1 payment of 500.00 RUB succeeded … and was …`."""
+    amount, number = Money(each["amount_minor"], each["currency"]), each["payments"]
+    if number == 1:
+        return f"1 payment of {amount} {each['what']}."
+    return f"{number:,} payments of {amount} {each['what'].replace(' was ', ' were ')}."
 
 
 def sentence(record: RunRecord, exit_code: Exit) -> str:

@@ -390,6 +390,14 @@ class Settings:
         example="14d",
     )
 
+    matching_window: timedelta = setting(
+        parsing.duration,
+        "1h",
+        "how far back payments are listed at their providers at the least",
+        group="subscriptions",
+        example="6h",
+    )
+
     run_retention: timedelta = setting(
         parsing.duration, "90d", "how long run records are kept", group="retention", example="30d"
     )

@@ -3,15 +3,22 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from io import StringIO
 from typing import Any
 
+from jobctl.job import Means
+from jobctl.money import Money
 from jobctl.parsing import rate
+from jobctl.providers.protocol import KINDS, Authorize, Release, Request, Succeeded
+from jobctl.providers.switchboard import Providers, compose
 from jobctl.sandbox import SECRET_KEY, YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID, Sandbox
+from jobctl.tables.frame import installation
 from jobctl.tables.journal import money_operations
 from jobctl.tables.subscriptions import payments, plans, prices, subscription_periods, subscriptions
 from tests.world import NOW, Done, World, ago
 
 MONTH = timedelta(days=31)
+USUAL = {"stripe": "pm_card_visa", "yookassa": "pm_yk_ok"}  # methods that can always be charged
 
 
 @dataclass
@@ -109,10 +116,9 @@ class Club(Subscribers):
 
     def member(self, method: str | None = None, **values: Any) -> int:
         """Add a subscription that ends today, and is to be charged today."""
-        usual = {"stripe": "pm_card_visa", "yookassa": "pm_yk_ok"}[self.provider]
         saved = {
             "provider": self.provider,
-            "provider_method": method or usual,
+            "provider_method": method or USUAL[self.provider],
             "provider_customer": "cus_1",
             "provider_payment_id": f"first-{len(self.world.rows(payments))}",
         }
@@ -125,6 +131,59 @@ class Club(Subscribers):
 
     def run(self, job: str, **options: Any) -> Done:
         return self.world.run(job, now=self.now, **options)
+
+    def buyer(self, **values: Any) -> int:
+        return self.world.user(**{"name": "Bruno", **values})
+
+    def pay(self, user_id: int | None = None, minor: int = 50_000, currency: str = "RUB", **more: Any) -> str:
+        """Have a customer pay at the provider itself, an hour ago at most; return its number there.
+
+        metadata: instead of the usual; ago: a timedelta.
+        """
+        usual = {"user_id": str(user_id), "plan_id": str(self.plan), "payment_provider_id": self.provider}
+        metadata = more.pop("metadata", usual)
+        paid_at = self.now - more.pop("ago", timedelta(minutes=5))
+        written = currency.lower() if self.provider == "stripe" else currency
+        times = {"at": more.pop("begun", paid_at), "captured_at": paid_at}
+        return self.sandbox.pay(self.provider, minor, written, metadata, **times)
+
+    def begun(self, user_id: int, number: str | None, **values: Any) -> int:
+        """Add a payment as the application writes it before the customer goes to the provider."""
+        given = {"user_id": user_id, "provider": self.provider, "provider_payment_id": number}
+        return self.payment(**{"created_at": self.now - timedelta(minutes=10), **given, **values})
+
+    @property
+    def installation(self) -> str:
+        (row,) = self.world.rows(installation)
+        return str(row.id)
+
+    def at_provider(self, request: Request) -> str:
+        """Ask the provider for something that jobctl knows nothing of; return the number of its payment."""
+        key = f"by-hand-{len(self.sandbox.ledger())}"
+        means = Means(self.world.stop, 1, StringIO())
+        with Providers(self.world.settings, means) as providers:
+            stored = compose(self.provider, request, key)
+            outcome = providers.open(self.provider).send(KINDS[type(request)], stored, key)
+        assert isinstance(outcome, Succeeded)
+        return outcome.payment_id
+
+    def unknown(self) -> str:
+        """Return the number of no payment."""
+        return {"stripe": "pi_0", "yookassa": "00000000-000f-5000-8000-000000000000"}[self.provider]
+
+    def held(self) -> str:
+        """Have a payment at the provider that is not decided; return its number."""
+        return self.at_provider(Authorize(Money(50_000, "RUB"), "cus_1", USUAL[self.provider]))
+
+    def released(self) -> str:
+        """Have one that came to nothing."""
+        return self.at_provider(Release(self.held()))
+
+    def subscriptions_of(self, user_id: int) -> list[Any]:
+        return [each for each in self.world.rows(subscriptions) if each.user_id == user_id]
+
+    def payments_of(self, user_id: int) -> list[Any]:
+        return [each for each in self.world.rows(payments) if each.user_id == user_id]
 
     def renewals(self, subscription: int) -> list[Any]:
         """Return the payments of a subscription but for the first."""

@@ -1,6 +1,6 @@
 """`jobctl runs`: what past runs came to."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -10,7 +10,7 @@ from jobctl.commands.shared import NUMBER, as_json, job_argument, loaded, show, 
 from jobctl.db import open_database
 from jobctl.errors import UsageError
 from jobctl.locks import Locks, open_locks
-from jobctl.output import readable, to_json
+from jobctl.output import drift_sentence, readable, to_json
 from jobctl.registry import RECORDED
 from jobctl.tables.frame import audit_trail, run_errors, runs
 
@@ -71,7 +71,11 @@ def given(options: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={readable(value)}" for name, value in named.items())
 
 
-WRITTEN: Mapping[str, Callable[[Any], str]] = {"counts": counted, "options": given}
+def told(drift: Sequence[Mapping[str, Any]]) -> str:
+    return " ".join(map(drift_sentence, drift))
+
+
+WRITTEN: Mapping[str, Callable[[Any], str]] = {"counts": counted, "drift": told, "options": given}
 
 
 @runs_group.command(name="show")
@@ -114,7 +118,7 @@ def print_json(connection: Connection, run: Mapping[str, Any]) -> None:
 
 def print_text(connection: Connection, run: Mapping[str, Any]) -> None:
     for name, value in run.items():
-        if value not in (None, {}):
+        if value not in (None, {}, []):
             write = WRITTEN.get(name, readable)
             click.echo(f"{name.replace('_', ' '):11} {write(value)}")
     failed = connection.execute(errors(run["id"]).limit(SHOWN)).all()

@@ -1,6 +1,6 @@
 """What a payment provider can be asked, and the answers it can give.
 
-A provider's module has `compose` and `account`, which need no network, and its class. Jobs name a
+A provider's module has `named`, `account` and `compose`, which need no network, and its class. Jobs name a
 capability; which provider is asked says the row.
 """
 

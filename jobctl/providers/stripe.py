@@ -61,6 +61,11 @@ EARLIER = timedelta(minutes=10)  # their clock may be behind ours by that much
 MULTIPLES = dict.fromkeys(["BHD", "JOD", "KWD", "OMR", "TND"], 10)
 
 
+def named(settings: Settings) -> bool:
+    """Tell whether the settings name an account here, if only in part."""
+    return settings.stripe_secret_key is not None
+
+
 def account(settings: Settings) -> str:
     """Name the account; raises ScopeDownError (exit 78) where there is no key."""
     key = settings.stripe_secret_key
@@ -163,8 +168,8 @@ class Stripe:
 
     def retrieve(self, payment_id: str) -> Found:
         reply = self._get(f"{INTENTS}/{quote(payment_id, safe='')}", [expanded()])
-        if reply.closes:
-            raise ScopeDownError(NAME, said(reply), reply.closes)
+        if reply.down:
+            raise ScopeDownError(NAME, said(reply), reply.down)
         return found(reply)
 
     def listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:

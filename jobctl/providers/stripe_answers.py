@@ -26,7 +26,7 @@ from jobctl.providers.protocol import (
     Unreadable,
     doubtful,
 )
-from jobctl.providers.transport import Reply, mapping
+from jobctl.providers.transport import BUSY, Reply, mapping
 
 # "Supported currencies": what Stripe counts in other units than ISO 4217 has minor ones.
 LARGER = {"ISK": 100, "UGX": 100}
@@ -65,7 +65,6 @@ NEVER_AGAIN = {
     "revocation_of_authorization",
     "stop_payment_order",
 }
-BUSY = {HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
 LENGTH = 200
 LATEST = 2**32  # of the seconds since 1970 that are believed to be some
 

@@ -4,6 +4,7 @@ import importlib
 from types import TracebackType
 from typing import Any, Self
 
+from jobctl.errors import MisconfiguredError
 from jobctl.job import Means
 from jobctl.providers.protocol import Provider, Request, Stored, UnrepresentableError
 from jobctl.settings import Settings
@@ -20,6 +21,17 @@ def module_of(name: str) -> Any:
         known = ", ".join(PROVIDERS)
         raise UnrepresentableError(f"its payment provider {name!r} is none that jobctl knows: {known}")
     return importlib.import_module(PROVIDERS[name][0])
+
+
+def configured(settings: Settings) -> list[str]:
+    """Return the providers that the settings name an account at; raises MisconfiguredError for none."""
+    found = [name for name in PROVIDERS if module_of(name).named(settings)]
+    if not found:
+        raise MisconfiguredError(
+            "no payment provider is configured: "
+            "set YOOKASSA_SHOP_ID and YOOKASSA_SECRET_KEY, or STRIPE_SECRET_KEY"
+        )
+    return found
 
 
 def account(settings: Settings, name: str) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any
 
 import requests
@@ -21,6 +22,7 @@ PATIENCE = timedelta(seconds=10)
 CONNECTING = 5.0  # seconds
 LONGEST_PAUSE = 5.0
 LOCKED_OUT = {401, 403}
+BUSY = {HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
 TELLING = {400, 401, 402, 403, 404, 429}  # the refusals that say what became of a request
 
 
@@ -47,6 +49,12 @@ class Reply:
             return Exit.MISCONFIGURED
         return None if self.begun else Exit.UNREACHABLE
 
+    @property
+    def down(self) -> Exit | None:
+        """Return the exit code where a look-up failed, and others would: not for this payment's sake."""
+        busy = self.status is None or self.status in BUSY or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return self.closes or (Exit.UNREACHABLE if busy else None)
+
 
 def retry_after(reply: Reply) -> float | None:
     asked = reply.headers.get("Retry-After", "")
@@ -69,6 +77,7 @@ class Transport:
         """asked_pause: returns how many seconds the provider asks to wait before the next request."""
         self._base, self._stop = base.rstrip("/"), means.stop
         self._headers = {"User-Agent": f"jobctl/{__version__}", "Accept": "application/json", **headers}
+        self._read_only = means.read_only
         self._secret = headers.get("Authorization", "").rpartition(" ")[2]
         self._pace, self._asked_pause = Pace(rate), asked_pause
         self._seconds = timeout.total_seconds()
@@ -93,6 +102,7 @@ class Transport:
         fields: the query of a GET, the form of a POST; document: its JSON body, instead. Raises NotBegunError
         where the run is told to stop before the first one went out.
         """
+        assert method == "GET" or not self._read_only, "a dry run sends nothing"
         given = [(name, value) for name, value in fields]
         sent = {"json": document} if document is not None else {"data": given}
         sent = {"params": given} if method == "GET" else sent

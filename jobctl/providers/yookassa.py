@@ -59,6 +59,11 @@ EARLIER = timedelta(minutes=10)  # their clock may be behind ours by that much
 MOST_METADATA, LONGEST_NAME, LONGEST_VALUE = 16, 32, 512
 
 
+def named(settings: Settings) -> bool:
+    """Tell whether the settings name a shop here, if only in part."""
+    return (settings.yookassa_shop_id or settings.yookassa_secret_key) is not None
+
+
 def account(settings: Settings) -> str:
     """Name the account, which is the shop; raises ScopeDownError (exit 78) where there is none, or no key."""
     for name in ("yookassa_shop_id", "yookassa_secret_key"):
@@ -155,8 +160,8 @@ class YooKassa:
 
     def retrieve(self, payment_id: str) -> Found:
         reply = self._get(f"{PAYMENTS}/{quote(payment_id, safe='')}", [])
-        if reply.closes:
-            raise ScopeDownError(NAME, said(reply), reply.closes)
+        if reply.down:
+            raise ScopeDownError(NAME, said(reply), reply.down)
         return found(reply)
 
     def listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:

@@ -103,31 +103,20 @@ def overdue(at: At, operation: Operation) -> bool:
 
 
 def asked_again(at: At, operation: Operation) -> dict[str, Any]:
-    return {"answer_by": journal.next_time(operation, at.present), "asked": operation.asked + 1}
+    return {"answer_by": journal.next_time(operation.asked, at.present), "asked": operation.asked + 1}
 
 
 def rejected(at: At, operation: Operation, answer: Rejected) -> Conclusion:
     """Conclude what certainly had no effect; what must not get lost is written down anew."""
     if not may_become(operation, "rejected"):
         return Conclusion(operation, "known already", {"claimed_by": None})
-    values = concluded(at, "rejected", answer.code, answer.reason) | {"settled_at": at.present}
+    values = journal.concluded(at, "rejected", answer.code, answer.reason) | {"settled_at": at.present}
     made = Conclusion(operation, "put back" if answer in (NOTHING_SENT, UNWANTED) else "rejected", values)
     if not answer.later and answer.closes is None:
         made.error = f"its {operation.kind} was rejected ({answer.code}): {answer.reason}"
     elif operation.follows is not None and (undo := journal.repeated(operation)):
         made.later.append(undo)
     return made
-
-
-def concluded(at: At, status: str, code: str | None, reason: str | None) -> dict[str, Any]:
-    return {
-        "status": status,
-        "code": code,
-        "reason": reason,
-        "claimed_by": None,
-        "answer_by": None,
-        "concluded_at": at.present,
-    }
 
 
 def may_become(operation: Operation, status: str) -> bool:
@@ -164,12 +153,9 @@ def fact(at: At, answer: Succeeded | Declined) -> dict[str, Any]:
     if isinstance(answer, Declined):
         known = {"payment_id": answer.payment_id} if answer.payment_id else {}
         said = {"retryable": answer.retryable, "needs_customer": answer.needs_customer}
-        return concluded(at, "declined", answer.code, answer.reason) | said | known
-    return concluded(at, "succeeded", None, None) | {
-        "payment_id": answer.payment_id,
-        "hold_ends_at": answer.hold_ends_at,
-        "effective_at": at.present,
-    }
+        return journal.concluded(at, "declined", answer.code, answer.reason) | said | known
+    took_effect = journal.took_effect(at, answer.payment_id, at.present)
+    return took_effect | {"hold_ends_at": answer.hold_ends_at}
 
 
 def undone(made: Conclusion, answer: Succeeded | Declined) -> Conclusion:
@@ -185,9 +171,11 @@ def undone(made: Conclusion, answer: Succeeded | Declined) -> Conclusion:
 def of_another_cycle(connection: Connection, made: Conclusion) -> Conclusion:
     """Give an effect that came twice a cycle of its own, and have it undone."""
     operation = made.operation
-    if made.values.get("status") != "succeeded" or not journal.succeeded_before(connection, operation):
+    if made.values.get("status") != "succeeded":
         return made
-    values = made.values | {"cycle": f"{operation.cycle}-again-{operation.attempt}"}
+    if connection.scalar(journal.succeeded_before(operation)) is None:
+        return made
+    values = made.values | {"cycle": journal.once_more(operation)}
     doubled = replace(made, values=values, subject=None, asked=[], outcome="had twice")
     return undone(doubled, Succeeded(made.values["payment_id"]))
 

@@ -16,7 +16,7 @@ from jobctl.locks import Locks
 from jobctl.pace import Pace
 from jobctl.steps.running import Running
 from jobctl.steps.selection import After, Selection
-from jobctl.steps.settling import Noted, looking, note, tally, write
+from jobctl.steps.settling import Noted, forget_known, looking, note, tally, write
 from jobctl.steps.window import Answered, Window
 
 log = logging.getLogger(__name__)
@@ -129,6 +129,8 @@ class EffectRun(Window):
     def settle(self, connection: Connection, answered: Sequence[Answered]) -> list[Noted]:
         """Let the job settle answers, in the transaction that what it wants is written in."""
         items = [note(self.step, self.at, row, answer, looking(connection)) for row, answer in answered]
+        for item in items:
+            forget_known(item, connection)
         if items:
             self.running.open_record(connection)
             write(connection, self.table, items, self.running.record, self.at)

@@ -16,11 +16,11 @@ from jobctl.changes import ChangedMeanwhileError
 from jobctl.db import first_line, insert_once
 from jobctl.job import ListStep, Means, NotBegunError, Read, ScopeDownError
 from jobctl.steps.running import Running
-from jobctl.steps.settling import Noted, looking, note_listed, tally, write_beside
+from jobctl.steps.settling import Noted, forget_known, looking, note_listed, tally, write_beside
 from jobctl.tables.frame import watermarks
 
 log = logging.getLogger(__name__)
-AnyList = ListStep[Any, Any]
+AnyList = ListStep[Any, Any, Any]
 LAG = timedelta(minutes=1)  # what is listed may come in late by that much
 OVERLAP = timedelta(minutes=10)
 ATTEMPTS = 3  # at an item that a rival writes at the same moment
@@ -75,7 +75,7 @@ def one_page(step: AnyList, running: Running, page: Sequence[Any]) -> bool:
     """Settle what is news on a page; return whether all of it was taken up."""
     running.at = running.moment()
     with running.transaction() as connection:
-        new = step.news(page, reading(connection))
+        new = step.news(running.at, page, reading(connection))
         if step.seen and page:
             connection.execute(step.seen(running.at, page))
     for item in new:
@@ -118,10 +118,9 @@ def settle_once(step: AnyList, running: Running, item: Any) -> Noted | None:
 
 
 def is_news(noted: Noted, connection: Connection) -> bool:
-    """Tell what is to be written from what was found before, and is listed as long as the window has it."""
-    if noted.writes or noted.errors or noted.notices:
-        return True
-    return any(each.is_new(connection) for each in noted.findings)
+    """Tell what is to be written; what a person has been told of is listed as long as the window has it."""
+    forget_known(noted, connection)
+    return bool(noted.writes or noted.findings or noted.errors or noted.notices)
 
 
 def write(connection: Connection, running: Running, noted: Noted) -> None:

@@ -37,7 +37,7 @@ from jobctl.steps.concluding import asking
 from jobctl.steps.effect import DIED, PUT_BACK, dead_claims, dead_owners, decide
 from jobctl.steps.running import Options, Running
 from jobctl.steps.selection import Selection
-from jobctl.steps.settling import New, Noted, looking, note, note_listed
+from jobctl.steps.settling import New, Noted, forget_known, looking, note, note_listed
 
 PAGE = 500
 
@@ -142,6 +142,7 @@ def foreseen(
 
 def settled(connection: Connection, table: Table, noted: Noted, running: Running) -> Iterator[Shown]:
     """Show what a settled row changes: its own values first, then what is written beside it."""
+    forget_known(noted, connection)
     for what, amount in noted.drifts:
         running.record.add_drift(what, amount)
     if noted.values or not noted.writes:
@@ -179,9 +180,8 @@ def beside(noted: Noted, connection: Connection) -> Iterator[Shown]:
             after = hidden(each.table, each.values)
             yield Shown(each.table.name, each.row, noted.outcome, before, after, {})
     for finding in noted.findings:
-        if finding.is_new(connection):
-            told = {"kind": finding.kind, "reason": finding.reason, **finding.facts}
-            yield Shown("findings", finding.key, "found", {}, {}, told)
+        told = {"kind": finding.kind, "reason": finding.reason, **finding.facts}
+        yield Shown("findings", finding.key, "found", {}, {}, told)
 
 
 def preview_set(step: SetStep, running: Running, connection: Connection) -> Iterator[Shown]:
@@ -310,7 +310,7 @@ def amount_of(entry: Entry) -> dict[str, Any]:
     return {"amount_minor": asked.amount.minor, "currency": asked.amount.currency}
 
 
-def preview_list(step: ListStep[Any, Any], running: Running, connection: Connection) -> Iterator[Shown]:
+def preview_list(step: ListStep[Any, Any, Any], running: Running, connection: Connection) -> Iterator[Shown]:
     """Show what would be recorded; asking the other side for its list changes nothing there."""
     if running.options.only is not None:
         return
@@ -325,9 +325,9 @@ def preview_list(step: ListStep[Any, Any], running: Running, connection: Connect
 
 
 def preview_page(
-    step: ListStep[Any, Any], page: Sequence[Any], running: Running, connection: Connection
+    step: ListStep[Any, Any, Any], page: Sequence[Any], running: Running, connection: Connection
 ) -> Iterator[Shown]:
-    for item in step.news(page, listing.reading(connection))[: running.left()]:
+    for item in step.news(running.at, page, listing.reading(connection))[: running.left()]:
         running.attempted += 1
         noted = note_listed(step, running.at, item, looking(connection, locking=False))
         if listing.is_news(noted, connection):

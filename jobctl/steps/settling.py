@@ -114,7 +114,7 @@ def note(step: EffectStep[Any, Any, Any, Any], at: At, row: Any, answer: Any, lo
     return noted
 
 
-def note_listed(step: ListStep[Any, Any], at: At, item: Any, look: Look) -> Noted:
+def note_listed(step: ListStep[Any, Any, Any], at: At, item: Any, look: Look) -> Noted:
     """Let the job settle one thing that was listed; raises DBAPIError as `note` does."""
     noted = Noted(item, look)
     try:
@@ -125,6 +125,14 @@ def note_listed(step: ListStep[Any, Any], at: At, item: Any, look: Look) -> Note
         log.debug("settle.broken", exc_info=True)
         return failed(item, error, look)
     return noted
+
+
+def forget_known(noted: Noted, connection: Connection) -> None:
+    """Leave out what was found before, and what was told of it then."""
+    new = [each for each in noted.findings if each.is_new(connection)]
+    if noted.findings and not new:
+        noted.drifts.clear()
+    noted.findings = new
 
 
 def failed(row: Any, error: Exception, look: Look) -> Noted:

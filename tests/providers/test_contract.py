@@ -435,18 +435,19 @@ class TestRetrieval:
     def test_what_nobody_knows_there(self, there: There, payment: str) -> None:
         assert there.provider.retrieve(payment or there.side.nobody) == NoEffect()
 
-    @pytest.mark.parametrize("fault", ["http_500_before", "http_429", "garbage", "empty"])
+    @pytest.mark.parametrize("fault", ["garbage", "empty"])
     def test_what_could_not_be_told(self, there: There, fault: str) -> None:
         payment = there.pay()
         there.sandbox.fault(fault, "retrieve", times=EVER)
         assert isinstance(there.provider.retrieve(payment), Unknown)
 
-    @pytest.mark.parametrize("fault", ["http_401", "http_403"])
-    def test_who_is_locked_out_need_not_ask_again(self, there: There, fault: str) -> None:
+    @pytest.mark.parametrize("fault", ["http_401", "http_403", "http_429", "http_500_before", "dropped"])
+    def test_who_fails_for_one_would_for_others(self, there: There, fault: str) -> None:
+        payment = there.pay()
         there.sandbox.fault(fault, "retrieve", times=EVER)
         with pytest.raises(ScopeDownError) as down:
-            there.provider.retrieve(there.side.nobody)
-        assert down.value.exit_code == Exit.MISCONFIGURED
+            there.provider.retrieve(payment)
+        assert down.value.exit_code == CLOSES.get(fault, Exit.UNREACHABLE)
 
 
 class TestAccounts:

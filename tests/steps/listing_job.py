@@ -43,7 +43,7 @@ def connect(_at: At, _means: Means) -> AbstractContextManager[Elsewhere]:
     return nullcontext(ELSEWHERE)
 
 
-def news(page: Sequence[Item], read: Read) -> Sequence[Item]:
+def news(_at: At, page: Sequence[Item], read: Read) -> Sequence[Item]:
     known = select(notifications.c.once_key).where(notifications.c.once_key.in_([each.id for each in page]))
     here = {row.once_key for row in read(known)}
     return [each for each in page if each.id not in here]

@@ -3,15 +3,23 @@
 docs/writers.md says the same for the application. Subscriptions are locked before their payments.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from jobctl.job import At, Look, RowChanges
-from jobctl.jobs.subscriptions.renewing import charge_day
+from jobctl.jobs.subscriptions.renewing import charge_day, too_late
+from jobctl.money import Money
 from jobctl.periods import end_of
-from jobctl.tables.subscriptions import payments, subscription_periods
+from jobctl.providers.protocol import Paid
+from jobctl.tables.subscriptions import payments, plans, subscription_periods, subscriptions
+from jobctl.tables.types import inline
+
+active = subscriptions.c.status == inline("active")
+of_plan = (plans.c.unit, plans.c.every, plans.c.recurring)
+with_plans = subscriptions.join(plans, plans.c.id == subscriptions.c.plan_id)
 
 
 def payment_of(look: Look, reference: str) -> Any:
@@ -26,7 +34,7 @@ def has_paid(look: Look, payment_id: int) -> bool:
 
 
 def succeeded(at: At, payment: Any, provider_payment_id: str, change: RowChanges) -> None:
-    """Record that a payment succeeded."""
+    """Record that a payment which jobctl itself asked for succeeded."""
     if payment.status == "succeeded":
         return
     change.update_beside(
@@ -39,17 +47,179 @@ def succeeded(at: At, payment: Any, provider_payment_id: str, change: RowChanges
     )
 
 
-def extend(at: At, subscription: Any, payment_id: int, change: RowChanges) -> datetime:
-    """Give the subscription in hand, which is locked, one more period; return its end."""
+def extended(subscription: Any, *, renewable: bool = True) -> dict[str, Any]:
+    """Return what becomes of a subscription, read with its plan, that is paid for one more period."""
     start = subscription.ended_at
     end = end_of(start, subscription.unit, subscription.every, subscription.billing_anchor_day)
+    charged = renewable and subscription.recurring
+    return {"ended_at": end, "next_charge_at": charge_day(end, 0) if charged else None}
+
+
+def add_period(
+    at: At, subscription_id: Any, period: tuple[datetime, datetime], payment_id: Any, change: RowChanges
+) -> None:
     change.insert(
         subscription_periods,
-        subscription_id=subscription.id,
-        period_start=start,
-        period_end=end,
+        subscription_id=subscription_id,
+        period_start=period[0],
+        period_end=period[1],
         payment_id=payment_id,
         created_at=at.present,
     )
-    change.update(ended_at=end, next_charge_at=charge_day(end, 0))
-    return end
+
+
+# ── payments that the application asked for, or nobody here ──────────────────────────────────────
+
+
+def record(at: At, payment_id: int, paid: Paid, change: RowChanges) -> str:
+    """Apply to a payment that is here what succeeded at the provider; return what came of it."""
+    look = change.look
+    known = look(select(payments).where(payments.c.id == payment_id))
+    subscription = of_buyer(look, known.user_id, known.plan_id, known.subscription_id)
+    payment = look(select(payments).where(payments.c.id == payment_id), lock=payments)
+    if payment.status == "succeeded":
+        return "known already"
+    change.drift(f"succeeded at the provider and was {payment.status} here", paid.amount)
+    if reason := mismatch(payment, paid):
+        return found(change, "payment mismatch", paid, reason)
+    values = {
+        "status": "succeeded",
+        "provider_payment_id": paid.id,
+        "paid_at": paid.paid_at,
+        "confirmed_at": at.present,
+        "provider_customer": payment.provider_customer or paid.customer,
+        "provider_method": payment.provider_method or paid.method,
+    }
+    if reason := objection(subscription, payment):
+        change.update_beside(payments, payment.id, **values)
+        return found(change, "payment not applied", paid, reason)
+    buyer = Buyer(payment.user_id, payment.plan_id, renewable=values["provider_method"] is not None)
+    subscription_id, period = served(at, buyer, subscription, paid, change)
+    change.update_beside(payments, payment.id, **values, subscription_id=subscription_id)
+    add_period(at, subscription_id, period, payment.id, change)
+    return "applied"
+
+
+def add(at: At, buyer: "Buyer", paid: Paid, reference: str | None, change: RowChanges) -> str:
+    """Write down a payment that is not here, and give its buyer what it was for."""
+    subscription = of_buyer(change.look, buyer.user_id, buyer.plan_id, None)
+    subscription_id, period = served(at, buyer, subscription, paid, change)
+    payment_id = change.insert(
+        payments,
+        user_id=buyer.user_id,
+        plan_id=buyer.plan_id,
+        subscription_id=subscription_id,
+        provider=paid.provider,
+        provider_payment_id=paid.id,
+        reference=reference,
+        provider_customer=paid.customer,
+        provider_method=paid.method,
+        amount_minor=paid.amount.minor,
+        currency=paid.amount.currency,
+        status="succeeded",
+        paid_at=paid.paid_at,
+        confirmed_at=at.present,
+        created_at=at.present,
+    )
+    add_period(at, subscription_id, period, payment_id, change)
+    change.drift("succeeded at the provider and was missing here", paid.amount)
+    return "added"
+
+
+@dataclass(frozen=True)
+class Buyer:
+    """Who paid for which plan, and whether that can be charged again."""
+
+    user_id: int
+    plan_id: int
+    renewable: bool
+
+
+def of_buyer(look: Look, user_id: int, plan_id: int, subscription_id: int | None) -> Any:
+    """Return the subscription that a payment is for, locked, with its plan; None where there is none.
+
+    Its own first; where that has ended, another one to the same plan that is active.
+    """
+    own = None
+    if subscription_id is not None:
+        own = look(in_full().where(subscriptions.c.id == subscription_id), lock=subscriptions)
+        if own is not None and own.status == "active":
+            return own
+    theirs = (subscriptions.c.user_id == user_id) & (subscriptions.c.plan_id == plan_id)
+    return look(in_full().where(theirs, active), lock=subscriptions) or own
+
+
+def in_full() -> Select[Any]:
+    return select(subscriptions, *of_plan).select_from(with_plans)
+
+
+def mismatch(payment: Any, paid: Paid) -> str | None:
+    """Return why what was paid is not what was asked for, so that a person has to look."""
+    asked = Money(payment.amount_minor, payment.currency)
+    if asked != paid.amount:
+        return f"payment {payment.id} is of {asked} here and of {paid.amount} at the provider"
+    return f"payment {payment.id} was given back at the provider" if paid.refunded else None
+
+
+def objection(subscription: Any, payment: Any) -> str | None:
+    """Return why there is nothing that a payment could still pay for."""
+    if payment.period_start is not None and not (
+        subscription is not None
+        and subscription.status == "active"
+        and subscription.ended_at == payment.period_start
+    ):
+        return f"payment {payment.id} succeeded after its period was paid, or its subscription ended"
+    if subscription is not None and subscription.status == "cancelled":
+        return f"payment {payment.id} is for subscription {subscription.id}, which was cancelled"
+    return None
+
+
+def served(
+    at: At, buyer: Buyer, subscription: Any, paid: Paid, change: RowChanges
+) -> tuple[Any, tuple[datetime, datetime]]:
+    """Extend the subscription, or begin one; return its number, and the period that is paid."""
+    if subscription is not None and subscription.status == "active":
+        if subscription.ended_at > paid.paid_at - too_late(at.settings):
+            values = extended(subscription, renewable=buyer.renewable)
+            change.update_beside(subscriptions, subscription.id, **values)
+            return subscription.id, (subscription.ended_at, values["ended_at"])
+        # Nobody was served since, so that nobody pays for that time.
+        change.update_beside(
+            subscriptions, subscription.id, status="expired", expired_at=at.present, next_charge_at=None
+        )
+    plan = change.look(select(plans).where(plans.c.id == buyer.plan_id))
+    start = paid.paid_at
+    end = end_of(start, plan.unit, plan.every, start.day)
+    subscription_id = change.insert(
+        subscriptions,
+        user_id=buyer.user_id,
+        plan_id=buyer.plan_id,
+        currency=paid.amount.currency,
+        status="active",
+        started_at=start,
+        ended_at=end,
+        billing_anchor_day=start.day,
+        next_charge_at=charge_day(end, 0) if buyer.renewable and plan.recurring else None,
+        created_at=at.present,
+    )
+    return subscription_id, (start, end)
+
+
+def found(change: RowChanges, kind: str, paid: Paid, reason: str) -> str:
+    """Leave a payment to a person, once."""
+    facts = {"provider": paid.provider, "payment": paid.id, "paid_at": paid.paid_at.isoformat()}
+    change.finding(kind, once=[paid.provider, paid.id], reason=reason, amount=paid.amount, facts=facts)
+    return kind
+
+
+def unconfirmed(payment: Any, state: str, change: RowChanges) -> str:
+    """Report a payment that is otherwise here than at its provider, once; nothing is changed."""
+    change.finding(
+        "payment not at the provider",
+        once=[payment.provider, payment.provider_payment_id],
+        reason=f"payment {payment.id} is {payment.status} here and {state} at the provider",
+        amount=payment.amount,
+        facts={"provider": payment.provider, "payment": payment.provider_payment_id},
+    )
+    change.drift(f"{payment.status} here and was {state} at the provider", payment.amount)
+    return "not at the provider"

@@ -36,6 +36,7 @@ class Subscription(NamedTuple):
     plan: str
     unit: Unit
     every: int
+    recurring: bool
     amount_minor: int | None
     provider: str | None
     customer: str | None
@@ -70,7 +71,8 @@ def due(at: At) -> Due:
         .scalar_subquery()
     )
     read: dict[str, Any] = {name: ours[name] for name in Subscription._fields if name in ours}
-    read |= {"plan": plans.c.name, "unit": plans.c.unit, "every": plans.c.every, "amount_minor": price}
+    read |= {"plan": plans.c.name, "amount_minor": price}
+    read |= {"unit": plans.c.unit, "every": plans.c.every, "recurring": plans.c.recurring}
     read |= {"provider": payments.c.provider, "customer": payments.c.provider_customer}
     read["method"] = payments.c.provider_method
     return Due(
@@ -152,13 +154,16 @@ def settle(
         return "renewed already"
     if subscription.status != "active" or operation.cycle != subscription.cycle:
         return "paid too late"
-    end = applying.extend(at, subscription, payment.id, change)
+    values = applying.extended(subscription)
+    period = (subscription.ended_at, values["ended_at"])
+    applying.add_period(at, subscription.id, period, payment.id, change)
+    change.update(**values)
     change.notify(
         "subscription-renewed",
         to=subscription.user_id,
         once=[subscription.id, operation.cycle],
         category="transactional",
-        context={**told(subscription, operation), "ended_at": end.isoformat()},
+        context={**told(subscription, operation), "ended_at": values["ended_at"].isoformat()},
     )
     return "renewed"
 

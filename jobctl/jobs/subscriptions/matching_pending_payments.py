@@ -1,0 +1,133 @@
+"""Find out what became of pending payments, and apply those that succeeded.
+
+Providers are asked about each payment that is pending here, less often as time goes by, and for the list of
+what succeeded lately. What succeeded there, though it may have been given up here, gives its buyer the
+period that it was for.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import exists, select
+
+from jobctl.job import (
+    At,
+    Broken,
+    Due,
+    EffectStep,
+    ListStep,
+    Lost,
+    Read,
+    RecoveryStep,
+    RowChanges,
+    ScopeDownError,
+)
+from jobctl.jobs.subscriptions import applying, matching
+from jobctl.jobs.subscriptions.matching import Listed, Match, Payment
+from jobctl.jobs.subscriptions.renewing import SUBSCRIPTION
+from jobctl.journal import READ, Operation
+from jobctl.journal import succeeded_late as journalled_late
+from jobctl.providers.protocol import Declined, Found, NoEffect, Paid, Pending
+from jobctl.providers.switchboard import configured
+from jobctl.tables.journal import is_open, money_operations
+from jobctl.tables.subscriptions import payments
+from jobctl.tables.types import inline
+
+ours = payments.c
+GIVEN_UP = ("declined", "rejected")
+
+
+def due(at: At) -> Due:
+    asked = select(money_operations.c.id).where(money_operations.c.key == ours.reference, is_open)
+    return Due(
+        payments,
+        {
+            "it is pending": ours.status == inline("pending"),
+            "its provider has a number for it": ours.provider_payment_id.is_not(None),
+            "its provider was not asked lately": matching.not_asked_lately(at),
+            "no money operation on it is open": ~exists(asked),
+        },
+        order=ours.created_at,
+        read=matching.READ,
+    )
+
+
+def settle(
+    at: At, payment: Payment, answer: Found | Lost | Broken | ScopeDownError, change: RowChanges
+) -> str:
+    if isinstance(answer, Paid):
+        matching.postpone(at, payment, change)  # for one that is left to a person
+        return applying.record(at, payment.id, answer, change)
+    if isinstance(answer, Declined):
+        change.update(status="cancelled", cancelled_at=at.present, failure=answer.code)
+        return "cancelled"
+    if isinstance(answer, Pending):
+        change.update(seen_pending_at=at.present)
+        matching.postpone(at, payment, change)
+        return "still pending"
+    if isinstance(answer, NoEffect):
+        matching.postpone(at, payment, change)
+        return applying.unconfirmed(payment, "unknown", change)
+    return matching.not_told(at, payment, answer, change)
+
+
+def news(at: At, page: Sequence[Listed], read: Read) -> Sequence[Match]:
+    matches = matching.matched(page, read)
+    return [each for each in matches if isinstance(each.listed, Paid) and is_news(at, each)]
+
+
+def is_news(at: At, match: Match) -> bool:
+    """Tell what has not succeeded here; an operation that is open is asked about by the journal's rules."""
+    operation, payment = match.operation, match.payment
+    if operation is not None:
+        return operation.kind == "charge" and operation.status in GIVEN_UP
+    if payment is None or payment.status == "succeeded":
+        return False
+    # Else the first step of this run sees to it.
+    later = payment.next_look_at is not None and payment.next_look_at > at.now
+    return payment.status != "pending" or payment.provider_payment_id is None or later
+
+
+def settle_listed(at: At, match: Match, change: RowChanges) -> str:
+    assert isinstance(match.listed, Paid), "an unreadable payment is no news"
+    if match.operation is None:
+        return applying.record(at, match.payment.id, match.listed, change)
+    return succeeded_late(at, match.operation.key, match.listed, change)
+
+
+def succeeded_late(at: At, key: str, paid: Paid, change: RowChanges) -> str:
+    """Record on its operation what was taken for declined, or never begun; its own step settles it."""
+    journal = select(*READ.values()).where(money_operations.c.key == key)
+    operation = Operation(*change.look(journal, lock=money_operations))
+    if operation.status not in GIVEN_UP:
+        return "known already"
+    values = journalled_late(at, operation, paid.id, paid.paid_at, change.look)
+    change.update_beside(money_operations, operation.id, **values)
+    change.drift(f"succeeded at the provider and was {operation.status} here", paid.amount)
+    return "succeeded late"
+
+
+JOB = (
+    EffectStep(
+        row=Payment,
+        due=due,
+        connect=matching.connect,
+        ask=matching.ask,
+        call=matching.call,
+        settle=settle,
+        concurrency=matching.concurrency,
+        lane=ours.provider,
+        looks_up=True,
+    ),
+    ListStep(
+        sources=configured,
+        reach=lambda settings: settings.matching_window,
+        connect=matching.connect,
+        pages=matching.pages,
+        news=news,
+        settle=settle_listed,
+    ),
+    RecoveryStep(
+        kinds=[(SUBSCRIPTION, "charge"), (SUBSCRIPTION, "refund")],
+        concurrency=matching.concurrency,
+    ),
+)

@@ -1,0 +1,166 @@
+"""Record payments that succeeded at a provider and never reached us.
+
+A lost webhook leaves a customer who paid and has nothing. The payment and its period are made from the
+payment's own metadata (user_id, plan_id, payment_provider_id); where that doesn't fit what is sold here, a
+person has to look. What succeeded here alone is reported, never changed.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Update, exists, func, select, tuple_, update
+
+from jobctl.job import At, Broken, Due, EffectStep, ListStep, Look, Lost, Read, RowChanges, ScopeDownError
+from jobctl.jobs.subscriptions import applying, matching
+from jobctl.jobs.subscriptions.applying import Buyer
+from jobctl.jobs.subscriptions.matching import Listed, Match, Payment
+from jobctl.providers.protocol import Declined, Found, NoEffect, Paid, Pending, Unreadable
+from jobctl.providers.switchboard import configured
+from jobctl.tables.notifications import users
+from jobctl.tables.subscriptions import payments, plans, prices
+from jobctl.tables.types import inline
+
+ours = payments.c
+AT_REST = timedelta(minutes=10)  # after which lists and webhooks have told of a payment
+LOOKED_BACK = timedelta(days=7)
+ORPHAN = "orphan payment"
+
+
+def news(_at: At, page: Sequence[Listed], read: Read) -> Sequence[Match]:
+    return [each for each in matching.matched(page, read) if each.operation is None and each.payment is None]
+
+
+def settle_listed(at: At, match: Match, change: RowChanges) -> str:
+    paid, look = match.listed, change.look
+    theirs = (ours.provider == paid.provider) & (ours.provider_payment_id == paid.id)
+    if look(select(ours.id).where(theirs)) is not None:
+        return "known already"
+    if isinstance(paid, Unreadable):
+        once, facts = [paid.provider, paid.id], {"provider": paid.provider, "payment": paid.id}
+        change.finding("unreadable payment", once=once, reason=paid.reason, facts=facts)
+        return "unreadable payment"
+    buyer = buyer_of(at, paid, look)
+    if isinstance(buyer, str):
+        change.drift("succeeded at the provider and was nobody's here", paid.amount)
+        return applying.found(change, ORPHAN, paid, buyer)
+    return applying.add(at, buyer, paid, matching.reference_of(paid), change)
+
+
+def buyer_of(at: At, paid: Paid, look: Look) -> Buyer | str:
+    """Return who paid for what, or why nobody can tell."""
+    if reason := stranger(at, paid):
+        return reason
+    user_id, plan_id = number(paid, "user_id"), number(paid, "plan_id")
+    if user_id is None or look(select(users.c.id).where(users.c.id == user_id)) is None:
+        return "its metadata has no user_id of anybody here"
+    if plan_id is None or look(select(plans.c.id).where(plans.c.id == plan_id)) is None:
+        return "its metadata has no plan_id of a plan here"
+    if look(price_of(at, plan_id, paid)) is None:
+        return f"plan {plan_id} did not cost {paid.amount} when it was paid"
+    return Buyer(user_id, plan_id, renewable=paid.method is not None)
+
+
+def stranger(at: At, paid: Paid) -> str | None:
+    """Return why a payment is none of ours, whatever numbers its metadata has."""
+    reference = matching.reference_of(paid)
+    if reference and not reference.startswith(f"{at.installation}."):
+        return "it was asked for by another installation of jobctl"
+    if paid.refunded:
+        return "it was given back at the provider"
+    if paid.metadata.get("payment_provider_id") != paid.provider:
+        return f"its metadata has no payment_provider_id that is {paid.provider}"
+    return None
+
+
+def number(paid: Paid, name: str) -> int | None:
+    """Return a number of ours in the metadata."""
+    written = paid.metadata.get(name, "")
+    return int(written) if written.isascii() and written.isdecimal() and len(written) < LONGEST else None
+
+
+def price_of(at: At, plan_id: int, paid: Paid) -> Any:
+    """Select the price, if it was one of the plan at any time at which the payment can have been begun."""
+    begun = paid.paid_at - at.settings.payment_pending_max_age
+    later = prices.alias("later")
+    replaced = exists().where(
+        later.c.plan_id == prices.c.plan_id,
+        later.c.currency == prices.c.currency,
+        later.c.valid_from > prices.c.valid_from,
+        later.c.valid_from <= begun,
+    )
+    return select(prices.c.id).where(
+        prices.c.plan_id == plan_id,
+        prices.c.currency == paid.amount.currency,
+        prices.c.amount_minor == paid.amount.minor,
+        prices.c.valid_from <= paid.paid_at,
+        ~replaced,
+    )
+
+
+def seen(at: At, page: Sequence[Listed]) -> Update:
+    """Mark those that succeeded here too, with the same amount."""
+    same = tuple_(ours.provider_payment_id, ours.amount_minor, ours.currency)
+    listed = [(each.id, *each.amount) for each in page if isinstance(each, Paid)]
+    theirs = (ours.provider == page[0].provider) & same.in_(listed)
+    succeeded = (ours.status == inline("succeeded")) & ours.confirmed_at.is_(None)
+    return update(payments).where(theirs, succeeded).values(confirmed_at=at.present)
+
+
+def due(at: At) -> Due:
+    paid_at = func.coalesce(ours.paid_at, ours.created_at)
+    return Due(
+        payments,
+        {
+            "it succeeded here": ours.status == inline("succeeded"),
+            "its provider has a number for it": ours.provider_payment_id.is_not(None),
+            "its provider was not seen to have it as succeeded": ours.confirmed_at.is_(None),
+            "it was paid more than ten minutes ago": paid_at <= at.now - AT_REST,
+            "it was paid in the last seven days, or since --since": paid_at
+            >= (at.since or at.now - LOOKED_BACK),
+            "its provider was not asked lately": matching.not_asked_lately(at),
+        },
+        since=paid_at,
+        read=matching.READ,
+    )
+
+
+def settle(
+    at: At, payment: Payment, answer: Found | Lost | Broken | ScopeDownError, change: RowChanges
+) -> str:
+    if isinstance(answer, Paid) and answer.amount == payment.amount:
+        change.update(confirmed_at=at.present)
+        return "confirmed"
+    if not isinstance(answer, Paid | Declined | Pending | NoEffect):
+        return matching.not_told(at, payment, answer, change)
+    matching.postpone(at, payment, change)
+    if isinstance(answer, Paid):
+        return applying.found(change, "payment mismatch", answer, str(applying.mismatch(payment, answer)))
+    return applying.unconfirmed(payment, STATES[type(answer)], change)
+
+
+STATES = {Declined: "cancelled", Pending: "undecided", NoEffect: "unknown"}
+LONGEST = 19  # digits of a number of ours
+
+JOB = (
+    ListStep(
+        sources=configured,
+        reach=lambda settings: settings.matching_window,
+        connect=matching.connect,
+        pages=matching.pages,
+        news=news,
+        settle=settle_listed,
+        seen=seen,
+    ),
+    EffectStep(
+        row=Payment,
+        due=due,
+        connect=matching.connect,
+        ask=matching.ask,
+        call=matching.call,
+        settle=settle,
+        concurrency=matching.concurrency,
+        lane=ours.provider,
+        looks_up=True,
+    ),
+)

@@ -54,12 +54,11 @@ FROM generate_series(1, :rows) AS numbers(n),
 """
 # What is of the moment must be of the one moment that the run began at.
 LEFT = {
-    "sessions": "to_jsonb(ours) - 'attendance_at', ours.attendance_at = began FROM sessions AS ours",
-    "notifications": "to_jsonb(ours) - '{id, queued_at, due_at}'::text[], ours.queued_at = began, "
+    "rows": "to_jsonb(ours) - '{moment}', ours.{moment} = began FROM {table} AS ours",
+    "notifications": "to_jsonb(ours) - ARRAY['id', 'queued_at', 'due_at'], ours.queued_at = began, "
     "ours.due_at = began FROM notifications AS ours",
-    "audit_trail": "table_name, row_id, before, after - 'attendance_at', ours.at = began, run_id = run, "
-    "(after->>'attendance_at')::timestamptz = began, length(after->>'attendance_at') "
-    "FROM audit_trail AS ours",
+    "audit_trail": "table_name, row_id, before, after - '{moment}', ours.at = began, run_id = run, "
+    "(after->>'{moment}')::timestamptz = began, length(after->>'{moment}') FROM audit_trail AS ours",
     "runs": "job, outcome, exit_code, counts, ended_at IS NULL FROM runs",
 }
 DIGEST = (
@@ -70,16 +69,30 @@ Left = dict[str, tuple[object, ...]]
 
 
 class Bulk(NamedTuple):
-    """A job, what it finds to do, and the file that does the same by hand."""
+    """A job, what it finds to do, the file that does the same by hand, and the instant that it leaves."""
 
     job: str
     seed: tuple[str, ...]
     hand: str
+    table: str
+    moment: str
 
 
 BULKS = (
-    Bulk("session-attendance-analyzer", (PEOPLE, PREFERENCES, PAST, CAME), "bulk_attendance.sql"),
-    Bulk("upcoming-session-reminder", (PEOPLE, PREFERENCES, COMING), "bulk_reminders.sql"),
+    Bulk(
+        "session-attendance-analyzer",
+        (PEOPLE, PREFERENCES, PAST, CAME),
+        "bulk_attendance.sql",
+        "sessions",
+        "attendance_at",
+    ),
+    Bulk(
+        "upcoming-session-reminder",
+        (PEOPLE, PREFERENCES, COMING),
+        "bulk_reminders.sql",
+        "sessions",
+        "attendance_at",
+    ),
 )
 
 
@@ -95,45 +108,52 @@ def by_jobctl(bulk: Bulk, world: World) -> float:
     return world.take(JOBCTL, bulk.job).wall
 
 
-def left_by(world: World) -> Left:
-    return {name: tuple(world.rows(DIGEST.format(shown))[0]) for name, shown in LEFT.items()}
+def left_by(bulk: Bulk, world: World) -> Left:
+    names = {"table": bulk.table, "moment": bulk.moment}
+    queries = {name: DIGEST.format(shown.format(**names)) for name, shown in LEFT.items()}
+    return {name: tuple(world.rows(query)[0]) for name, query in queries.items()}
 
 
-def rate(measured: Callable[[World], float], source: World, count: int, expected: dict[str, Left]) -> float:
-    """Return the sessions a second, on a fresh copy of the database; it must leave what is expected."""
+def rate(
+    bulk: Bulk, measured: Callable[[Bulk, World], float], source: World, count: int, expected: dict[str, Left]
+) -> float:
+    """Return the rows a second, on a fresh copy of the database; it must leave what is expected."""
     with source.copy() as world:
-        seconds = measured(world)
-        left = left_by(world)
+        seconds = measured(bulk, world)
+        left = left_by(bulk, world)
     if expected.setdefault("rows", left) != left or left["audit_trail"][0] != count:
         raise SystemExit(f"not the same rows are left:\n{left}\ninstead of\n{expected['rows']}")
     return count / seconds
 
 
-def compared(url: str, bulk: Bulk, count: int) -> None:
+def compared(source: World, bulk: Bulk, count: int) -> None:
+    """Print how fast both sides do `count` rows, each time on a fresh copy of the database."""
     expected: dict[str, Left] = {}
-    with postgres_world(url, SESSION_REMINDER_LEADS="24h,1h") as world:
-        for statement in bulk.seed:
-            world.execute(statement, users=USERS, rows=count)
-        world.settle_down()
-        sides = {f"SQL by hand, {bulk.hand}": by_hand, f"jobctl {bulk.job}": by_jobctl}
-        measured = {
-            name: partial(rate, partial(each, bulk), world, count, expected) for name, each in sides.items()
-        }
-        found = {name: median(rates) for name, rates in in_turns(ROUNDS, measured).items()}
+    sides = {f"SQL by hand, {bulk.hand}": by_hand, f"jobctl {bulk.job}": by_jobctl}
+    measured = {name: partial(rate, bulk, each, source, count, expected) for name, each in sides.items()}
+    found = {name: median(rates) for name, rates in in_turns(ROUNDS, measured).items()}
     by_hand_rate = next(iter(found.values()))
     table(
-        f"{count:,} sessions and {expected['rows']['notifications'][0]:,} notifications, "
+        f"{count:,} {bulk.table} and {expected['rows']['notifications'][0]:,} notifications, "
         f"medians of {ROUNDS} rounds",
-        ("", "sessions/s", "ratio"),
+        ("", f"{bulk.table}/s", "ratio"),
         [(name, each, each / by_hand_rate) for name, each in found.items()],
     )
+
+
+def seed(world: World, bulk: Bulk, count: int) -> None:
+    for statement in bulk.seed:
+        world.execute(statement, users=USERS, rows=count)
+    world.settle_down()
 
 
 def main() -> None:
     count = QUICK if arguments(__doc__).quick else ROWS
     with server() as url:
         for bulk in BULKS:
-            compared(url, bulk, count)
+            with postgres_world(url, SESSION_REMINDER_LEADS="24h,1h") as world:
+                seed(world, bulk, count)
+                compared(world, bulk, count)
 
 
 if __name__ == "__main__":

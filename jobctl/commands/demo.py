@@ -13,7 +13,7 @@ import click
 from sqlalchemy import Connection, insert, inspect, select
 
 from jobctl import logs, migrating
-from jobctl.commands.demo_sessions import walk
+from jobctl.commands import demo_sessions, demo_subscriptions
 from jobctl.commands.shared import table
 from jobctl.db import Database, check_embedded, clock, current_revision, installation_of, open_database
 from jobctl.errors import Exit, LockHeldError, MisconfiguredError
@@ -91,9 +91,9 @@ def amount(minor: int, currency: str) -> dict[str, Any]:
 def demo(*, folder: Path) -> int:
     """See the jobs at work on a small made-up marketplace.
 
-    Creates an embedded database in a folder of its own, runs notification-sender on it, and walks two
-    sessions through their lives. Messages are printed, none is sent; payments go to an imitation of Stripe.
-    Can be run again, and touches no database but a demo's.
+    Creates an embedded database in a folder of its own, runs notification-sender on it, walks two sessions
+    through their lives, and sees to some subscriptions. Messages are printed, none is sent; payments go to
+    imitations of Stripe and YooKassa. Can be run again, and touches no database but a demo's.
     """
     settings = Settings(jobctl_home=folder, console_folder=folder / "outbox")
     logs.set_up(settings.log_format, 0, ())
@@ -117,7 +117,8 @@ def show(settings: Settings, folder: Path) -> int:
     means = ": done, and one message needs someone" if expected else ""
     click.echo(f"exit code {int(code)}{means}.\n\nWhat became of the messages:\n")
     report(settings)
-    walk(settings)
+    demo_sessions.walk(settings)
+    demo_subscriptions.walk(settings)
     suggest(folder)
     return int(Exit.DONE if expected else code)
 
@@ -220,5 +221,6 @@ def suggest(folder: Path) -> None:
     prefix = f"{''.join(elsewhere)}JOBCTL_HOME={shlex.quote(str(folder))} {shlex.quote(sys.argv[0])}"
     click.echo(
         f"\nTry next:\n  {prefix} why notification-sender 10\n  {prefix} runs show 1\n"
-        f"  {prefix} why session-payment-processor 2"
+        f"  {prefix} why session-payment-processor 2\n"
+        f"  {prefix} findings show 1\n  {prefix} why autopayments 2"
     )

@@ -116,6 +116,7 @@ def lines(connection: Connection) -> Iterator[tuple[object, ...]]:
     )
     for row in connection.execute(booked):
         made = select(func.group_concat(money_operations.c.kind + " " + money_operations.c.status, ", "))
-        asked = connection.scalar(made.where(money_operations.c.subject_id == row.id))
+        theirs = (money_operations.c.subject == "order") & (money_operations.c.subject_id == row.id)
+        asked = connection.scalar(made.where(theirs))
         price = Money(row.amount_minor, row.currency)
         yield row.id, row.expert, row.customer, price, row.status, row.attendance, row.payment_status, asked

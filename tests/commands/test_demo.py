@@ -10,10 +10,12 @@ from sqlalchemy import text, update
 from jobctl.errors import Exit
 from jobctl.locks import FileLocks
 from jobctl.settings import Settings
+from jobctl.tables.findings import findings
 from jobctl.tables.frame import installation, runs
 from jobctl.tables.journal import money_operations
 from jobctl.tables.notifications import inbox, notifications
 from jobctl.tables.sessions import orders, sessions
+from jobctl.tables.subscriptions import payments, subscription_periods, subscriptions
 from tests.servers import closed_port
 from tests.world import World, command
 
@@ -53,7 +55,8 @@ def test_one_session_is_paid_and_the_other_is_cancelled(folder: Path) -> None:
     with World(Settings(jobctl_home=folder)) as made:
         assert [each.payment_status for each in made.rows(orders)] == ["captured", "authorization_failed"]
         assert [each.status for each in made.rows(sessions)] == ["ended", "cancelled"]
-        assert [(each.kind, each.status) for each in made.rows(money_operations)] == [
+        asked = [each for each in made.rows(money_operations) if each.subject == "order"]
+        assert [(each.kind, each.status) for each in asked] == [
             ("authorize", "succeeded"),
             ("authorize", "declined"),
             ("capture", "succeeded"),
@@ -64,7 +67,25 @@ def test_one_session_is_paid_and_the_other_is_cancelled(folder: Path) -> None:
         "payment-card-declined",
         "session-receipt",
         "session-cancelled-unpaid",
+        "subscription-renewed",
+        "renewal-declined",
+        "subscription-expired",
     }
+
+
+def test_subscriptions_are_renewed_declined_found_and_expired(folder: Path) -> None:
+    """And a payment that nobody knows anything of is left to a person."""
+    done = command("demo", "--folder", str(folder))
+    with World(Settings(jobctl_home=folder)) as made:
+        periods = [each.subscription_id for each in made.rows(subscription_periods)]
+        found = [(each.status, periods.count(each.id)) for each in made.rows(subscriptions)]
+        assert found == [("active", 2), ("active", 1), ("expired", 1), ("active", 1)]
+        declined = [each for each in made.rows(payments) if each.status == "cancelled"]
+        assert [(each.subscription_id, each.failure) for each in declined] == [(2, "insufficient_funds")]
+        assert [(each.kind, each.amount_minor) for each in made.rows(findings)] == [
+            ("orphan payment", 99_000)
+        ]
+    assert "1 payment of 500.00 RUB succeeded at the provider and was missing here.\n" in done.out
 
 
 def test_what_they_leave_is_there_to_be_looked_at(folder: Path) -> None:
@@ -74,7 +95,7 @@ def test_what_they_leave_is_there_to_be_looked_at(folder: Path) -> None:
         run = made.rows(runs)[0]
         assert (run.id, run.job, run.outcome, run.exit_code) == (1, "notification-sender", "items failed", 3)
         assert run.counts == {"sent": 6, "skipped": 1, "failed": 1, "expired": 1}
-        assert [each.row_id for each in made.errors()] == [8]
+        assert [each.row_id for each in made.errors() if each.run_id == run.id] == [8]
         assert [each.notification_id for each in made.rows(inbox)] == [5]
     mails = list((folder / "outbox").glob("*.eml"))
     assert len(mails) == 5
@@ -85,6 +106,9 @@ def test_what_it_suggests_next_works(folder: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("JOBCTL_HOME", str(folder))
     assert command("why", "notification-sender", "10").exit_code == Exit.DONE
     assert command("runs", "show", "1").exit_code == Exit.DONE
+    assert command("why", "session-payment-processor", "2").exit_code == Exit.DONE
+    assert command("why", "autopayments", "2").exit_code == Exit.DONE
+    assert command("findings", "show", "1").exit_code == Exit.DONE
     assert [each["id"] for each in command("notifications", "list", "--failed", "--json").document] == [8]
 
 

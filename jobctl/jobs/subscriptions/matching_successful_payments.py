@@ -42,7 +42,7 @@ def settle_listed(at: At, match: Match, change: RowChanges) -> str:
         return "unreadable payment"
     buyer = buyer_of(at, paid, look)
     if isinstance(buyer, str):
-        change.drift("succeeded at the provider and was nobody's here", paid.amount)
+        change.drift("succeeded at the provider and was for nobody known here", paid.amount)
         return applying.found(change, ORPHAN, paid, buyer)
     return applying.add(at, buyer, paid, matching.reference_of(paid), change)
 

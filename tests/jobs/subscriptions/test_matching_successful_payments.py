@@ -21,7 +21,7 @@ JOB = "matching-successful-payments"
 PAID = NOW - timedelta(minutes=5)
 MONTH_LATER = datetime(2026, 4, 2, 11, 55, tzinfo=UTC)
 MISSING = "succeeded at the provider and was missing here"
-NOBODYS = "succeeded at the provider and was nobody's here"
+NOBODYS = "succeeded at the provider and was for nobody known here"
 
 
 def drift(what: str, payments: int = 1, minor: int = 50_000) -> list[dict[str, Any]]:

@@ -1,0 +1,115 @@
+"""The application's webhook handler, as docs/writers.md has it: a rival of the matching jobs.
+
+It shares no code with them, so that what both write tells whether the page can be followed.
+"""
+
+import calendar
+import threading
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import DBAPIError
+
+from jobctl.db import engine
+from jobctl.settings import Settings
+from jobctl.tables.subscriptions import payments, plans, subscription_periods, subscriptions
+
+
+class Webhook(threading.Thread):
+    """Applies payments, as providers tell of them, over a connection of its own."""
+
+    def __init__(self, settings: Settings, told: Iterable[dict[str, Any]]) -> None:
+        """told: what each webhook says: provider and number, user_id, plan_id, an amount, paid_at."""
+        super().__init__()
+        self.settings, self.told = settings, list(told)
+        self.applied = self.refused = 0
+
+    def run(self) -> None:
+        made = engine(self.settings)
+        for each in self.told:
+            self.handle(made, each)
+        made.dispose()
+
+    def handle(self, made: Engine, told: dict[str, Any]) -> None:
+        """Begin again what another writer came before: providers send a webhook until it is taken."""
+        try:
+            with made.begin() as connection:
+                self.applied += apply(connection, told)
+        except DBAPIError:
+            self.refused += 1
+            self.handle(made, told)
+
+
+def apply(connection: Connection, told: dict[str, Any]) -> bool:
+    ours, theirs = subscriptions.c, payments.c
+    buyer = (ours.user_id == told["user_id"]) & (ours.plan_id == told["plan_id"])
+    active = select(subscriptions).where(buyer, ours.status == "active").with_for_update()
+    subscription = connection.execute(active).first()
+    number = (theirs.provider == told["provider"]) & (theirs.provider_payment_id == told["number"])
+    payment = connection.execute(select(payments).where(number).with_for_update()).first()
+    if payment is not None and payment.status == "succeeded":
+        return False
+    start = subscription.ended_at if subscription else told["paid_at"]
+    anchor = subscription.billing_anchor_day if subscription else start.day
+    (plan,) = connection.execute(select(plans).where(plans.c.id == told["plan_id"]))
+    assert (plan.unit, plan.every) == ("month", 1), "all that this application sells"
+    end = a_month_after(start, anchor)
+    if subscription:
+        connection.execute(
+            subscriptions.update().where(ours.id == subscription.id).values(ended_at=end, next_charge_at=None)
+        )
+        subscription_id = subscription.id
+    else:
+        subscription_id = insert(
+            connection,
+            subscriptions,
+            user_id=told["user_id"],
+            plan_id=told["plan_id"],
+            currency=told["currency"],
+            started_at=start,
+            ended_at=end,
+            billing_anchor_day=anchor,
+            created_at=told["paid_at"],
+        )
+    paid = {
+        "status": "succeeded",
+        "paid_at": told["paid_at"],
+        "confirmed_at": told["paid_at"],
+        "subscription_id": subscription_id,
+    }
+    if payment:
+        connection.execute(payments.update().where(theirs.id == payment.id).values(paid))
+        payment_id = payment.id
+    else:
+        money = {name: told[name] for name in ("user_id", "plan_id", "provider", "amount_minor", "currency")}
+        payment_id = insert(
+            connection,
+            payments,
+            **money,
+            **paid,
+            provider_payment_id=told["number"],
+            created_at=told["paid_at"],
+        )
+    insert(
+        connection,
+        subscription_periods,
+        subscription_id=subscription_id,
+        payment_id=payment_id,
+        period_start=start,
+        period_end=end,
+        created_at=told["paid_at"],
+    )
+    return True
+
+
+def a_month_after(start: datetime, anchor: int) -> datetime:
+    year, month = (start.year + 1, 1) if start.month == 12 else (start.year, start.month + 1)
+    return start.replace(year=year, month=month, day=min(anchor, calendar.monthrange(year, month)[1]))
+
+
+def insert(connection: Connection, table: Any, **values: Any) -> int:
+    key = connection.execute(table.insert().values(values)).inserted_primary_key
+    assert key is not None
+    return int(key[0])

@@ -4,7 +4,7 @@ On PostgreSQL a batch is one statement (data-modifying CTEs), which no rival can
 it is a few in a transaction that excludes every other writer.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -53,6 +53,10 @@ class Author:
     at: datetime | BindParameter[Any]
 
 
+PARAMETERS = (
+    bindparam("the_run", type_=audit_trail.c.run_id.type),
+    bindparam("the_time", type_=audit_trail.c.at.type),
+)
 Moves = tuple[tuple[str, str], ...]  # status columns, and what they become
 
 
@@ -264,15 +268,35 @@ def add_row(
     connection: Connection, table: Table, values: Mapping[str, Any], once: Sequence[str], author: Author
 ) -> int | None:
     """Insert a row; return its number, or None where it is there already by its unique columns `once`."""
-    dialect = connection.dialect.name
-    number: int | None = connection.scalar(insert_once(table, once, values, dialect).returning(table.c.id))
-    shown = audited_of(table, values)
-    if number is not None and shown:
-        given: dict[str, ColumnElement[Any]] = {each: value_of(table, each, shown[each]) for each in shown}
-        change = (json_object({}, dialect), json_object(given, dialect))
-        entry = (author.run_id, author.at, table.name, number, *change)
-        connection.execute(insert(audit_trail).values(dict(zip(AUDIT_COLUMNS, entry, strict=True))))
+    first, *trail = adding(table, tuple(values), tuple(once), connection.dialect.name)
+    given = {f"new_{name}": value for name, value in values.items()}
+    the_run = {"the_run": author.run_id, "the_time": author.at}
+    number: int | None = connection.scalar(first, {**given, **the_run})
+    for each in trail if number is not None else ():
+        connection.execute(each, {**the_run, "the_row": number})
     return number
+
+
+@lru_cache
+def adding(table: Table, names: tuple[str, ...], once: tuple[str, ...], dialect: str) -> Sequence[Any]:
+    """Build what `add_row` runs, once for each shape; PostgreSQL does it in one statement."""
+    values = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in names}
+    shown = audited_of(table, values)
+    fresh = insert_once(table, once, values, dialect)
+    if not shown:
+        return [fresh.returning(table.c.id)]
+    if dialect == "postgresql":
+        made = fresh.returning(table.c.id, *(table.c[name] for name in shown)).cte("made")
+        trail = addition(made, table.name, shown, dialect)
+        return [insert(audit_trail).from_select(AUDIT_COLUMNS, trail).returning(audit_trail.c.row_id)]
+    trail = addition(table, table.name, shown, dialect).where(table.c.id == bindparam("the_row"))
+    return [fresh.returning(table.c.id), insert(audit_trail).from_select(AUDIT_COLUMNS, trail)]
+
+
+def addition(rows: FromClause, name: str, shown: Iterable[str], dialect: str) -> Select[Any]:
+    """Return the audit rows of rows that were added: from nothing."""
+    before, after = json_object({}, dialect), json_object({each: rows.c[each] for each in shown}, dialect)
+    return select(*PARAMETERS, inline(name), rows.c.id, before, after)
 
 
 @lru_cache
@@ -298,10 +322,7 @@ def row_update(shape: Shape, dialect: str) -> Sequence[Any]:
 
 def row_plan(shape: Shape, dialect: str) -> Plan:
     table, same, varying, _, _ = shape
-    author = Author(
-        bindparam("the_run", type_=audit_trail.c.run_id.type),
-        bindparam("the_time", type_=audit_trail.c.at.type),
-    )
+    author = Author(*PARAMETERS)
     new: dict[str, Any] = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in same}
     if not varying:
         return Plan(table, table, trail_of(table, new, author, dialect), update(table), new)

@@ -110,6 +110,14 @@ class TestShow:
         assert document["pid"] > 0
         assert document["version"]
 
+    def test_what_it_found_to_differ_in_money(self, world: World) -> None:
+        found = {"what": "succeeded at the provider and was missing here", "currency": "RUB"}
+        drift = [{**found, "payments": 2, "amount_minor": 100_000}]
+        run = run_of(world, ended_at=NOW, outcome="done", exit_code=0, drift=drift)
+        assert shown(run)["drift"] == drift
+        said = "2 payments of 1000.00 RUB succeeded at the provider and were missing here."
+        assert said in command("runs", "show", str(run)).out
+
     def test_the_rows_that_it_changed(self, world: World) -> None:
         good, bad, run = sent_and_failed(world)
         changes = {each["row_id"]: each for each in shown(run)["changes"]}

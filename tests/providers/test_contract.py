@@ -450,6 +450,21 @@ class TestRetrieval:
         assert down.value.exit_code == CLOSES.get(fault, Exit.UNREACHABLE)
 
 
+class TestDryRuns:
+    @pytest.mark.parametrize("what", ALL)
+    def test_nothing_is_sent(self, there: There, what: Kind) -> None:
+        """Look-ups go out, and nothing else does."""
+        wanted = there.request(what, there.prepared(what))
+        means = Means(there.stop, 1, io.StringIO(), read_only=True)
+        sent = sum(each["requests"] for each in there.sandbox.requests().values())
+        with Providers(settings(there.sandbox.url), means) as providers:
+            dry = providers.open(there.side.name)
+            with pytest.raises(AssertionError):
+                dry.send(what, compose(there.side.name, wanted, KEY), KEY)
+            assert dry.retrieve(there.side.nobody) == NoEffect()
+        assert sum(each["requests"] for each in there.sandbox.requests().values()) == sent + 1
+
+
 class TestAccounts:
     def test_without_credentials_nothing_is_asked(self, there: There) -> None:
         nothing = {"stripe_secret_key": None, "yookassa_secret_key": None}

@@ -247,6 +247,26 @@ class TestRenewals:
         assert club.of(made).ended_at == NEXT
         club.agree()
 
+    @pytest.mark.parametrize("club", ["yookassa"], indirect=True)
+    def test_no_option_leaves_one_undecided(self, club: Club) -> None:
+        made = club.member("pm_yk_pending_canceled")
+        club.run("autopayments")
+        club.pass_time(minutes=10)
+        assert club.run(JOB, since=club.now, limit=1).counts == {"declined": 1}
+        (payment,) = club.renewals(made)
+        assert (payment.status, club.of(made).ended_at) == ("cancelled", END)
+        assert club.of(made).next_charge_at == datetime(2026, 3, 3, tzinfo=UTC)
+
+    def test_what_was_asked_for_another_reason_is_left_alone(self, club: Club) -> None:
+        """As a hold that was declined, whose payment the customer completed: no period is due for it."""
+        key = club.operation(club.member(), "declined")
+        (operation,) = club.world.rows(money_operations)
+        club.world.change(money_operations, operation.id, kind="authorize", subject="order", settled_at=NOW)
+        club.pay(metadata={"jobctl_key": key})
+        for job in (JOB, "matching-successful-payments"):
+            assert club.run(job).counts == {}
+        assert club.world.rows(money_operations)[0].status == "declined"
+
     def given_up(self, club: Club, status: str) -> int:
         """Have a renewal charged that the journal takes for declined, or never begun."""
         made = club.member()

@@ -18,7 +18,7 @@ from jobctl.logs import complain, redact, redacted
 from jobctl.money import Money
 
 if TYPE_CHECKING:
-    from jobctl.steps.preview import Shown
+    from jobctl.steps.showing import Shown
 
 SHOWN = 20  # rows of a dry run on a terminal
 

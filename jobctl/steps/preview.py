@@ -1,8 +1,7 @@
 """The dry run: the same selection and decisions, from one read-only snapshot, shown and not done."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -15,14 +14,10 @@ from jobctl.db import among
 from jobctl.job import (
     Ask,
     At,
-    Call,
     Due,
     EffectStep,
     ListStep,
-    Lost,
-    Means,
     MoneyStep,
-    NotBegunError,
     RecoveryStep,
     ScopeDownError,
     SetStep,
@@ -32,26 +27,13 @@ from jobctl.job import (
 from jobctl.journal import Entry, Operation
 from jobctl.providers.protocol import Release, Stored, UnrepresentableError
 from jobctl.providers.switchboard import account, compose
-from jobctl.steps import listing
 from jobctl.steps.concluding import asking
-from jobctl.steps.effect import DIED, PUT_BACK, dead_claims, dead_owners, decide
+from jobctl.steps.effect import PUT_BACK, dead_owners
+from jobctl.steps.inquiring import preview_effect, preview_list
 from jobctl.steps.running import Options, Running
 from jobctl.steps.selection import Selection
-from jobctl.steps.settling import New, Noted, forget_known, looking, note, note_listed
-
-PAGE = 500
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What would become of one row: a change from what to what, a request, or both empty: a deletion."""
-
-    table: str
-    row_id: int | str  # of what somebody else lists: its id there
-    outcome: str
-    before: Mapping[str, Any]
-    after: Mapping[str, Any]
-    request: Mapping[str, Any]
+from jobctl.steps.settling import Noted, looking
+from jobctl.steps.showing import Shown, changed, pages, shown
 
 
 def preview(step: Step, running: Running, connection: Connection) -> Iterator[Shown]:
@@ -73,117 +55,6 @@ def preview(step: Step, running: Running, connection: Connection) -> Iterator[Sh
             return preview_recovery(step.kinds, running, connection)
 
 
-def pages(selection: Selection, running: Running, connection: Connection) -> Iterator[Sequence[Any]]:
-    """Yield the due rows page by page, up to --limit."""
-    after = None
-    while size := min(PAGE, running.left()):
-        page = selection.page(first=after is None)
-        found = connection.execute(page, selection.place(after, size)).all()
-        if not found:
-            return
-        after = (found[-1].place_in_order, found[-1].id)
-        running.attempted += len(found)
-        yield found
-
-
-def preview_effect(
-    step: EffectStep[Any, Any, Any, Any], running: Running, connection: Connection
-) -> Iterator[Shown]:
-    due = step.due(running.at)
-    again: list[int] = []
-    look = looking(connection, locking=False)
-    for row in dead_claims(step, running, connection):
-        noted = note(step, running.at, row, Lost(DIED), look)
-        if noted.values.get("status", "queued") == "queued":
-            again.append(row.id)
-        else:
-            yield from settled(connection, due.table, noted, running)
-    selection = Selection(due, running.options.since, running.options.only, also=again)
-    for page in pages(selection, running, connection):
-        rows = [step.row(*row[:-1]) for row in page]
-        asked = [decide(step, running.at, row) for row in rows]
-        answers = looked_up(step, running, asked) if step.looks_up else asked
-        for row, answer in zip(rows, answers, strict=True):
-            yield from foreseen(step, running, row, answer, connection)
-
-
-def looked_up(step: EffectStep[Any, Any, Any, Any], running: Running, asked: Sequence[Any]) -> Iterator[Any]:
-    """Make the calls, which change nothing where they go; what needs none is answered already."""
-    means = reading(running, step.concurrency(running.at.settings))
-    with step.connect(running.at, means) as outside, ThreadPoolExecutor(means.concurrency) as pool:
-
-        def answer(asked: Any) -> Any:
-            try:
-                return step.call(outside, asked.payload) if isinstance(asked, Call) else asked
-            except (ScopeDownError, NotBegunError) as error:
-                return error
-
-        yield from pool.map(answer, asked)
-
-
-def reading(running: Running, concurrency: int = 1) -> Means:
-    return Means(running.stop, concurrency, running.out, read_only=True)
-
-
-def foreseen(
-    step: EffectStep[Any, Any, Any, Any], running: Running, row: Any, answer: Any, connection: Connection
-) -> Iterator[Shown]:
-    table = step.due(running.at).table
-    if isinstance(answer, Call):
-        yield Shown(table.name, row.id, "would be sent", {}, {}, answer.shown)
-    elif isinstance(answer, ScopeDownError | NotBegunError):
-        if isinstance(answer, ScopeDownError):
-            running.close_scope(answer)
-        yield Shown(table.name, row.id, PUT_BACK, {}, {}, {"reason": str(answer)})
-    else:
-        noted = note(step, running.at, row, answer, looking(connection, locking=False))
-        yield from settled(connection, table, noted, running)
-
-
-def settled(connection: Connection, table: Table, noted: Noted, running: Running) -> Iterator[Shown]:
-    """Show what a settled row changes: its own values first, then what is written beside it."""
-    forget_known(noted, connection)
-    for what, amount in noted.drifts:
-        running.record.add_drift(what, amount)
-    if noted.values or not noted.writes:
-        yield changed(connection, table, noted)
-    yield from beside(noted, connection)
-
-
-def changed(connection: Connection, table: Table, noted: Noted) -> Shown:
-    if not noted.values:
-        told = {"reason": "; ".join(noted.errors)} if noted.errors else {}
-        return Shown(table.name, noted.row.id, noted.outcome, {}, {}, told)
-    before = before_of(connection, table, noted.row.id, noted.values)
-    return Shown(table.name, noted.row.id, noted.outcome, before, noted.values, {})
-
-
-def before_of(connection: Connection, table: Table, row_id: int, values: Mapping[str, Any]) -> dict[str, Any]:
-    columns = [table.c[name] for name in values]
-    return dict(connection.execute(select(*columns).where(table.c.id == row_id)).mappings().one())
-
-
-def hidden(table: Table, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return values as a dry run may print them, which ends in logs."""
-    return {name: shown(table, name, value) for name, value in values.items()}
-
-
-def beside(noted: Noted, connection: Connection) -> Iterator[Shown]:
-    """Show what is written beside a row."""
-    for each in noted.writes:
-        if each.table.info.get("history"):
-            continue
-        if isinstance(each.row, New):
-            yield Shown(each.table.name, "new", noted.outcome, {}, hidden(each.table, each.values), {})
-        else:
-            before = hidden(each.table, before_of(connection, each.table, each.row, each.values))
-            after = hidden(each.table, each.values)
-            yield Shown(each.table.name, each.row, noted.outcome, before, after, {})
-    for finding in noted.findings:
-        told = {"kind": finding.kind, "reason": finding.reason, **finding.facts}
-        yield Shown("findings", finding.key, "found", {}, {}, told)
-
-
 def preview_set(step: SetStep, running: Running, connection: Connection) -> Iterator[Shown]:
     due = step.due(running.at)
     batch = Batch(running.at, due)
@@ -193,10 +64,6 @@ def preview_set(step: SetStep, running: Running, connection: Connection) -> Iter
     for page in pages(selection, running, connection):
         yield from (changed_in(batch, step.outcome, row) for row in page)
         yield from what_follows(batch, [row.id for row in page], connection)
-
-
-def shown(table: Table, name: str, value: Any) -> Any:
-    return "(personal)" if table.c[name].info.get("personal") and value else value
 
 
 def changed_in(batch: Batch, outcome: str, row: Any) -> Shown:
@@ -308,38 +175,6 @@ def amount_of(entry: Entry) -> dict[str, Any]:
     if isinstance(asked, Release):
         return {}
     return {"amount_minor": asked.amount.minor, "currency": asked.amount.currency}
-
-
-def preview_list(step: ListStep[Any, Any, Any], running: Running, connection: Connection) -> Iterator[Shown]:
-    """Show what would be recorded; asking the other side for its list changes nothing there."""
-    if running.options.only is not None:
-        return
-    with step.connect(running.at, reading(running)) as outside:
-        for source in step.sources(running.at.settings):
-            start, end = listing.window(step, source, running, connection)
-            try:
-                for page in step.pages(outside, source, start, end):
-                    yield from preview_page(step, page, running, connection)
-            except ScopeDownError as down:
-                running.close_scope(down)
-
-
-def preview_page(
-    step: ListStep[Any, Any, Any], page: Sequence[Any], running: Running, connection: Connection
-) -> Iterator[Shown]:
-    for item in step.news(running.at, page, listing.reading(connection))[: running.left()]:
-        running.attempted += 1
-        noted = note_listed(step, running.at, item, looking(connection, locking=False))
-        if listing.is_news(noted, connection):
-            yield from recorded(noted, connection, running)
-
-
-def recorded(noted: Noted, connection: Connection, running: Running) -> Iterator[Shown]:
-    for what, amount in noted.drifts:
-        running.record.add_drift(what, amount)
-    yield from beside(noted, connection)
-    for reason in noted.errors:
-        yield Shown("listed", noted.row.id, noted.outcome, {}, {}, {"reason": reason})
 
 
 def row_named(row: Any) -> Mapping[str, Any]:

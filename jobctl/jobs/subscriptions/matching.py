@@ -1,16 +1,28 @@
 """What both matching jobs ask providers, and how they know again what is here."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, Update, or_, select
 
-from jobctl.job import At, Broken, Call, Lost, Means, Read, RowChanges, ScopeDownError
+from jobctl.job import (
+    At,
+    Broken,
+    Call,
+    Due,
+    EffectStep,
+    ListStep,
+    Lost,
+    Means,
+    Read,
+    RowChanges,
+    ScopeDownError,
+)
 from jobctl.journal import next_time
 from jobctl.money import Money
 from jobctl.providers.protocol import Found, Paid, Unknown, Unreadable
-from jobctl.providers.switchboard import Providers, account
+from jobctl.providers.switchboard import Providers, account, configured
 from jobctl.settings import Settings
 from jobctl.tables.journal import money_operations
 from jobctl.tables.subscriptions import payments
@@ -44,6 +56,38 @@ READ: Mapping[str, Any] = {name: ours[name] for name in Payment._fields}
 def not_asked_lately(at: At) -> ColumnElement[bool]:
     """Hold where the time has come to ask the provider; the intervals grow."""
     return or_(ours.next_look_at.is_(None), ours.next_look_at <= at.now)
+
+
+def looking_up(due: Callable[[At], Due], settle: Callable[..., str]) -> EffectStep[Any, Any, Any, Any]:
+    """Return the step that asks providers about payments here, one by one."""
+    return EffectStep(
+        row=Payment,
+        due=due,
+        connect=connect,
+        ask=ask,
+        call=call,
+        settle=settle,
+        concurrency=concurrency,
+        lane=ours.provider,
+        looks_up=True,
+    )
+
+
+def following(
+    news: Callable[[At, Sequence[Listed], Read], Sequence["Match"]],
+    settle: Callable[[At, "Match", RowChanges], str],
+    seen: Callable[[At, Sequence[Listed]], Update] | None = None,
+) -> ListStep[Any, Any, Any]:
+    """Return the step that follows what succeeded at each configured provider."""
+    return ListStep(
+        sources=configured,
+        reach=lambda settings: settings.matching_window,
+        connect=connect,
+        pages=pages,
+        news=news,
+        settle=settle,
+        seen=seen,
+    )
 
 
 def connect(at: At, means: Means) -> Providers:

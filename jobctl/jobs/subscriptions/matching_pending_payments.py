@@ -13,8 +13,6 @@ from jobctl.job import (
     At,
     Broken,
     Due,
-    EffectStep,
-    ListStep,
     Lost,
     Read,
     RecoveryStep,
@@ -27,7 +25,6 @@ from jobctl.jobs.subscriptions.renewing import SUBSCRIPTION
 from jobctl.journal import READ, Operation
 from jobctl.journal import succeeded_late as journalled_late
 from jobctl.providers.protocol import Declined, Found, NoEffect, Paid, Pending
-from jobctl.providers.switchboard import configured
 from jobctl.tables.journal import is_open, money_operations
 from jobctl.tables.subscriptions import payments
 from jobctl.tables.types import inline
@@ -107,27 +104,9 @@ def succeeded_late(at: At, key: str, paid: Paid, change: RowChanges) -> str:
 
 
 JOB = (
-    EffectStep(
-        row=Payment,
-        due=due,
-        connect=matching.connect,
-        ask=matching.ask,
-        call=matching.call,
-        settle=settle,
-        concurrency=matching.concurrency,
-        lane=ours.provider,
-        looks_up=True,
-    ),
-    ListStep(
-        sources=configured,
-        reach=lambda settings: settings.matching_window,
-        connect=matching.connect,
-        pages=matching.pages,
-        news=news,
-        settle=settle_listed,
-    ),
+    matching.looking_up(due, settle),
+    matching.following(news, settle_listed),
     RecoveryStep(
-        kinds=[(SUBSCRIPTION, "charge"), (SUBSCRIPTION, "refund")],
-        concurrency=matching.concurrency,
+        kinds=[(SUBSCRIPTION, "charge"), (SUBSCRIPTION, "refund")], concurrency=matching.concurrency
     ),
 )

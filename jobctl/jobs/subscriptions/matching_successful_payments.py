@@ -11,12 +11,11 @@ from typing import Any
 
 from sqlalchemy import Update, exists, func, select, tuple_, update
 
-from jobctl.job import At, Broken, Due, EffectStep, ListStep, Look, Lost, Read, RowChanges, ScopeDownError
+from jobctl.job import At, Broken, Due, Look, Lost, Read, RowChanges, ScopeDownError
 from jobctl.jobs.subscriptions import applying, matching
 from jobctl.jobs.subscriptions.applying import Buyer
 from jobctl.jobs.subscriptions.matching import Listed, Match, Payment
 from jobctl.providers.protocol import Declined, Found, NoEffect, Paid, Pending, Unreadable
-from jobctl.providers.switchboard import configured
 from jobctl.tables.notifications import users
 from jobctl.tables.subscriptions import payments, plans, prices
 from jobctl.tables.types import inline
@@ -102,9 +101,10 @@ def seen(at: At, page: Sequence[Listed]) -> Update:
     """Mark those that succeeded here too, with the same amount."""
     same = tuple_(ours.provider_payment_id, ours.amount_minor, ours.currency)
     listed = [(each.id, *each.amount) for each in page if isinstance(each, Paid)]
-    theirs = (ours.provider == page[0].provider) & same.in_(listed)
+    # By their numbers first: those are what the index has.
+    theirs = (ours.provider == page[0].provider) & ours.provider_payment_id.in_([each[0] for each in listed])
     succeeded = (ours.status == inline("succeeded")) & ours.confirmed_at.is_(None)
-    return update(payments).where(theirs, succeeded).values(confirmed_at=at.present)
+    return update(payments).where(theirs, same.in_(listed), succeeded).values(confirmed_at=at.present)
 
 
 def due(at: At) -> Due:
@@ -142,25 +142,4 @@ def settle(
 STATES = {Declined: "cancelled", Pending: "undecided", NoEffect: "unknown"}
 LONGEST = 19  # digits of a number of ours
 
-JOB = (
-    ListStep(
-        sources=configured,
-        reach=lambda settings: settings.matching_window,
-        connect=matching.connect,
-        pages=matching.pages,
-        news=news,
-        settle=settle_listed,
-        seen=seen,
-    ),
-    EffectStep(
-        row=Payment,
-        due=due,
-        connect=matching.connect,
-        ask=matching.ask,
-        call=matching.call,
-        settle=settle,
-        concurrency=matching.concurrency,
-        lane=ours.provider,
-        looks_up=True,
-    ),
-)
+JOB = (matching.following(news, settle_listed, seen), matching.looking_up(due, settle))

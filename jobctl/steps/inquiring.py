@@ -1,0 +1,101 @@
+"""The dry run of steps that ask others: look-ups and lists, which change nothing where they go."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from sqlalchemy import Connection
+
+from jobctl.job import Call, EffectStep, ListStep, Lost, Means, NotBegunError, ScopeDownError
+from jobctl.steps import listing
+from jobctl.steps.effect import DIED, PUT_BACK, dead_claims, decide
+from jobctl.steps.running import Running
+from jobctl.steps.selection import Selection
+from jobctl.steps.settling import Noted, looking, note, note_listed
+from jobctl.steps.showing import Shown, beside, pages, settled
+
+
+def preview_effect(
+    step: EffectStep[Any, Any, Any, Any], running: Running, connection: Connection
+) -> Iterator[Shown]:
+    due = step.due(running.at)
+    again: list[int] = []
+    look = looking(connection, locking=False)
+    for row in dead_claims(step, running, connection):
+        noted = note(step, running.at, row, Lost(DIED), look)
+        if noted.values.get("status", "queued") == "queued":
+            again.append(row.id)
+        else:
+            yield from settled(connection, due.table, noted, running)
+    selection = Selection(due, running.options.since, running.options.only, also=again)
+    for page in pages(selection, running, connection):
+        rows = [step.row(*row[:-1]) for row in page]
+        asked = [decide(step, running.at, row) for row in rows]
+        answers = looked_up(step, running, asked) if step.looks_up else asked
+        for row, answer in zip(rows, answers, strict=True):
+            yield from foreseen(step, running, row, answer, connection)
+
+
+def looked_up(step: EffectStep[Any, Any, Any, Any], running: Running, asked: Sequence[Any]) -> Iterator[Any]:
+    """Make the calls, which change nothing where they go; what needs none is answered already."""
+    means = reading(running, step.concurrency(running.at.settings))
+    with step.connect(running.at, means) as outside, ThreadPoolExecutor(means.concurrency) as pool:
+
+        def answer(asked: Any) -> Any:
+            try:
+                return step.call(outside, asked.payload) if isinstance(asked, Call) else asked
+            except (ScopeDownError, NotBegunError) as error:
+                return error
+
+        yield from pool.map(answer, asked)
+
+
+def reading(running: Running, concurrency: int = 1) -> Means:
+    return Means(running.stop, concurrency, running.out, read_only=True)
+
+
+def foreseen(
+    step: EffectStep[Any, Any, Any, Any], running: Running, row: Any, answer: Any, connection: Connection
+) -> Iterator[Shown]:
+    table = step.due(running.at).table
+    if isinstance(answer, Call):
+        yield Shown(table.name, row.id, "would be sent", {}, {}, answer.shown)
+    elif isinstance(answer, ScopeDownError | NotBegunError):
+        if isinstance(answer, ScopeDownError):
+            running.close_scope(answer)
+        yield Shown(table.name, row.id, PUT_BACK, {}, {}, {"reason": str(answer)})
+    else:
+        noted = note(step, running.at, row, answer, looking(connection, locking=False))
+        yield from settled(connection, table, noted, running)
+
+
+def preview_list(step: ListStep[Any, Any, Any], running: Running, connection: Connection) -> Iterator[Shown]:
+    """Show what would be recorded; asking the other side for its list changes nothing there."""
+    if running.options.only is not None:
+        return
+    with step.connect(running.at, reading(running)) as outside:
+        for source in step.sources(running.at.settings):
+            start, end = listing.window(step, source, running, connection)
+            try:
+                for page in step.pages(outside, source, start, end):
+                    yield from preview_page(step, page, running, connection)
+            except ScopeDownError as down:
+                running.close_scope(down)
+
+
+def preview_page(
+    step: ListStep[Any, Any, Any], page: Sequence[Any], running: Running, connection: Connection
+) -> Iterator[Shown]:
+    for item in step.news(running.at, page, listing.reading(connection))[: running.left()]:
+        running.attempted += 1
+        noted = note_listed(step, running.at, item, looking(connection, locking=False))
+        if listing.is_news(noted, connection):
+            yield from recorded(noted, connection, running)
+
+
+def recorded(noted: Noted, connection: Connection, running: Running) -> Iterator[Shown]:
+    for what, amount in noted.drifts:
+        running.record.add_drift(what, amount)
+    yield from beside(noted, connection)
+    for reason in noted.errors:
+        yield Shown("listed", noted.row.id, noted.outcome, {}, {}, {"reason": reason})

@@ -6,13 +6,14 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from jobctl.changes import UNAUDITED
 from jobctl.job import Call, EffectStep, ListStep, Lost, Means, NotBegunError, ScopeDownError
 from jobctl.steps import listing
 from jobctl.steps.effect import DIED, PUT_BACK, dead_claims, decide
 from jobctl.steps.running import Running
 from jobctl.steps.selection import Selection
-from jobctl.steps.settling import Noted, looking, note, note_listed
-from jobctl.steps.showing import Shown, beside, pages, settled
+from jobctl.steps.settling import forget_known, looking, note, note_listed
+from jobctl.steps.showing import Shown, changed, pages, settled
 
 
 def preview_effect(
@@ -26,7 +27,7 @@ def preview_effect(
         if noted.values.get("status", "queued") == "queued":
             again.append(row.id)
         else:
-            yield from settled(connection, due.table, noted, running)
+            yield changed(connection, due.table, noted)
     selection = Selection(due, running.options.since, running.options.only, also=again)
     for page in pages(selection, running, connection):
         rows = [step.row(*row[:-1]) for row in page]
@@ -66,7 +67,11 @@ def foreseen(
         yield Shown(table.name, row.id, PUT_BACK, {}, {}, {"reason": str(answer)})
     else:
         noted = note(step, running.at, row, answer, looking(connection, locking=False))
-        yield from settled(connection, table, noted, running)
+        forget_known(noted, connection)
+        if set(noted.values) - UNAUDITED:
+            yield changed(connection, table, noted)
+        else:
+            yield from settled(connection, table.name, noted, running)
 
 
 def preview_list(step: ListStep[Any, Any, Any], running: Running, connection: Connection) -> Iterator[Shown]:
@@ -90,12 +95,4 @@ def preview_page(
         running.attempted += 1
         noted = note_listed(step, running.at, item, looking(connection, locking=False))
         if listing.is_news(noted, connection):
-            yield from recorded(noted, connection, running)
-
-
-def recorded(noted: Noted, connection: Connection, running: Running) -> Iterator[Shown]:
-    for what, amount in noted.drifts:
-        running.record.add_drift(what, amount)
-    yield from beside(noted, connection)
-    for reason in noted.errors:
-        yield Shown("listed", noted.row.id, noted.outcome, {}, {}, {"reason": reason})
+            yield from settled(connection, "listed", noted, running)

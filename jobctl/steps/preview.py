@@ -33,7 +33,7 @@ from jobctl.steps.inquiring import preview_effect, preview_list
 from jobctl.steps.running import Options, Running
 from jobctl.steps.selection import Selection
 from jobctl.steps.settling import Noted, looking
-from jobctl.steps.showing import Shown, changed, pages, shown
+from jobctl.steps.showing import WITH_IT, Shown, changed, pages, shown
 
 
 def preview(step: Step, running: Running, connection: Connection) -> Iterator[Shown]:
@@ -80,7 +80,7 @@ def what_follows(batch: Batch, ids: Sequence[int], connection: Connection) -> It
         rows = rows_beside(batch, each.before(), ids, dialect)
         for row in connection.execute(rows):
             before = {name: row_named(row)[f"before_{name}"] for name in each.values}
-            yield Shown(each.table.name, row.id, "changed with it", before, each.values, {})
+            yield Shown(each.table.name, row.id, WITH_IT, before, each.values, {})
     for notice in batch.notices:
         rows = rows_beside(batch, outbox.queued(notice, batch.at, dialect), ids, dialect)
         for row in connection.execute(outbox.not_yet(rows)):

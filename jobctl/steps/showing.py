@@ -1,16 +1,17 @@
 """What a dry run shows: of each row what would become of it, and what would be written beside it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
 from jobctl.steps.running import Running
 from jobctl.steps.selection import Selection
-from jobctl.steps.settling import New, Noted, forget_known
+from jobctl.steps.settling import New, Noted, Write
 
 PAGE = 500
+WITH_IT = "changed with it"
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,16 @@ def pages(selection: Selection, running: Running, connection: Connection) -> Ite
         yield found
 
 
-def settled(connection: Connection, table: Table, noted: Noted, running: Running) -> Iterator[Shown]:
-    """Show what a settled row changes: its own values first, then what is written beside it."""
-    forget_known(noted, connection)
+def settled(connection: Connection, table: str, noted: Noted, running: Running) -> Iterator[Shown]:
+    """Show what becomes of a row, by its outcome, and what is changed with it."""
     for what, amount in noted.drifts:
         running.record.add_drift(what, amount)
-    if noted.values or not noted.writes:
-        yield changed(connection, table, noted)
-    yield from beside(noted, connection)
+    changes = list(beside(noted, connection))
+    if not changes or noted.errors:
+        told = {"reason": "; ".join(noted.errors)} if noted.errors else {}
+        changes.insert(0, Shown(table, noted.row.id, "", {}, {}, told))
+    yield replace(changes[0], outcome=noted.outcome)
+    yield from changes[1:]
 
 
 def changed(connection: Connection, table: Table, noted: Noted) -> Shown:
@@ -61,25 +64,25 @@ def before_of(connection: Connection, table: Table, row_id: int, values: Mapping
     return dict(connection.execute(select(*columns).where(table.c.id == row_id)).mappings().one())
 
 
-def hidden(table: Table, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return values as a dry run may print them, which ends in logs."""
-    return {name: shown(table, name, value) for name, value in values.items()}
-
-
 def beside(noted: Noted, connection: Connection) -> Iterator[Shown]:
-    """Show what is written beside a row."""
+    """Show what is written beside a row; of what is a history itself, that its rows change, not new ones."""
     for each in noted.writes:
-        if each.table.info.get("history"):
-            continue
-        if isinstance(each.row, New):
-            yield Shown(each.table.name, "new", noted.outcome, {}, hidden(each.table, each.values), {})
-        else:
-            before = hidden(each.table, before_of(connection, each.table, each.row, each.values))
-            after = hidden(each.table, each.values)
-            yield Shown(each.table.name, each.row, noted.outcome, before, after, {})
+        if not isinstance(each.row, New):
+            yield difference(each, before_of(connection, each.table, each.row, each.values))
+        elif not each.table.info.get("history"):
+            yield difference(each, {})
     for finding in noted.findings:
         told = {"kind": finding.kind, "reason": finding.reason, **finding.facts}
-        yield Shown("findings", finding.key, "found", {}, {}, told)
+        yield Shown("findings", finding.key, WITH_IT, {}, {}, told)
+
+
+def difference(write: Write, before: Mapping[str, Any]) -> Shown:
+    """Show what a write changes, of a new row what it has, as a dry run may print it, which ends in logs."""
+    table = write.table
+    names = [name for name, value in write.values.items() if value != before.get(name)]
+    old = {name: shown(table, name, before[name]) for name in names if name in before}
+    new = {name: shown(table, name, write.values[name]) for name in names}
+    return Shown(table.name, "new" if isinstance(write.row, New) else write.row, WITH_IT, old, new, {})
 
 
 def shown(table: Table, name: str, value: Any) -> Any:

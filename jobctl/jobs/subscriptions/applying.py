@@ -221,5 +221,9 @@ def unconfirmed(payment: Any, state: str, change: RowChanges) -> str:
         amount=payment.amount,
         facts={"provider": payment.provider, "payment": payment.provider_payment_id},
     )
-    change.drift(f"{payment.status} here and was {state} at the provider", payment.amount)
+    there = f"{state} at the provider"
+    said = (
+        f"was pending here and {there}" if payment.status == "pending" else f"succeeded here and was {there}"
+    )
+    change.drift(said, payment.amount)
     return "not at the provider"

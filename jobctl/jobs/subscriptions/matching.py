@@ -1,5 +1,6 @@
 """What both matching jobs ask providers, and how they know again what is here."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from jobctl.tables.journal import money_operations
 from jobctl.tables.subscriptions import payments
 
 REFERENCE = "jobctl_key"  # in a payment's metadata: the key of our operation, or the application's reference
+FORM = re.compile(r"[0-9A-Za-z._-]{1,64}")
 Listed = Paid | Unreadable
 ours = payments.c
 
@@ -165,4 +167,6 @@ def here(page: Sequence[Listed], read: Read) -> Mapping[str | None, Any]:
 
 
 def reference_of(listed: Listed) -> str | None:
-    return listed.metadata.get(REFERENCE) if isinstance(listed, Paid) else None
+    """Return what may be a reference of ours; what is none in form is nobody's."""
+    told = listed.metadata.get(REFERENCE, "") if isinstance(listed, Paid) else ""
+    return told if FORM.fullmatch(told) else None

@@ -62,8 +62,8 @@ def buyer_of(at: At, paid: Paid, look: Look) -> Buyer | str:
 
 def stranger(at: At, paid: Paid) -> str | None:
     """Return why a payment is none of ours, whatever numbers its metadata has."""
-    reference = matching.reference_of(paid)
-    if reference and not reference.startswith(f"{at.installation}."):
+    told = paid.metadata.get(matching.REFERENCE)
+    if told is not None and not told.startswith(f"{at.installation}."):
         return "it was asked for by another installation of jobctl"
     if paid.refunded:
         return "it was given back at the provider"

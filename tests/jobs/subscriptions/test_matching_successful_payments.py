@@ -174,6 +174,7 @@ ORPHANS: dict[str, dict[str, Any]] = {
     "a number beyond all": {"plan_id": "9" * 40},
     "wrong amount": {"minor": 49_999},
     "wrong currency": {"currency": "USD"},
+    "no key of anybody": {"jobctl_key": "what? \0 ever"},
     "another installation": {"jobctl_key": "elsewher.charge.subscription-1.2026-03-02.1"},
 }
 

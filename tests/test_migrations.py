@@ -18,6 +18,7 @@ from jobctl.db import VERSION_TABLE
 from jobctl.tables.every import metadata
 from jobctl.tables.notifications import notifications
 from jobctl.tables.sessions import orders, sessions
+from jobctl.tables.subscriptions import payments, plans, subscriptions
 from tests.world import NOW, World, ago, ahead, command
 
 SETTLED, QUEUED, LATER = 32_000, 300, 1_000
@@ -242,6 +243,71 @@ class TestIndexesOfSessions:
             ("session-payment-authorizer", "orders.id", "ix_orders_awaiting_payment"),
             ("session-payment-processor", "orders.id", "ix_orders_awaiting_payment"),
             ("unpaid-session-canceller", "orders.id", "ix_orders_failed"),
+        ],
+    )
+    def test_no_job_reads_what_is_done_with(self, filled: World, job: str, order: str, index: str) -> None:
+        statement = command("why", job, "1", "--sql").out.split(";")[0]
+        with filled.engine.connect() as connection:
+            assert index in plan(connection, f"{statement} ORDER BY {order} LIMIT 16")
+
+
+class TestIndexesOfSubscriptions:
+    """With tables as they are after some years: nearly all over and paid, some active or not confirmed."""
+
+    @pytest.fixture
+    def filled(self, world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+        for name, value in world.environment().items():
+            monkeypatch.setenv(name, value)
+        plan_id = world.add(plans, {"name": "Gold", "unit": "month", "recurring": True, "created_at": NOW})
+        over = {
+            "plan_id": plan_id,
+            "currency": "RUB",
+            "billing_anchor_day": 1,
+            "status": "expired",
+            "started_at": ago(days=400),
+            "ended_at": ago(days=370),
+            "created_at": ago(days=400),
+        }
+        still = {"status": "active", "ended_at": ahead(days=3650), "next_charge_at": ahead(days=3650)}
+        paid = {
+            "user_id": 0,
+            "plan_id": plan_id,
+            "provider": "yookassa",
+            "amount_minor": 50_000,
+            "currency": "RUB",
+            "status": "succeeded",
+            "paid_at": ago(days=370),
+            "confirmed_at": ago(days=370),
+            "created_at": ago(days=370),
+        }
+        kinds = [paid | {"confirmed_at": None}, paid | {"confirmed_at": None, "status": "pending"}]
+        many, some = range(SETTLED >> DOUBLED), range(QUEUED)
+        with world.engine.begin() as connection:
+            connection.execute(insert(subscriptions), [{**over, "user_id": n} for n in many])
+            connection.execute(insert(payments), [paid for _ in many])
+            for table, names in ((subscriptions, [*over, "user_id"]), (payments, list(paid))):
+                again = select(*(table.c[name] for name in names))
+                for _ in range(DOUBLED):
+                    connection.execute(insert(table).from_select(names, again))
+            connection.execute(insert(subscriptions), [{**over, **still, "user_id": n} for n in some])
+            numbered = [
+                {**each, "provider_payment_id": f"{each['status']}-{n}"} for n in some for each in kinds
+            ]
+            connection.execute(insert(payments), numbered)
+        with world.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("ANALYZE"))
+        return world
+
+    @pytest.mark.parametrize(
+        ("job", "order", "index"),
+        [
+            ("autopayments", "subscriptions.next_charge_at, subscriptions.id", "ix_subscriptions_"),
+            ("matching-pending-payments", "payments.created_at, payments.id", "ix_payments_pending"),
+            (
+                "matching-successful-payments",
+                "coalesce(payments.paid_at, payments.created_at), payments.id",
+                "ix_payments_unconfirmed",
+            ),
         ],
     )
     def test_no_job_reads_what_is_done_with(self, filled: World, job: str, order: str, index: str) -> None:

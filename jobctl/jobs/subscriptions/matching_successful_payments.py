@@ -5,11 +5,11 @@ payment's own metadata (user_id, plan_id, payment_provider_id); where that doesn
 person has to look. What succeeded here alone is reported, never changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Update, exists, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Update, exists, func, or_, select, tuple_, update
 
 from jobctl.job import At, Broken, Due, Look, Lost, Read, RowChanges, ScopeDownError
 from jobctl.jobs.subscriptions import applying, matching
@@ -107,7 +107,13 @@ def seen(at: At, page: Sequence[Listed]) -> Update:
     return update(payments).where(theirs, same.in_(listed), succeeded).values(confirmed_at=at.present)
 
 
+def paid(bound: Callable[[Any], ColumnElement[bool]]) -> ColumnElement[bool]:
+    """Bound when it was paid; who wrote down no time of that meant when it was made."""
+    return or_(bound(ours.paid_at), ours.paid_at.is_(None) & bound(ours.created_at))
+
+
 def due(at: At) -> Due:
+    first, last = at.since or at.now - LOOKED_BACK, at.now - AT_REST
     paid_at = func.coalesce(ours.paid_at, ours.created_at)
     return Due(
         payments,
@@ -115,12 +121,12 @@ def due(at: At) -> Due:
             "it succeeded here": ours.status == inline("succeeded"),
             "its provider has a number for it": ours.provider_payment_id.is_not(None),
             "its provider was not seen to have it as succeeded": ours.confirmed_at.is_(None),
-            "it was paid more than ten minutes ago": paid_at <= at.now - AT_REST,
-            "it was paid in the last seven days, or since --since": paid_at
-            >= (at.since or at.now - LOOKED_BACK),
+            "it was paid more than ten minutes ago": paid(lambda when: when <= last),
+            "it was paid in the last seven days, or since --since": paid(lambda when: when >= first),
             "its provider was not asked lately": matching.not_asked_lately(at),
         },
         since=paid_at,
+        order=paid_at,
         read=matching.READ,
     )
 

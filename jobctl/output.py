@@ -174,7 +174,7 @@ def drift_sentence(each: Mapping[str, Any]) -> str:
     amount, number = Money(each["amount_minor"], each["currency"]), each["payments"]
     if number == 1:
         return f"1 payment of {amount} {each['what']}."
-    return f"{number:,} payments of {amount} {each['what']}.".replace(" was ", " were ")
+    return f"{number:,} payments of {amount} in all {each['what']}.".replace(" was ", " were ")
 
 
 def sentence(record: RunRecord, exit_code: Exit) -> str:

@@ -115,7 +115,7 @@ class TestShow:
         drift = [{**found, "payments": 2, "amount_minor": 100_000}]
         run = run_of(world, ended_at=NOW, outcome="done", exit_code=0, drift=drift)
         assert shown(run)["drift"] == drift
-        said = "2 payments of 1000.00 RUB succeeded at the provider and were missing here."
+        said = "2 payments of 1000.00 RUB in all succeeded at the provider and were missing here."
         assert said in command("runs", "show", str(run)).out
 
     def test_the_rows_that_it_changed(self, world: World) -> None:

@@ -259,10 +259,13 @@ class EffectStep(Generic[RowT, PayloadT, AnswerT, OutsideT]):
 
 
 class Listed(Protocol):
-    """One thing that somebody else lists, by its number there."""
+    """One thing that somebody else lists, by its number there; what is older is settled first."""
 
     @property
     def id(self) -> str: ...
+
+    @property
+    def at(self) -> datetime: ...
 
 
 @dataclass(frozen=True)

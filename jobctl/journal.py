@@ -9,7 +9,19 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, func, or_, select, true, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+    tuple_,
+)
 
 from jobctl.db import among_named, id_list, id_list_type, insertion, records, records_value
 from jobctl.job import Ask, At, Due, Look
@@ -108,6 +120,7 @@ class Entry:
     account: str
     installation: str
     attempt: int = 1
+    succeeded: bool = False  # the same succeeded before
 
     @property
     def kind(self) -> Kind:
@@ -127,25 +140,37 @@ def numbered(connection: Connection, entries: Sequence[Entry]) -> list[Entry]:
     dialect = connection.dialect.name
     ids = id_list([each.subject_id for each in entries], dialect)
     made = connection.execute(counting(dialect), {"the_ids": ids, "the_subject": entries[0].subject})
-    before = {(row[0], row[1], row[2]): row[3] for row in made}
+    before = {(row[0], row[1], row[2]): (row[3], bool(row[4])) for row in made}
+    found = [before.get((each.subject_id, each.kind, each.ask.cycle), (0, False)) for each in entries]
     return [
-        replace(each, attempt=before.get((each.subject_id, each.kind, each.ask.cycle), 0) + 1)
-        for each in entries
+        replace(each, attempt=attempts + 1, succeeded=succeeded)
+        for each, (attempts, succeeded) in zip(entries, found, strict=True)
     ]
 
 
 @cache
 def counting(dialect: str) -> Select[Any]:
     theirs = among_named(ours.subject_id, bindparam("the_ids", type_=id_list_type(dialect)), dialect)
+    done = case((ours.status == inline("succeeded"), 1), else_=0)
     return (
-        select(ours.subject_id, ours.kind, ours.cycle, func.max(ours.attempt))
+        select(ours.subject_id, ours.kind, ours.cycle, func.max(ours.attempt), func.max(done))
         .where(ours.subject == bindparam("the_subject", type_=ours.subject.type), theirs)
         .group_by(ours.subject_id, ours.kind, ours.cycle)
     )
 
 
+def refuse_again(entry: Entry) -> None:
+    """Raise UnrepresentableError for what succeeded already: it would be had twice."""
+    if entry.succeeded:
+        raise UnrepresentableError(
+            f"its {entry.kind} for {entry.ask.cycle} has succeeded already: "
+            f"jobctl operations list --subject {entry.subject}-{entry.subject_id}"
+        )
+
+
 def values_of(entry: Entry, at: At, run_id: int) -> dict[str, Any]:
     """Return the row of an operation that is not sent yet; raises UnrepresentableError."""
+    refuse_again(entry)
     if len(entry.key) > LONGEST_KEY:
         raise UnrepresentableError(f"its key {entry.key} is longer than {LONGEST_KEY} characters")
     asked = entry.ask.request

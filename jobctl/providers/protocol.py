@@ -4,6 +4,7 @@ A provider's module has `named`, `account` and `compose`, which need no network,
 capability; which provider is asked says the row.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -165,6 +166,21 @@ class Unreadable:
     provider: str
     id: str
     reason: str
+
+
+PRINTABLE, CODE = re.compile(r"[!-~]{1,255}"), re.compile(r"[A-Z]{3}")
+MOST = 2**63  # of minor units, that a database takes
+
+
+def sound(paid: Paid) -> Paid | Unreadable:
+    """Return what was read, unless it is nothing that could be written down."""
+    if not PRINTABLE.fullmatch(paid.id):
+        return Unreadable(paid.provider, ascii(paid.id)[:200], "its number is none")
+    if not all(PRINTABLE.fullmatch(each) for each in (paid.customer, paid.method) if each is not None):
+        return Unreadable(paid.provider, paid.id, "its payment method is none")
+    if not CODE.fullmatch(paid.amount.currency) or not 0 < paid.amount.minor < MOST:
+        return Unreadable(paid.provider, paid.id, "its amount is none")
+    return paid
 
 
 Found = Paid | Declined | Pending | NoEffect | Unknown

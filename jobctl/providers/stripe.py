@@ -178,9 +178,13 @@ class Stripe:
         Events are kept for 30 days ("List all events"); for what is older intents are listed nevertheless.
         """
         kept = max(since, until - EVENTS_KEPT)
-        types = [["types[]", PAID], ["types[]", REFUNDED]]
         refunded: set[str] = set()
-        yield from self._read(EVENTS, [*types, *created(kept, until)], lambda page: of_events(page, refunded))
+        for _ in self._read(
+            EVENTS, [["types[]", REFUNDED], *created(kept, None)], lambda page: of_events(page, refunded)
+        ):
+            pass
+        paid = [["types[]", PAID], *created(kept, until)]
+        yield from self._read(EVENTS, paid, lambda page: of_events(page, refunded))
         if since < kept:
             whole = [["expand[0]", "data.latest_charge"]]
             yield from self._read(INTENTS, [*created(since, kept), *whole], of_intents)

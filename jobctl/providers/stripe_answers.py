@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
-from jobctl.db import first_line
 from jobctl.money import Money
 from jobctl.providers.protocol import (
     Declined,
@@ -25,6 +24,7 @@ from jobctl.providers.protocol import (
     Unknown,
     Unreadable,
     doubtful,
+    sound,
 )
 from jobctl.providers.transport import BUSY, Reply, mapping
 
@@ -221,9 +221,9 @@ def found(reply: Reply) -> Found:
 
 
 def of_events(page: Sequence[Mapping[str, Any]], refunded: set[str]) -> list[Paid | Unreadable]:
-    """Read a page of the events PAID and REFUNDED, newest first; add to what was refunded.
+    """Read a page of the events PAID or REFUNDED; add to what was refunded.
 
-    A refund's event so comes before that of its payment. Raises KeyError or TypeError for what is no event.
+    Raises KeyError or TypeError for what is no event.
     """
     paid = []
     for each in page:
@@ -245,21 +245,25 @@ def with_charge(intent: Mapping[str, Any]) -> Paid | Unreadable:
     return listed(intent, charge.get("created"), refunded=bool(charge.get("amount_refunded")))
 
 
+def is_saved(intent: Mapping[str, Any]) -> bool:
+    """Tell whether its card may be charged again: it was set up for that, or charged by us before."""
+    return intent.get("setup_future_usage") == "off_session" or reference_of(intent) is not None
+
+
 def listed(intent: Mapping[str, Any], paid_at: object, *, refunded: bool) -> Paid | Unreadable:
     """Read an intent that succeeded, at the second `paid_at`; raises KeyError for one without a number."""
     number, customer, method = str(intent["id"]), intent.get("customer"), intent.get("payment_method")
     try:
-        return Paid(
+        paid = Paid(
             NAME,
             number,
             ours(int(intent["amount_received"]), str(intent["currency"]).upper()),
             instant(paid_at) or datetime.fromtimestamp(int(intent["created"]), UTC),
             {name: str(value) for name, value in mapping(intent.get("metadata")).items()},
             customer=str(customer) if customer else None,
-            method=str(method)
-            if customer and method
-            else None,  # only with a customer can it be charged again
+            method=str(method) if customer and method and is_saved(intent) else None,
             refunded=refunded,
         )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        return Unreadable(NAME, number, f"Stripe tells of it what cannot be read ({first_line(error)})")
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return Unreadable(NAME, number, "Stripe tells of it what cannot be read")
+    return sound(paid)

@@ -10,7 +10,6 @@ from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
-from jobctl.db import first_line
 from jobctl.money import EXPONENTS, Money
 from jobctl.providers.protocol import (
     Declined,
@@ -25,6 +24,7 @@ from jobctl.providers.protocol import (
     Unknown,
     Unreadable,
     doubtful,
+    sound,
 )
 from jobctl.providers.transport import Reply, mapping, retry_after
 
@@ -182,7 +182,7 @@ def listed(payment: Mapping[str, Any]) -> Paid | Unreadable:
     """Read a payment that succeeded; raises KeyError for one without a number."""
     method, number = mapping(payment.get("payment_method")), str(payment["id"])
     try:
-        return Paid(
+        paid = Paid(
             NAME,
             number,
             money(payment["amount"]),
@@ -191,5 +191,6 @@ def listed(payment: Mapping[str, Any]) -> Paid | Unreadable:
             method=str(method["id"]) if method.get("saved") else None,
             refunded="refunded_amount" in payment and money(payment["refunded_amount"]).minor > 0,
         )
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        return Unreadable(NAME, number, f"YooKassa tells of it what cannot be read ({first_line(error)})")
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        return Unreadable(NAME, number, "YooKassa tells of it what cannot be read")
+    return sound(paid)

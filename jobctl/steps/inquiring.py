@@ -1,6 +1,6 @@
 """The dry run of steps that ask others: look-ups and lists, which change nothing where they go."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -82,17 +82,24 @@ def preview_list(step: ListStep[Any, Any, Any], running: Running, connection: Co
         for source in step.sources(running.at.settings):
             start, end = listing.window(step, source, running, connection)
             try:
-                for page in step.pages(outside, source, start, end):
-                    yield from preview_page(step, page, running, connection)
+                for each in listing.slices(start, end, step.reach(running.at.settings)):
+                    pages = step.pages(outside, source, *each)
+                    yield from preview_slice(step, pages, running, connection)
             except ScopeDownError as down:
                 running.close_scope(down)
 
 
-def preview_page(
-    step: ListStep[Any, Any, Any], page: Sequence[Any], running: Running, connection: Connection
+def preview_slice(
+    step: ListStep[Any, Any, Any],
+    pages: Iterable[Sequence[Any]],
+    running: Running,
+    connection: Connection,
 ) -> Iterator[Shown]:
-    for item in step.news(running.at, page, listing.reading(connection))[: running.left()]:
+    read = listing.reading(connection)
+    news = listing.in_order(each for page in pages for each in step.news(running.at, page, read))
+    for item in news[: running.left()]:
         running.attempted += 1
         noted = note_listed(step, running.at, item, looking(connection, locking=False))
+        listing.for_someone(noted)
         if listing.is_news(noted, connection):
             yield from settled(connection, "listed", noted, running)

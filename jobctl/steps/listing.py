@@ -5,7 +5,7 @@ the watermark moves only once all that was listed is settled.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 AnyList = ListStep[Any, Any, Any]
 LAG = timedelta(minutes=1)  # what is listed may come in late by that much
 OVERLAP = timedelta(minutes=10)
+SLICES = 64  # of a window at the most
 ATTEMPTS = 3  # at an item that a rival writes at the same moment
 
 
@@ -40,7 +41,8 @@ def follow(step: AnyList, source: str, outside: Any, running: Running) -> None:
     with running.transaction() as connection:
         start, end = window(step, source, running, connection)
     try:
-        complete = all(one_page(step, running, page) for page in step.pages(outside, source, start, end))
+        parts = slices(start, end, step.reach(running.at.settings))
+        complete = all(one_slice(step, running, step.pages(outside, source, *each)) for each in parts)
     except NotBegunError:  # told to stop between two pages
         return
     except ScopeDownError as down:
@@ -71,20 +73,35 @@ def window(step: AnyList, source: str, running: Running, connection: Connection)
     return (min(start, until - OVERLAP) if until else start), end
 
 
-def one_page(step: AnyList, running: Running, page: Sequence[Any]) -> bool:
-    """Settle what is news on a page; return whether all of it was taken up."""
-    running.at = running.moment()
-    with running.transaction() as connection:
-        new = step.news(running.at, page, reading(connection))
-        if step.seen and page:
-            connection.execute(step.seen(running.at, page))
-    for item in new:
+def slices(start: datetime, end: datetime, least: timedelta) -> Iterator[tuple[datetime, datetime]]:
+    """Part a window, oldest first: lists begin with the newest, and what is older counts first."""
+    length = max(least, (end - start) / SLICES)
+    while start < end:
+        yield start, min(start + length, end)
+        start += length
+
+
+def one_slice(step: AnyList, running: Running, pages: Iterable[Sequence[Any]]) -> bool:
+    """Settle what is news in a part of the window, oldest first; return whether all of it was taken up."""
+    for item in in_order(each for page in pages for each in fresh(step, running, page)):
         if running.stopping or not running.left():
             return False
         running.attempted += 1
         if noted := settle(step, running, item):
             tally(running.record, noted)
     return not running.stopping
+
+
+def in_order(news: Iterable[Any]) -> list[Any]:
+    return sorted(news, key=lambda each: each.at)
+
+
+def fresh(step: AnyList, running: Running, page: Sequence[Any]) -> Sequence[Any]:
+    running.at = running.moment()
+    with running.transaction() as connection:
+        if step.seen and page:
+            connection.execute(step.seen(running.at, page))
+        return step.news(running.at, page, reading(connection))
 
 
 def reading(connection: Connection) -> Read:
@@ -111,29 +128,40 @@ def why(error: Exception) -> str:
 def settle_once(step: AnyList, running: Running, item: Any) -> Noted | None:
     with running.transaction() as connection:
         noted = note_listed(step, running.at, item, looking(connection))
+        for_someone(noted)
         if not is_news(noted, connection):
             return None
         write(connection, running, noted)
     return noted
 
 
+def for_someone(noted: Noted) -> None:
+    """Make a finding of what could not be recorded: no later run may come back to it."""
+    if not noted.errors:
+        return
+    from jobctl.findings import Finding  # noqa: PLC0415 (most runs find nothing)
+
+    reasons, noted.errors = noted.errors, []
+    noted.findings += [Finding("listed and not recorded", [noted.row.id], each) for each in reasons]
+
+
 def is_news(noted: Noted, connection: Connection) -> bool:
     """Tell what is to be written; what a person has been told of is listed as long as the window has it."""
     forget_known(noted, connection)
-    return bool(noted.writes or noted.findings or noted.errors or noted.notices)
+    return bool(noted.writes or noted.findings or noted.notices)
 
 
 def write(connection: Connection, running: Running, noted: Noted) -> None:
     running.open_record(connection)
     write_beside(connection, [noted], running.record, running.at)
-    for reason in noted.errors:
-        said = f"{noted.row.id}: {reason}"
-        running.record.error(connection, running.at.present, "listed", None, said)
 
 
-def refused(running: Running, item: Any, reason: str) -> Noted:
+def refused(running: Running, item: Any, reason: str) -> Noted | None:
     with running.transaction() as connection:
         noted = Noted(item, looking(connection), outcome="failed", errors=[reason])
+        for_someone(noted)
+        if not is_news(noted, connection):
+            return None
         write(connection, running, noted)
     return noted
 

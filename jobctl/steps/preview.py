@@ -155,6 +155,7 @@ def to_be_sent(table: Table, entry: Entry, at: At, outcome: str) -> Shown:
     provider = entry.ask.provider
     try:
         journal.account_of(at.settings, entry.ask)
+        journal.refuse_again(entry)
         request = compose(provider, entry.ask.request, entry.key)
     except UnrepresentableError as error:
         return Shown(table.name, entry.subject_id, "failed", {}, {}, {"reason": str(error)})

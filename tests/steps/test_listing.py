@@ -41,10 +41,17 @@ def test_the_window_reaches_back_to_the_watermark_when_runs_were_missed(
     world.run("follow", now=ahead(minutes=2))
     world.run("follow", now=ahead(days=3))
     minute, overlap = ahead(minutes=1) - NOW, ahead(minutes=10) - NOW
-    first, second, late = elsewhere.asked
+    first, second, *late = elsewhere.asked
     assert first == (ago(minutes=61), ago(minutes=1))
     assert second == (ahead(minutes=2) - minute - (first[1] - first[0]), ahead(minutes=1))
-    assert late == (second[1] - overlap, ahead(days=3) - minute)
+    assert (late[0][0], late[-1][1]) == (second[1] - overlap, ahead(days=3) - minute)
+    assert [end for _, end in late[:-1]] == [start for start, _ in late[1:]]
+
+
+def test_the_oldest_is_settled_first(world: World, elsewhere: Elsewhere) -> None:
+    elsewhere.items = [Item(f"i{n}", ago(hours=n)) for n in (3, 1, 30, 7, 2)]
+    world.run("follow", since=ago(days=2))
+    assert [each.once_key for each in world.rows(notifications)] == ["i30", "i7", "i3", "i2", "i1"]
 
 
 def test_the_watermark_moves_only_once_everything_is_settled(world: World, elsewhere: Elsewhere) -> None:
@@ -76,7 +83,9 @@ def test_a_bad_item_is_an_error_and_stops_no_other(world: World, elsewhere: Else
     elsewhere.items += [Item("odd", ago(minutes=20), "nonsense"), Item("worse", ago(minutes=21), "pigeon")]
     done = world.run("follow")
     assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"recorded": 5, "failed": 2})
-    assert sorted(each.error.partition(":")[0] for each in world.errors()) == ["odd", "worse"]
+    found = sorted(each.once_key for each in world.rows(findings))
+    assert found == ["listed and not recorded.odd", "listed and not recorded.worse"]
+    assert world.run("follow").exit_code == Exit.DONE
 
 
 def test_what_the_job_may_not_decide_is_found_once(world: World, elsewhere: Elsewhere) -> None:
@@ -99,6 +108,6 @@ def test_what_the_job_may_not_decide_is_found_once(world: World, elsewhere: Else
 def test_the_dry_run_shows_it_and_changes_nothing(world: World) -> None:
     before = world.everything()
     shown = world.run("follow", dry_run=True).document
-    assert [each["after"]["once_key"] for each in shown["rows"]] == ["i0", "i1", "i2", "i3", "i4"]
+    assert [each["after"]["once_key"] for each in shown["rows"]] == ["i4", "i3", "i2", "i1", "i0"]
     assert world.everything() == before
     assert world.run("follow").counts == shown["counts"]

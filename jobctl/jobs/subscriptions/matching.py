@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Update, or_, select
@@ -22,7 +22,7 @@ from jobctl.job import (
 )
 from jobctl.journal import next_time
 from jobctl.money import Money
-from jobctl.providers.protocol import Found, Paid, Unknown, Unreadable
+from jobctl.providers.protocol import Found, Paid, Unknown, Unreadable, UnrepresentableError
 from jobctl.providers.switchboard import Providers, account, configured
 from jobctl.settings import Settings
 from jobctl.tables.journal import money_operations
@@ -51,7 +51,7 @@ class Payment(NamedTuple):
         return Money(self.amount_minor, self.currency)
 
 
-SHOWN = (ours.id, ours.provider_payment_id, ours.reference, ours.status, ours.next_look_at)
+SHOWN = (ours.id, ours.provider, ours.provider_payment_id, ours.reference, ours.status, ours.next_look_at)
 READ: Mapping[str, Any] = {name: ours[name] for name in Payment._fields}
 
 
@@ -100,9 +100,12 @@ def pages(providers: Providers, source: str, start: datetime, end: datetime) -> 
     return providers.open(source).listed(start, end)
 
 
-def ask(at: At, payment: Payment) -> Call[Payment]:
+def ask(at: At, payment: Payment) -> Call[Payment] | Broken:
     """Ask for the payment; raises ScopeDownError where the settings have no account at its provider."""
-    account(at.settings, payment.provider)
+    try:
+        account(at.settings, payment.provider)
+    except UnrepresentableError as error:
+        return Broken(str(error))
     return Call((payment.provider,), payment, {"request": f"look up {payment.provider_payment_id}"})
 
 
@@ -121,7 +124,7 @@ def not_told(
     postpone(at, payment, change)
     if isinstance(answer, Lost | ScopeDownError):
         return "asked again later"
-    change.error(f"{payment.provider} could not be asked about it: {answer.reason}")
+    change.error(f"nobody could be asked about it: {answer.reason}")
     return "failed"
 
 
@@ -137,26 +140,34 @@ class Match(NamedTuple):
     operation: Any  # of the journal
     payment: Any
 
+    @property
+    def at(self) -> datetime:
+        return self.listed.paid_at if isinstance(self.listed, Paid) else datetime.min.replace(tzinfo=UTC)
+
 
 def matched(page: Sequence[Listed], read: Read) -> list[Match]:
-    """Find what is here of the payments on a page of one provider: by our reference, or their number."""
-    keys = {each.id: reference_of(each) for each in page}
-    named = sorted({key for key in keys.values() if key})
+    """Find what is here of the payments on a page of one provider: by their number, or our reference.
+
+    A reference is of one payment: where it has another number, or another provider, it tells nothing.
+    """
+    named = sorted({key for key in map(reference_of, page) if key})
     journal = money_operations.c
-    entries = read(select(journal.key, journal.kind, journal.status).where(journal.key.in_(named)))
-    operations = {row.key: row for row in entries}
-    by_number, by_reference = here(page, read), {}
-    if named:
-        by_reference = {row.reference: row for row in read(select(*SHOWN).where(ours.reference.in_(named)))}
-    return [
-        Match(
-            each.id,
-            each,
-            operations.get(keys[each.id]),
-            by_number.get(each.id) or by_reference.get(keys[each.id]),
-        )
-        for each in page
-    ]
+    told = (journal.key, journal.kind, journal.status, journal.provider, journal.payment_id)
+    operations = {row.key: row for row in read(select(*told).where(journal.key.in_(named)))} if named else {}
+    rows = read(select(*SHOWN).where(ours.reference.in_(named))) if named else []
+    by_number, by_reference = here(page, read), {row.reference: row for row in rows}
+    found = []
+    for each in page:
+        key = reference_of(each)
+        operation, payment = operations.get(key), by_number.get(each.id) or by_reference.get(key)
+        operation = operation if operation and of_one(operation, operation.payment_id, each) else None
+        payment = payment if payment and of_one(payment, payment.provider_payment_id, each) else None
+        found.append(Match(each.id, each, operation, payment))
+    return found
+
+
+def of_one(row: Any, number: str | None, listed: Listed) -> bool:
+    return row.provider == listed.provider and number in (None, listed.id)
 
 
 def here(page: Sequence[Listed], read: Read) -> Mapping[str | None, Any]:

@@ -97,10 +97,20 @@ def succeeded_late(at: At, key: str, paid: Paid, change: RowChanges) -> str:
     operation = Operation(*change.look(journal, lock=money_operations))
     if operation.status not in GIVEN_UP:
         return "known already"
+    if reason := mismatch(operation, paid):
+        change.drift(f"succeeded at the provider and was {operation.status} here", paid.amount)
+        return applying.found(change, "payment mismatch", paid, reason)
     values = journalled_late(at, operation, paid.id, paid.paid_at, change.look)
     change.update_beside(money_operations, operation.id, **values)
     change.drift(f"succeeded at the provider and was {operation.status} here", paid.amount)
     return "succeeded late"
+
+
+def mismatch(operation: Operation, paid: Paid) -> str | None:
+    if paid.amount != operation.amount:
+        asked = f"{operation.amount} by operation {operation.id}"
+        return f"{asked}, and {paid.amount} was paid at the provider"
+    return f"the charge of operation {operation.id} was given back at the provider" if paid.refunded else None
 
 
 JOB = (

@@ -16,6 +16,7 @@ from jobctl.jobs.subscriptions import applying, matching
 from jobctl.jobs.subscriptions.applying import Buyer
 from jobctl.jobs.subscriptions.matching import Listed, Match, Payment
 from jobctl.providers.protocol import Declined, Found, NoEffect, Paid, Pending, Unreadable
+from jobctl.tables.journal import money_operations
 from jobctl.tables.notifications import users
 from jobctl.tables.subscriptions import payments, plans, prices
 from jobctl.tables.types import inline
@@ -24,6 +25,7 @@ ours = payments.c
 AT_REST = timedelta(minutes=10)  # after which lists and webhooks have told of a payment
 LOOKED_BACK = timedelta(days=7)
 ORPHAN = "orphan payment"
+REFERENCES = ((ours, ours.reference), (money_operations.c, money_operations.c.key))
 
 
 def news(_at: At, page: Sequence[Listed], read: Read) -> Sequence[Match]:
@@ -40,6 +42,8 @@ def settle_listed(at: At, match: Match, change: RowChanges) -> str:
         change.finding("unreadable payment", once=once, reason=paid.reason, facts=facts)
         return "unreadable payment"
     buyer = buyer_of(at, paid, look)
+    if reason := another(matching.reference_of(paid), look):
+        buyer = reason
     if isinstance(buyer, str):
         change.drift("succeeded at the provider and was for nobody known here", paid.amount)
         return applying.found(change, ORPHAN, paid, buyer)
@@ -58,6 +62,13 @@ def buyer_of(at: At, paid: Paid, look: Look) -> Buyer | str:
     if look(price_of(at, plan_id, paid)) is None:
         return f"plan {plan_id} did not cost {paid.amount} when it was paid"
     return Buyer(user_id, plan_id, renewable=paid.method is not None)
+
+
+def another(reference: str | None, look: Look) -> str | None:
+    """Return why a payment cannot be told by its reference: it is that of another one."""
+    entries = (select(each.id).where(key == reference) for each, key in REFERENCES)
+    known = reference is not None and any(look(each) is not None for each in entries)
+    return "its jobctl_key is that of another payment" if known else None
 
 
 def stranger(at: At, paid: Paid) -> str | None:

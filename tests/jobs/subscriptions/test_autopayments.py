@@ -68,6 +68,16 @@ class TestRenewal:
         assert club.run(AUTOPAYMENTS).counts == {}
         assert club.sandbox.requests() == {}
 
+    def test_what_is_paid_is_not_charged_again(self, club: Club) -> None:
+        """Though somebody has set the end of the subscription back."""
+        made = club.member()
+        club.run(AUTOPAYMENTS)
+        club.world.change(subscriptions, made, ended_at=END, next_charge_at=NOW.replace(hour=0))
+        shown = club.run(AUTOPAYMENTS, dry_run=True).document["counts"]
+        done = club.run(AUTOPAYMENTS)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"failed": 1})
+        assert (shown, len(club.sandbox.ledger()), len(club.renewals(made))) == (done.counts, 1, 1)
+
     @pytest.mark.parametrize("fact", [{"active": False}, {"recurring": False}], ids=str)
     def test_nor_is_one_of_another_plan(self, club: Club, fact: dict[str, Any]) -> None:
         club.member()

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from jobctl.errors import Exit
+from jobctl.money import Money
+from jobctl.providers.protocol import Refund
 from jobctl.tables.findings import findings
 from jobctl.tables.frame import runs
 from jobctl.tables.journal import money_operations
@@ -170,6 +172,18 @@ class TestLists:
         assert club.run(JOB).counts == {"applied": 1}
         assert (club.paid(made).provider_payment_id, club.paid(made).status) == (number, "succeeded")
 
+    @pytest.mark.parametrize("other", ["number", "provider"])
+    def test_a_reference_is_of_one_payment(self, club: Club, other: str) -> None:
+        """Of one with another number, or at another provider, it tells nothing: a person has to look."""
+        user, key = club.buyer(), f"{club.installation}.checkout-17"
+        odd = {"provider": "abacus"} if other == "provider" else {"provider_payment_id": "another"}
+        made = club.begun(user, None, reference=key, status="expired", **odd)
+        usual = {"user_id": str(user), "plan_id": str(club.plan), "payment_provider_id": club.provider}
+        club.pay(metadata={**usual, "jobctl_key": key})
+        assert club.run(JOB).counts == {}
+        assert club.run("matching-successful-payments").counts == {"orphan payment": 1}
+        assert (club.paid(made).status, club.world.rows(subscriptions)) == ("expired", [])
+
     def test_what_is_absent_here_is_left_to_the_other_job(self, club: Club) -> None:
         club.pay(club.buyer())
         assert club.run(JOB).counts == {}
@@ -261,11 +275,28 @@ class TestRenewals:
         """As a hold that was declined, whose payment the customer completed: no period is due for it."""
         key = club.operation(club.member(), "declined")
         (operation,) = club.world.rows(money_operations)
-        club.world.change(money_operations, operation.id, kind="authorize", subject="order", settled_at=NOW)
+        other = {"kind": "authorize", "subject": "order", "provider": club.provider}
+        club.world.change(money_operations, operation.id, **other, settled_at=NOW)
         club.pay(metadata={"jobctl_key": key})
         for job in (JOB, "matching-successful-payments"):
             assert club.run(job).counts == {}
         assert club.world.rows(money_operations)[0].status == "declined"
+
+    @pytest.mark.parametrize("wrong", [{"amount_minor": 60_000}, {"currency": "USD"}], ids=str)
+    def test_another_amount_is_none_of_its_successes(self, club: Club, wrong: dict[str, Any]) -> None:
+        made = self.given_up(club, "declined")
+        (operation,) = club.world.rows(money_operations)
+        club.world.change(money_operations, operation.id, **wrong)
+        assert club.run(JOB).exit_code == Exit.ITEMS_FAILED
+        assert [each.kind for each in club.world.rows(findings)] == ["payment mismatch"]
+        assert (club.of(made).ended_at, club.world.rows(money_operations)[0].status) == (END, "declined")
+
+    def test_nor_is_what_was_given_back(self, club: Club) -> None:
+        made = self.given_up(club, "declined")
+        club.at_provider(Refund(club.sandbox.ledger()[0].intent, Money(50_000, "RUB")))
+        assert club.run(JOB).exit_code == Exit.ITEMS_FAILED
+        assert [each.kind for each in club.world.rows(findings)] == ["payment mismatch"]
+        assert club.of(made).ended_at == END
 
     def given_up(self, club: Club, status: str) -> int:
         """Have a renewal charged that the journal takes for declined, or never begun."""

@@ -91,6 +91,24 @@ class TestLostPayments:
         club.run(JOB)
         assert club.of(made).ended_at == datetime(2026, 3, 28, 12, tzinfo=UTC)
 
+    def test_the_older_payment_counts_first(self, club: Club) -> None:
+        """Lists begin with the newest; what was paid in time is not taken for paid too late."""
+        made = club.member(ended_at=ago(days=6), next_charge_at=None)
+        user = club.of(made).user_id
+        club.pay(user, ago=timedelta(days=1))
+        club.pay(user, ago=timedelta(days=6, hours=2))
+        assert club.run(JOB, since=ago(days=8)).counts == {"added": 2}
+        assert [each.period_start for each in club.periods(made)][1:] == [ago(days=6), ahead(days=22)]
+        assert len(club.subscriptions_of(user)) == 1
+
+    def test_of_two_with_one_key_the_second_needs_someone(self, club: Club) -> None:
+        user, key = club.buyer(), f"{club.installation}.checkout-17"
+        usual = {"user_id": str(user), "plan_id": str(club.plan), "payment_provider_id": club.provider}
+        for minutes in (9, 5):
+            club.pay(metadata={**usual, "jobctl_key": key}, ago=timedelta(minutes=minutes))
+        done = club.run(JOB)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"added": 1, "orphan payment": 1})
+
     def test_two_payments_give_two_periods(self, club: Club) -> None:
         user = club.buyer()
         club.pay(user, ago=timedelta(minutes=30))

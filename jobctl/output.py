@@ -92,11 +92,9 @@ class Output:
             complain(each)
         if self.as_json:
             say(to_json(as_document(record, exit_code, complaints)))
-            return
-        for each in drift(record):
-            say(each)
-        if exit_code or (record.id is not None and self.verbosity >= 0) or self.talks_when_idle:
-            say(redact(sentence(record, exit_code)))
+        elif exit_code or (record.id is not None and self.verbosity >= 0) or self.talks_when_idle:
+            for each in (*drift(record), redact(sentence(record, exit_code))):
+                say(each)
 
     @contextmanager
     def preview(self, record: RunRecord) -> Iterator[Callable[["Shown"], None]]:

@@ -109,7 +109,7 @@ def dry_run(invocation: Invocation, database: Database, locks: Locks) -> Exit:
                 show(shown)
     for each in running.complaints:
         logs.complain(each)
-    return running.exit_code
+    return invocation.stop.exit_code or running.exit_code
 
 
 def real_run(invocation: Invocation, database: Database, locks: Locks) -> Exit:

@@ -85,6 +85,8 @@ def preview_list(step: ListStep[Any, Any, Any], running: Running, connection: Co
                 for each in listing.slices(start, end, step.reach(running.at.settings)):
                     pages = step.pages(outside, source, *each)
                     yield from preview_slice(step, pages, running, connection)
+            except NotBegunError:  # told to stop between two pages
+                return
             except ScopeDownError as down:
                 running.close_scope(down)
 

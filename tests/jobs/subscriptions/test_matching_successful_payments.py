@@ -405,6 +405,17 @@ class TestDryRun:
         for dry_run in (True, False):
             assert sentence in club.run(JOB, dry_run=dry_run, as_json=False).out
 
+    def test_when_told_to_be_quiet_it_says_nothing_of_what_it_mended(self, club: Club) -> None:
+        club.pay(club.buyer())
+        assert club.run(JOB, as_json=False, verbosity=-1).out == ""
+        assert club.world.last_run().drift == drift(MISSING)
+
+    def test_one_that_is_stopped_says_so(self, club: Club) -> None:
+        club.pay(club.buyer())
+        club.begun(club.buyer(), club.held(), status="succeeded", paid_at=ago(hours=2))
+        club.world.stop.now(Exit.TERMINATED)
+        assert club.run(JOB, dry_run=True).exit_code == Exit.TERMINATED
+
     def test_without_any_provider_it_says_so(self, club: Club) -> None:
         club.sandbox.fault("http_401", "list", times=10_000)
         assert club.run(JOB, dry_run=True).exit_code == Exit.MISCONFIGURED

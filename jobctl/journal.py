@@ -90,6 +90,11 @@ def nothing_open(subject: str, subject_id: ColumnElement[int]) -> ColumnElement[
     return ~exists(select(ours.id).where(theirs, is_open))
 
 
+def not_open(key: ColumnElement[str]) -> ColumnElement[bool]:
+    """Hold where the operation of that key, if there is one, is not under way or of unknown outcome."""
+    return ~exists(select(ours.id).where(ours.key == key, is_open))
+
+
 def of_kinds(kinds: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
     """Hold for operations of these (subject, kind)."""
     return or_(*((ours.subject == inline(subject)) & (ours.kind == inline(kind)) for subject, kind in kinds))

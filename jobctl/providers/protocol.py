@@ -14,6 +14,7 @@ from jobctl.errors import Exit
 from jobctl.money import Money
 
 Kind = Literal["authorize", "capture", "release", "charge", "refund"]
+REFERENCE = "jobctl_key"  # in a payment's metadata: our key, by which it is found again
 Stored = Mapping[str, Any]  # a request as the journal keeps it, to be sent and resent word for word
 
 

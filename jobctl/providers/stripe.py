@@ -14,6 +14,7 @@ from jobctl.errors import Exit
 from jobctl.job import Means, ScopeDownError
 from jobctl.money import Money
 from jobctl.providers.protocol import (
+    REFERENCE,
     Authorize,
     Capture,
     Charge,
@@ -35,7 +36,6 @@ from jobctl.providers.stripe_answers import (
     LARGER,
     NAME,
     PAID,
-    REFERENCE,
     REFUNDED,
     code_of,
     found,

@@ -12,6 +12,7 @@ from typing import Any
 
 from jobctl.money import Money
 from jobctl.providers.protocol import (
+    REFERENCE,
     Declined,
     Found,
     Kind,
@@ -31,7 +32,6 @@ from jobctl.providers.transport import BUSY, Reply, mapping
 # "Supported currencies": what Stripe counts in other units than ISO 4217 has minor ones.
 LARGER = {"ISK": 100, "UGX": 100}
 NAME = "stripe"
-REFERENCE = "jobctl_key"  # in the metadata: our key, by which a payment is found again
 HELD, DONE, GONE, UNDECIDED = "requires_capture", "succeeded", "canceled", "processing"
 YES = {("authorize", HELD), ("charge", DONE), ("capture", DONE), ("release", GONE)}
 NOT_YET = {("capture", HELD), ("release", HELD)}

@@ -16,6 +16,7 @@ from jobctl.errors import Exit
 from jobctl.job import Means, ScopeDownError
 from jobctl.money import Money, major
 from jobctl.providers.protocol import (
+    REFERENCE,
     Authorize,
     Capture,
     Charge,
@@ -39,7 +40,6 @@ from jobctl.providers.protocol import (
 from jobctl.providers.transport import Reply, Transport
 from jobctl.providers.yookassa_answers import (
     NAME,
-    REFERENCE,
     code_of,
     found,
     listed,

@@ -12,6 +12,7 @@ from typing import Any
 
 from jobctl.money import EXPONENTS, Money
 from jobctl.providers.protocol import (
+    REFERENCE,
     Declined,
     Found,
     Kind,
@@ -29,7 +30,6 @@ from jobctl.providers.protocol import (
 from jobctl.providers.transport import Reply, mapping, retry_after
 
 NAME = "yookassa"
-REFERENCE = "jobctl_key"  # in the metadata: our key, by which a payment is found again
 HELD, DONE, GONE, UNDECIDED = "waiting_for_capture", "succeeded", "canceled", "pending"
 YES = {("authorize", HELD), ("charge", DONE), ("capture", DONE), ("release", GONE)}
 NOT_YET = {("capture", HELD), ("release", HELD)}

@@ -4,10 +4,10 @@ A payment that its provider knows is expired only once the provider was seen to 
 that time. One that succeeds later still is applied by the matching jobs, and reported.
 """
 
-from sqlalchemy import exists, or_, select
+from sqlalchemy import or_
 
 from jobctl.job import At, BatchChanges, Due, SetStep
-from jobctl.tables.journal import is_open, money_operations
+from jobctl.journal import not_open
 from jobctl.tables.subscriptions import payments
 from jobctl.tables.types import Later, inline
 
@@ -16,7 +16,6 @@ ours = payments.c
 
 def due(at: At) -> Due:
     age = at.settings.payment_pending_max_age
-    asked = select(money_operations.c.id).where(money_operations.c.key == ours.reference, is_open)
     return Due(
         payments,
         {
@@ -25,7 +24,7 @@ def due(at: At) -> Due:
             "the provider has no number for it, or had it undecided after that": or_(
                 ours.provider_payment_id.is_(None), ours.seen_pending_at >= Later(ours.created_at, age)
             ),
-            "no money operation on it is open": ~exists(asked),
+            "no money operation on it is open": not_open(ours.reference),
         },
         since=ours.created_at,
     )

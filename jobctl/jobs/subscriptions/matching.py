@@ -22,13 +22,12 @@ from jobctl.job import (
 )
 from jobctl.journal import next_time
 from jobctl.money import Money
-from jobctl.providers.protocol import Found, Paid, Unknown, Unreadable, UnrepresentableError
+from jobctl.providers.protocol import REFERENCE, Found, Paid, Unknown, Unreadable, UnrepresentableError
 from jobctl.providers.switchboard import Providers, account, configured
 from jobctl.settings import Settings
 from jobctl.tables.journal import money_operations
 from jobctl.tables.subscriptions import payments
 
-REFERENCE = "jobctl_key"  # in a payment's metadata: the key of our operation, or the application's reference
 FORM = re.compile(r"[0-9A-Za-z._-]{1,64}")
 Listed = Paid | Unreadable
 ours = payments.c

@@ -7,7 +7,7 @@ period that it was for.
 
 from collections.abc import Sequence
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 
 from jobctl.job import (
     At,
@@ -22,10 +22,10 @@ from jobctl.job import (
 from jobctl.jobs.subscriptions import applying, matching
 from jobctl.jobs.subscriptions.matching import Listed, Match, Payment
 from jobctl.jobs.subscriptions.renewing import SUBSCRIPTION
-from jobctl.journal import READ, Operation
+from jobctl.journal import READ, Operation, not_open
 from jobctl.journal import succeeded_late as journalled_late
 from jobctl.providers.protocol import Declined, Found, NoEffect, Paid, Pending
-from jobctl.tables.journal import is_open, money_operations
+from jobctl.tables.journal import money_operations
 from jobctl.tables.subscriptions import payments
 from jobctl.tables.types import inline
 
@@ -34,14 +34,13 @@ GIVEN_UP = ("declined", "rejected")
 
 
 def due(at: At) -> Due:
-    asked = select(money_operations.c.id).where(money_operations.c.key == ours.reference, is_open)
     return Due(
         payments,
         {
             "it is pending": ours.status == inline("pending"),
             "its provider has a number for it": ours.provider_payment_id.is_not(None),
             "its provider was not asked lately": matching.not_asked_lately(at),
-            "no money operation on it is open": ~exists(asked),
+            "no money operation on it is open": not_open(ours.reference),
         },
         order=ours.created_at,
         read=matching.READ,

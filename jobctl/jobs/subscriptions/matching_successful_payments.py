@@ -15,7 +15,7 @@ from jobctl.job import At, Broken, Due, Look, Lost, Read, RowChanges, ScopeDownE
 from jobctl.jobs.subscriptions import applying, matching
 from jobctl.jobs.subscriptions.applying import Buyer
 from jobctl.jobs.subscriptions.matching import Listed, Match, Payment
-from jobctl.providers.protocol import Declined, Found, NoEffect, Paid, Pending, Unreadable
+from jobctl.providers.protocol import REFERENCE, Declined, Found, NoEffect, Paid, Pending, Unreadable
 from jobctl.tables.journal import money_operations
 from jobctl.tables.notifications import users
 from jobctl.tables.subscriptions import payments, plans, prices
@@ -73,7 +73,7 @@ def another(reference: str | None, look: Look) -> str | None:
 
 def stranger(at: At, paid: Paid) -> str | None:
     """Return why a payment is none of ours, whatever numbers its metadata has."""
-    told = paid.metadata.get(matching.REFERENCE)
+    told = paid.metadata.get(REFERENCE)
     if told is not None and not told.startswith(f"{at.installation}."):
         return "it was asked for by another installation of jobctl"
     if paid.refunded:

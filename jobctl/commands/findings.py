@@ -19,6 +19,8 @@ from jobctl.tables.types import inline
 ours = found.c
 LISTED = ("id", "kind", "reason", "amount_minor", "currency", "status", "found_at")
 
+SHOWN = ("id", "kind", "reason", "amount", "status", "found_at")
+
 
 @click.group()
 def findings() -> None:
@@ -37,7 +39,14 @@ def list_(*, everything: bool, kind: str | None, limit: int, as_json: bool) -> N
     query = query.where(ours.kind == kind) if kind else query
     with open_database(loaded().settings, read_only=True) as database, database.transaction() as connection:
         rows = [tuple(row) for row in connection.execute(query)]
-    show(LISTED, rows, json=as_json, empty="Nothing needs someone.")
+    header, lines = (LISTED, rows) if as_json else (SHOWN, [shown(*row) for row in rows])
+    show(header, lines, json=as_json, empty="Nothing needs someone.")
+
+
+def shown(*row: Any) -> tuple[Any, ...]:
+    """Return a line for people: an amount as they write it."""
+    *first, minor, currency, status, found_at = row
+    return *first, None if minor is None else Money(minor, currency), status, found_at
 
 
 @findings.command(name="show")

@@ -61,44 +61,18 @@ def subscribe(connection: Connection, now: datetime) -> None:
     connection.execute(insert(prices).values(price))
     for number, (user, method, ago, charged) in enumerate(SUBSCRIBERS, 1):
         end, begin = now - ago, now - ago - MONTH
+        whose = {"user_id": user, "plan_id": 1, "currency": PRICE.currency, "created_at": begin}
         midnight = end.replace(hour=0, minute=0, second=0, microsecond=0)
-        subscription = {
-            "id": number,
-            "user_id": user,
-            "plan_id": 1,
-            "currency": PRICE.currency,
-            "started_at": begin,
-            "ended_at": end,
-            "billing_anchor_day": begin.day,
-            "next_charge_at": midnight if charged else None,
-            "created_at": begin,
-        }
-        payment = {
-            "id": number,
-            "user_id": user,
-            "plan_id": 1,
-            "subscription_id": number,
-            "provider": "yookassa",
-            "provider_payment_id": f"first-{number}",
-            "provider_method": method,
-            "amount_minor": PRICE.minor,
-            "currency": PRICE.currency,
-            "status": "succeeded",
-            "paid_at": begin,
-            "confirmed_at": begin,
-            "created_at": begin,
-        }
-        period = {
-            "subscription_id": number,
-            "payment_id": number,
-            "period_start": begin,
-            "period_end": end,
-            "created_at": begin,
-        }
+        days = {"started_at": begin, "ended_at": end, "billing_anchor_day": begin.day}
+        next_charge = {"next_charge_at": midnight if charged else None}
+        paid = {"status": "succeeded", "paid_at": begin, "confirmed_at": begin, "amount_minor": PRICE.minor}
+        by = {"provider": "yookassa", "provider_payment_id": f"first-{number}", "provider_method": method}
+        of = {"subscription_id": number, "payment_id": number}
+        period = {"period_start": begin, "period_end": end, "created_at": begin}
         for into, values in (
-            (subscriptions, subscription),
-            (payments, payment),
-            (subscription_periods, period),
+            (subscriptions, {"id": number, **whose, **days, **next_charge}),
+            (payments, {"id": number, "subscription_id": number, **whose, **paid, **by}),
+            (subscription_periods, {**of, **period}),
         ):
             connection.execute(insert(into).values(values))
 

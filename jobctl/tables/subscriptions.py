@@ -116,7 +116,7 @@ _payments = (
     Column("status", Text, nullable=False, server_default="pending"),
     Column("failure", Text),  # the provider's code
     Column("period_start", Instant),  # of a renewal: what it was charged for
-    Column("paid_at", Instant),  # as the provider tells it
+    Column("paid_at", Instant),  # as the provider tells it; of our own charges, when the answer came
     Column("cancelled_at", Instant),
     Column("expired_at", Instant),
     Column("refunded_at", Instant),

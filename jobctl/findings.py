@@ -49,3 +49,4 @@ class Finding:
         number = connection.scalar(new)
         if number is not None:
             run.error(connection, at, "findings", number, f"{self.kind}: {self.reason}")
+            run.findings += 1

@@ -41,7 +41,8 @@ class RunRecord:
     options: Mapping[str, Any]
     id: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
-    errors: int = 0
+    errors: int = 0  # findings among them
+    findings: int = 0
     drift: dict[tuple[str, str], list[int]] = field(default_factory=dict)  # payments and minor units
 
     def add_drift(self, what: str, amount: Money) -> None:

@@ -308,7 +308,8 @@ class MoneyStep(Generic[RowT]):
     """Anything that can move money. The claim is the open operation in the journal.
 
     `ask` returns a request, or the refusal where none can be made; what `begin` notes is written down with
-    that request. `wanted` tells of the subject, as it is when the answer has come, whether the effect is
+    that request, and `withdraw` ends that, by the code of why, where the request certainly had no effect.
+    `wanted` tells of the subject, as it is when the answer has come, whether the effect is
     still wanted; if it isn't, the frame undoes it. `settle`
     records what became of one of `kinds`, whichever job asked for it, and returns the word under which it is
     counted; without an operation it settles what `ask` refused.
@@ -322,7 +323,8 @@ class MoneyStep(Generic[RowT]):
     wanted: "Callable[[At, RowT, Operation, Look], bool]"
     settle: "Callable[[At, RowT, Operation | None, Succeeded | Declined, MoneyChanges], str]"
     concurrency: Callable[[Settings], int]
-    begin: "Callable[[At, RowT, Operation, RowChanges], None]" = lambda _at, _row, _operation, _change: None
+    begin: "Callable[[At, RowT, Operation, RowChanges], None]" = lambda *_: None
+    withdraw: "Callable[[At, Operation, str, RowChanges], None]" = lambda *_: None
 
 
 @dataclass(frozen=True)

@@ -158,6 +158,7 @@ def as_document(record: RunRecord, exit_code: Exit, complaints: Sequence[str]) -
         "counts": dict(record.counts),
         "drift": record.drift_document(),
         "errors": record.errors,
+        "findings": record.findings,
         "complaints": list(complaints),
     }
 
@@ -181,6 +182,10 @@ def sentence(record: RunRecord, exit_code: Exit) -> str:
     stopped = " before it was stopped" if exit_code in (Exit.INTERRUPTED, Exit.TERMINATED) else ""
     nothing = "nothing was done" if exit_code else "nothing was due"
     said = f"{record.job}: {counted or nothing}{stopped}."
+    if failed := record.errors - record.findings:
+        said += f" {failed:,} failed: jobctl runs show {record.id}"
+    if record.findings:
+        said += f" {record.findings:,} for a person to decide: jobctl findings list"
     if record.errors:
-        return f"{said} {record.errors:,} failed: jobctl runs show {record.id}"
+        return said
     return f"{said} More: jobctl runs show {record.id}" if exit_code and record.id else said

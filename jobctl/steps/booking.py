@@ -27,7 +27,6 @@ from jobctl.steps.concluding import (
     conclude,
     fact_alone,
     of_another_cycle,
-    rejected,
 )
 from jobctl.steps.effect import PUT_BACK
 from jobctl.steps.running import Running
@@ -169,11 +168,11 @@ class Books:
     ) -> Conclusion:
         if isinstance(answer, Rejected) and item.sent_before:
             answer = doubtful(answer)
+        subject = None if row is None else Noted(row, looking(connection))
         if not isinstance(answer, NotBegunError):
-            subject = None if row is None else Noted(row, looking(connection))
             return conclude(self.at, item.step, operation, subject, answer)
         if item.restore is None:
-            return rejected(self.at, operation, NOTHING_SENT)
+            return conclude(self.at, item.step, operation, subject, NOTHING_SENT)
         return Conclusion(operation, PUT_BACK, {**item.restore, "claimed_by": None})
 
     def settle(

@@ -79,7 +79,7 @@ def conclude(at: At, step: AnyMoney, operation: Operation, subject: Noted | None
         return unknown(at, operation, Unknown("broken", answer.reason))
     if isinstance(answer, Unknown):
         return unknown(at, operation, answer)
-    return rejected(at, operation, NO_EFFECT if isinstance(answer, NoEffect) else answer)
+    return rejected(at, step, operation, subject, NO_EFFECT if isinstance(answer, NoEffect) else answer)
 
 
 def unknown(at: At, operation: Operation, answer: Unknown) -> Conclusion:
@@ -106,12 +106,17 @@ def asked_again(at: At, operation: Operation) -> dict[str, Any]:
     return {"answer_by": journal.next_time(operation.asked, at.present), "asked": operation.asked + 1}
 
 
-def rejected(at: At, operation: Operation, answer: Rejected) -> Conclusion:
+def rejected(
+    at: At, step: AnyMoney, operation: Operation, subject: Noted | None, answer: Rejected
+) -> Conclusion:
     """Conclude what certainly had no effect; what must not get lost is written down anew."""
     if not may_become(operation, "rejected"):
         return Conclusion(operation, "known already", {"claimed_by": None})
     values = journal.concluded(at, "rejected", answer.code, answer.reason) | {"settled_at": at.present}
     made = Conclusion(operation, "put back" if answer in (NOTHING_SENT, UNWANTED) else "rejected", values)
+    if subject is not None:
+        step.withdraw(at, operation, answer.code, subject)
+        made.subject = subject
     if not answer.later and answer.closes is None:
         made.error = f"its {operation.kind} was rejected ({answer.code}): {answer.reason}"
     elif operation.follows is not None and (undo := journal.repeated(operation)):

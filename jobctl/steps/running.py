@@ -97,12 +97,12 @@ class Running:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        before, errors = self.record.id, self.record.errors
+        before, errors, findings = self.record.id, self.record.errors, self.record.findings
         try:
             with self.database.transaction() as connection:
                 yield connection
         except BaseException:
-            self.record.errors = errors  # none of those was written
+            self.record.errors, self.record.findings = errors, findings  # none of those was written
             if before is None and self.record.id is not None:  # nor was the record itself
                 self.locks.release_run(self.record.id)
                 self.record.id = None

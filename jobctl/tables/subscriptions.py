@@ -107,6 +107,7 @@ _payments = (
     Column("plan_id", Id, ForeignKey("plans.id"), nullable=False),
     Column("subscription_id", Id, ForeignKey("subscriptions.id")),
     Column("provider", Text, nullable=False),
+    Column("account", Text),  # of ours there; null: whichever the settings have
     Column("provider_payment_id", Text),
     Column("reference", Text, unique=True),  # ours, in the provider's metadata: the operation's key
     personal(Column("provider_customer", Text)),
@@ -114,7 +115,7 @@ _payments = (
     Column("amount_minor", BigInteger, nullable=False),
     Column("currency", Currency, nullable=False),
     Column("status", Text, nullable=False, server_default="pending"),
-    Column("failure", Text),  # the provider's code
+    Column("failure", Text),  # the provider's code; or, of a charge that it never took, the journal's
     Column("period_start", Instant),  # of a renewal: what it was charged for
     Column("paid_at", Instant),  # as the provider tells it; of our own charges, when the answer came
     Column("cancelled_at", Instant),

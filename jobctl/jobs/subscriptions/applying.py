@@ -14,6 +14,7 @@ from jobctl.jobs.subscriptions.renewing import charge_day, too_late
 from jobctl.money import Money
 from jobctl.periods import end_of
 from jobctl.providers.protocol import Paid
+from jobctl.providers.switchboard import account
 from jobctl.tables.subscriptions import payments, plans, subscription_periods, subscriptions
 from jobctl.tables.types import inline
 
@@ -44,6 +45,7 @@ def succeeded(at: At, payment: Any, provider_payment_id: str, change: RowChanges
         provider_payment_id=provider_payment_id,
         paid_at=at.present,
         confirmed_at=at.present,
+        failure=None,
     )
 
 
@@ -87,6 +89,7 @@ def record(at: At, payment_id: int, paid: Paid, change: RowChanges) -> str:
         "provider_payment_id": paid.id,
         "paid_at": paid.paid_at,
         "confirmed_at": at.present,
+        "failure": None,
         "provider_customer": payment.provider_customer or paid.customer,
         "provider_method": payment.provider_method or paid.method,
     }
@@ -110,6 +113,7 @@ def add(at: At, buyer: "Buyer", paid: Paid, reference: str | None, change: RowCh
         plan_id=buyer.plan_id,
         subscription_id=subscription_id,
         provider=paid.provider,
+        account=account(at.settings, paid.provider),
         provider_payment_id=paid.id,
         reference=reference,
         provider_customer=paid.customer,

@@ -117,6 +117,7 @@ def begin(at: At, subscription: Subscription, operation: Operation, change: RowC
         plan_id=subscription.plan_id,
         subscription_id=subscription.id,
         provider=operation.provider,
+        account=operation.account,
         reference=operation.key,
         provider_customer=subscription.customer,
         provider_method=subscription.method,
@@ -125,6 +126,14 @@ def begin(at: At, subscription: Subscription, operation: Operation, change: RowC
         period_start=subscription.ended_at,
         created_at=at.present,
     )
+
+
+def withdraw(at: At, operation: Operation, code: str, change: RowChanges) -> None:
+    """End the payment of a charge that never took place; another charge gets another payment."""
+    payment = applying.payment_of(change.look, operation.key)
+    if payment is not None and payment.status == "pending":
+        cancelled = {"status": "cancelled", "cancelled_at": at.present, "failure": code}
+        change.update_beside(payments, payment.id, **cancelled)
 
 
 def wanted(at: At, subscription: Subscription, operation: Operation, look: Look) -> bool:  # noqa: ARG001 (every step's has these)
@@ -225,4 +234,5 @@ JOB = MoneyStep(
     settle=settle,
     concurrency=lambda settings: settings.payment_concurrency,
     begin=begin,
+    withdraw=withdraw,
 )

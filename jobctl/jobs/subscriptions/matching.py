@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Update, or_, select
@@ -29,6 +29,8 @@ from jobctl.tables.journal import money_operations
 from jobctl.tables.subscriptions import payments
 
 FORM = re.compile(r"[0-9A-Za-z._-]{1,64}")
+NUMBER = re.compile(r"\w[\w.:-]{0,254}", re.ASCII)  # of a payment, at any provider
+A_DAY = timedelta(days=1)
 Listed = Paid | Unreadable
 ours = payments.c
 
@@ -40,6 +42,7 @@ class Payment(NamedTuple):
     claimed_by: int | None
     status: str
     provider: str
+    account: str | None
     provider_payment_id: str
     amount_minor: int
     currency: str
@@ -102,9 +105,13 @@ def pages(providers: Providers, source: str, start: datetime, end: datetime) -> 
 def ask(at: At, payment: Payment) -> Call[Payment] | Broken:
     """Ask for the payment; raises ScopeDownError where the settings have no account at its provider."""
     try:
-        account(at.settings, payment.provider)
+        named = account(at.settings, payment.provider)
     except UnrepresentableError as error:
         return Broken(str(error))
+    if payment.account not in (None, named):
+        return Broken(f"it was made at the account {payment.account}, and the settings have {named}")
+    if not NUMBER.fullmatch(payment.provider_payment_id):
+        return Broken(f"its number at the provider is none: {payment.provider_payment_id!a}")
     return Call((payment.provider,), payment, {"request": f"look up {payment.provider_payment_id}"})
 
 
@@ -120,15 +127,17 @@ def not_told(
     at: At, payment: Payment, answer: Unknown | Lost | Broken | ScopeDownError, change: RowChanges
 ) -> str:
     """Ask again later; what cannot be understood needs someone."""
-    postpone(at, payment, change)
+    postpone(at, payment, change, for_someone=isinstance(answer, Broken))
     if isinstance(answer, Lost | ScopeDownError):
         return "asked again later"
     change.error(f"nobody could be asked about it: {answer.reason}")
     return "failed"
 
 
-def postpone(at: At, payment: Payment, change: RowChanges) -> None:
-    change.update(looks=payment.looks + 1, next_look_at=next_time(payment.looks, at.present))
+def postpone(at: At, payment: Payment, change: RowChanges, *, for_someone: bool = False) -> None:
+    """Ask again after a growing interval; about what needs someone, tomorrow."""
+    again = at.present + A_DAY if for_someone else next_time(payment.looks, at.present)
+    change.update(looks=payment.looks + 1, next_look_at=again)
 
 
 class Match(NamedTuple):

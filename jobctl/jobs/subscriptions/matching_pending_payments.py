@@ -51,7 +51,7 @@ def settle(
     at: At, payment: Payment, answer: Found | Lost | Broken | ScopeDownError, change: RowChanges
 ) -> str:
     if isinstance(answer, Paid):
-        matching.postpone(at, payment, change)  # for one that is left to a person
+        matching.postpone(at, payment, change, for_someone=True)  # unless it is applied
         return applying.record(at, payment.id, answer, change)
     if isinstance(answer, Declined):
         change.update(status="cancelled", cancelled_at=at.present, failure=answer.code)
@@ -61,7 +61,7 @@ def settle(
         matching.postpone(at, payment, change)
         return "still pending"
     if isinstance(answer, NoEffect):
-        matching.postpone(at, payment, change)
+        matching.postpone(at, payment, change, for_someone=True)
         return applying.unconfirmed(payment, "unknown", change)
     return matching.not_told(at, payment, answer, change)
 

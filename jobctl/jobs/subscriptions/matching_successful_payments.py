@@ -150,7 +150,7 @@ def settle(
         return "confirmed"
     if not isinstance(answer, Paid | Declined | Pending | NoEffect):
         return matching.not_told(at, payment, answer, change)
-    matching.postpone(at, payment, change)
+    matching.postpone(at, payment, change, for_someone=True)
     if isinstance(answer, Paid):
         return applying.found(change, "payment mismatch", answer, str(applying.mismatch(payment, answer)))
     return applying.unconfirmed(payment, STATES[type(answer)], change)

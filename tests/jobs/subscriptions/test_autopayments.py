@@ -43,6 +43,8 @@ class TestRenewal:
         assert (row.status, row.ended_at) == ("active", NEXT)
         assert row.next_charge_at == datetime(2026, 4, 2, tzinfo=UTC)
         assert (payment.status, payment.amount_minor, payment.period_start) == ("succeeded", 50_000, END)
+        (operation,) = club.world.rows(money_operations)
+        assert payment.account == operation.account
         period = club.periods(made)[-1]
         assert (period.period_start, period.period_end, period.payment_id) == (END, NEXT, payment.id)
         (effect,) = club.sandbox.ledger()
@@ -196,6 +198,16 @@ class TestFaults:
             codes = [club.run(job).exit_code for job in (SETTLER, AUTOPAYMENTS)]
         assert codes == [Exit.DONE, Exit.DONE]
         assert [club.of(each).ended_at for each in made] == [NEXT, NEXT]
+        club.agree()
+
+    def test_what_never_took_place_leaves_no_payment_pending(self, club: Club) -> None:
+        made = club.member()
+        club.sandbox.fault("http_401", "charge", times=2)
+        for _ in range(2):
+            assert club.run(AUTOPAYMENTS).exit_code == Exit.MISCONFIGURED
+        assert club.run(AUTOPAYMENTS).counts == {"renewed": 1}
+        assert [each.status for each in club.renewals(made)] == ["cancelled", "cancelled", "succeeded"]
+        assert [each.failure is None for each in club.renewals(made)] == [False, False, True]
         club.agree()
 
     def test_one_that_was_cancelled_meanwhile_gets_its_money_back(self, club: Club) -> None:

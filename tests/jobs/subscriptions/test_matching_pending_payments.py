@@ -110,6 +110,7 @@ class TestLookUps:
         made = club.begun(user, club.pay(user, *paid))
         done = club.run(JOB)
         assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"payment mismatch": 1})
+        assert (done.document["errors"], done.document["findings"]) == (1, 1)
         assert [each.kind for each in club.world.rows(findings)] == ["payment mismatch"]
         assert (club.paid(made).status, club.world.rows(subscriptions)) == ("pending", [])
 
@@ -142,6 +143,28 @@ class TestLookUps:
         assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"applied": 1, "failed": 1})
         assert (club.paid(odd).status, club.paid(made).status) == ("pending", "succeeded")
 
+    @pytest.mark.parametrize(
+        "odd", [{"account": "another"}, {"provider_payment_id": ""}, {"provider_payment_id": ".."}], ids=str
+    )
+    def test_one_that_nobody_can_be_asked_about_fails_alone(self, club: Club, odd: dict[str, Any]) -> None:
+        """As one of another shop, which this one knows nothing of."""
+        made = club.begun(club.buyer(), club.held(), **odd)
+        assert (club.run(JOB).exit_code, club.run(JOB).exit_code) == (Exit.ITEMS_FAILED, Exit.DONE)
+        assert ("retrieve" in club.sandbox.requests(), club.paid(made).status) == (False, "pending")
+        assert club.world.rows(findings) == []
+
+    @pytest.mark.parametrize("why", ["amount", "unknown", "provider"])
+    def test_what_needs_someone_is_asked_about_once_a_day(self, club: Club, why: str) -> None:
+        user = club.buyer()
+        number = club.unknown() if why == "unknown" else club.pay(user, 49_900)
+        club.begun(user, number, **({"provider": "abacus"} if why == "provider" else {}))
+        asked = []
+        for hour in range(0, 60, 5):
+            if club.run(JOB).counts:
+                asked.append(hour)
+            club.pass_time(hours=5)
+        assert asked == [0, 25, 50]
+
     def test_what_a_dead_run_had_is_asked_about_anew(self, club: Club) -> None:
         user = club.buyer()
         made = club.begun(user, club.pay(user), claimed_by=900)
@@ -155,14 +178,14 @@ class TestLists:
     @pytest.mark.parametrize("status", ["expired", "cancelled"])
     def test_what_was_given_up_here_is_applied_and_reported(self, club: Club, status: str) -> None:
         user = club.buyer()
-        made = club.begun(user, club.pay(user), status=status)
+        made = club.begun(user, club.pay(user), status=status, failure="canceled_by_merchant")
         done = club.run(JOB)
         assert (done.exit_code, done.counts, done.document["drift"]) == (
             Exit.DONE,
             {"applied": 1},
             was(status),
         )
-        assert club.paid(made).status == "succeeded"
+        assert (club.paid(made).status, club.paid(made).failure) == ("succeeded", None)
         assert [each.ended_at for each in club.subscriptions_of(user)] == [MONTH_LATER]
 
     def test_one_whose_number_never_came_is_known_by_its_reference(self, club: Club) -> None:
@@ -247,7 +270,8 @@ class TestRenewals:
         done = club.run(JOB)
         assert (done.exit_code, done.counts) == (Exit.DONE, {"succeeded late": 1, "renewed": 1})
         assert done.document["drift"] == was(status)
-        assert (club.of(made).ended_at, club.renewals(made)[0].status) == (NEXT, "succeeded")
+        (payment,) = club.renewals(made)
+        assert (club.of(made).ended_at, payment.status, payment.failure) == (NEXT, "succeeded", None)
         club.agree()
         assert club.run(JOB).counts == {}
 
@@ -307,9 +331,7 @@ class TestRenewals:
             connection.exec_driver_sql(f"DELETE FROM subscription_periods WHERE id = {period.id}")
         club.world.change(subscriptions, made, ended_at=END, next_charge_at=NOW.replace(hour=0))
         gone = {"provider_payment_id": None, "paid_at": None, "confirmed_at": None}
-        club.world.change(
-            payments, payment.id, status={"declined": "cancelled"}.get(status, "pending"), **gone
-        )
+        club.world.change(payments, payment.id, status="cancelled", failure="not_sent", **gone)
         (operation,) = club.world.rows(money_operations)
         club.world.change(money_operations, operation.id, status=status, payment_id=None)
         club.pass_time(minutes=5)

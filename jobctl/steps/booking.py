@@ -16,9 +16,10 @@ from jobctl import changes, journal
 from jobctl.changes import Author, ChangedMeanwhileError
 from jobctl.db import among_named, id_list, id_list_type
 from jobctl.job import Ask, At, Due, MoneyStep, NotBegunError, ScopeDownError
-from jobctl.journal import Operation, Written
+from jobctl.journal import Operation
 from jobctl.providers.protocol import Rejected, UnrepresentableError, doubtful
 from jobctl.providers.switchboard import Providers
+from jobctl.steps import journalling
 from jobctl.steps.concluding import (
     NOTHING_SENT,
     AnyMoney,
@@ -29,6 +30,7 @@ from jobctl.steps.concluding import (
     of_another_cycle,
 )
 from jobctl.steps.effect import PUT_BACK
+from jobctl.steps.journalling import Written
 from jobctl.steps.running import Running
 from jobctl.steps.selection import After
 from jobctl.steps.settling import Noted, looking, write_beside
@@ -140,7 +142,7 @@ class Books:
         """Write requests down, by subject; `now`: as sent by this run, once it is committed."""
         sent = self.as_sent if now else lambda _: {}
         run_id = self.running.run_id
-        written = journal.write_down(connection, self.at, run_id, step.subject, requests, sent=sent)
+        written = journalling.write_down(connection, self.at, run_id, step.subject, requests, sent=sent)
         for key, reason in written.refused.items():
             self.complain(connection, step, key, reason)
             taken.counts.append("failed")

@@ -24,12 +24,14 @@ from jobctl.job import (
     SettleStep,
     Step,
 )
-from jobctl.journal import Entry, Operation
+from jobctl.journal import Operation
 from jobctl.providers.protocol import Release, Stored, UnrepresentableError
 from jobctl.providers.switchboard import account, compose
+from jobctl.steps import journalling
 from jobctl.steps.concluding import asking
 from jobctl.steps.effect import PUT_BACK, dead_owners
 from jobctl.steps.inquiring import preview_effect, preview_list
+from jobctl.steps.journalling import Entry
 from jobctl.steps.running import Options, Running
 from jobctl.steps.selection import Selection
 from jobctl.steps.settling import Noted, looking
@@ -146,7 +148,7 @@ def preview_money(step: MoneyStep[Any], running: Running, connection: Connection
 
 def entries_of(subject: str, at: At, requests: Mapping[int, Ask], connection: Connection) -> list[Entry]:
     """Derive the entries that a run would write; what it is asked of matters only to a run."""
-    return journal.numbered(
+    return journalling.numbered(
         connection, [Entry(ask, subject, key, "", at.installation) for key, ask in requests.items()]
     )
 
@@ -154,8 +156,8 @@ def entries_of(subject: str, at: At, requests: Mapping[int, Ask], connection: Co
 def to_be_sent(table: Table, entry: Entry, at: At, outcome: str) -> Shown:
     provider = entry.ask.provider
     try:
-        journal.account_of(at.settings, entry.ask)
-        journal.refuse_again(entry)
+        journalling.account_of(at.settings, entry.ask)
+        journalling.refuse_again(entry)
         request = compose(provider, entry.ask.request, entry.key)
     except UnrepresentableError as error:
         return Shown(table.name, entry.subject_id, "failed", {}, {}, {"reason": str(error)})

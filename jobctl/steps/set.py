@@ -87,12 +87,12 @@ def change(connection: Connection, pages: Pages, found: Sequence[Any], running: 
 
 def follow(connection: Connection, asked: Asked, due: Due, ids: Sequence[int], running: Running) -> None:
     """Journal what follows from a batch, for settle-operations to send."""
-    from jobctl import journal  # noqa: PLC0415 (no other step pays for it)
+    from jobctl.steps import journalling  # noqa: PLC0415 (no other step pays for it)
 
     rows = asked.rows.where(among(due.key, ids, connection.dialect.name))
     requests = {row.id: asked.make(row) for row in connection.execute(rows)}
     try:
-        written = journal.write_down(connection, running.at, running.run_id, asked.subject, requests)
+        written = journalling.write_down(connection, running.at, running.run_id, asked.subject, requests)
     except ScopeDownError as down:
         raise MisconfiguredError(f"{down.scope} cannot be asked: {down}") from down
     for each, reason in written.refused.items():

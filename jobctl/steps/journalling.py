@@ -1,0 +1,171 @@
+"""Requests are written down before they are sent; the idempotency keys are derived here alone."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, case, func, select, true
+
+from jobctl.db import among_named, id_list, id_list_type, insertion, records, records_value
+from jobctl.job import Ask, At
+from jobctl.journal import READ, Operation
+from jobctl.providers.protocol import KINDS, Kind, Release, UnrepresentableError
+from jobctl.providers.switchboard import account, compose
+from jobctl.settings import Settings
+from jobctl.tables.journal import money_operations
+from jobctl.tables.types import inline
+
+LONGEST_KEY = 64
+ours = money_operations.c
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An operation about to be written down."""
+
+    ask: Ask
+    subject: str
+    subject_id: int
+    account: str
+    installation: str
+    attempt: int = 1
+    succeeded: bool = False  # the same succeeded before
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[type(self.ask.request)]
+
+    @property
+    def key(self) -> str:
+        """Derive the idempotency key; of `[0-9A-Za-z._-]`, and at most 64 characters."""
+        ask, subject = self.ask, f"{self.subject}-{self.subject_id}"
+        return f"{self.installation}.{self.kind}.{subject}.{ask.cycle}.{self.attempt}"
+
+
+def numbered(connection: Connection, entries: Sequence[Entry]) -> list[Entry]:
+    """Give entries, all of one subject's kind, the numbers of their attempts."""
+    if not entries:
+        return []
+    dialect = connection.dialect.name
+    ids = id_list([each.subject_id for each in entries], dialect)
+    made = connection.execute(counting(dialect), {"the_ids": ids, "the_subject": entries[0].subject})
+    before = {(row[0], row[1], row[2]): (row[3], bool(row[4])) for row in made}
+    found = [before.get((each.subject_id, each.kind, each.ask.cycle), (0, False)) for each in entries]
+    return [
+        replace(each, attempt=attempts + 1, succeeded=succeeded)
+        for each, (attempts, succeeded) in zip(entries, found, strict=True)
+    ]
+
+
+@cache
+def counting(dialect: str) -> Select[Any]:
+    theirs = among_named(ours.subject_id, bindparam("the_ids", type_=id_list_type(dialect)), dialect)
+    done = case((ours.status == inline("succeeded"), 1), else_=0)
+    return (
+        select(ours.subject_id, ours.kind, ours.cycle, func.max(ours.attempt), func.max(done))
+        .where(ours.subject == bindparam("the_subject", type_=ours.subject.type), theirs)
+        .group_by(ours.subject_id, ours.kind, ours.cycle)
+    )
+
+
+def refuse_again(entry: Entry) -> None:
+    """Raise UnrepresentableError for what succeeded already: it would be had twice."""
+    if entry.succeeded:
+        raise UnrepresentableError(
+            f"its {entry.kind} for {entry.ask.cycle} has succeeded already: "
+            f"jobctl operations list --subject {entry.subject}-{entry.subject_id}"
+        )
+
+
+def values_of(entry: Entry, at: At, run_id: int) -> dict[str, Any]:
+    """Return the row of an operation that is not sent yet; raises UnrepresentableError."""
+    refuse_again(entry)
+    if len(entry.key) > LONGEST_KEY:
+        raise UnrepresentableError(f"its key {entry.key} is longer than {LONGEST_KEY} characters")
+    asked = entry.ask.request
+    amount = None if isinstance(asked, Release) else asked.amount
+    return {
+        "key": entry.key,
+        "kind": entry.kind,
+        "subject": entry.subject,
+        "subject_id": entry.subject_id,
+        "cycle": entry.ask.cycle,
+        "attempt": entry.attempt,
+        "provider": entry.ask.provider,
+        "account": entry.account,
+        "request": compose(entry.ask.provider, asked, entry.key),
+        "amount_minor": amount and amount.minor,
+        "currency": amount and amount.currency,
+        "payment_id": getattr(asked, "payment_id", None),
+        "status": "started",
+        "follows": entry.ask.follows,
+        "run_id": run_id,
+        "claimed_by": None,
+        "created_at": at.present,
+        "first_sent_at": None,
+        "answer_by": None,
+    }
+
+
+@dataclass
+class Written:
+    """What was written down, and of which subjects it could not be, with the reason."""
+
+    operations: list[Operation] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
+
+
+def write_down(
+    connection: Connection,
+    at: At,
+    run_id: int,
+    subject: str,
+    requests: Mapping[int, Ask],
+    *,
+    sent: Callable[[Ask], dict[str, Any]] = lambda _: {},
+) -> Written:
+    """Write requests down, by the number of their subject, where that has no operation open.
+
+    sent: what the journal has of a request that the caller sends once this is committed; another one waits
+    for settle-operations. Raises ScopeDownError where the settings have no account at the provider.
+    """
+    written, rows, entries = Written(), [], []
+    for key, ask in requests.items():
+        try:
+            entries.append(Entry(ask, subject, key, account_of(at.settings, ask), at.installation))
+        except UnrepresentableError as error:
+            written.refused[key] = str(error)
+    for entry in numbered(connection, entries):
+        try:
+            rows.append(values_of(entry, at, run_id) | sent(entry.ask))
+        except UnrepresentableError as error:
+            written.refused[entry.subject_id] = str(error)
+    written.operations = insert_all(connection, rows)
+    return written
+
+
+def account_of(settings: Settings, ask: Ask) -> str:
+    """Name the account to ask; raises ScopeDownError, or UnrepresentableError where it is another's."""
+    named = account(settings, ask.provider)
+    if ask.account not in (None, named):
+        raise UnrepresentableError(
+            f"its payment is of the {ask.provider} account {ask.account}, and the settings have {named}"
+        )
+    return named
+
+
+def insert_all(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Operation]:
+    if not rows:
+        return []
+    made = connection.execute(inserting(tuple(rows[0]), connection.dialect.name), records_value(rows))
+    return sorted((Operation(*row) for row in made), key=lambda each: each.id)
+
+
+@cache
+def inserting(names: Sequence[str], dialect: str) -> Any:
+    """Build the statement once, whatever the number of rows."""
+    given = records([ours[name] for name in names], dialect)
+    rows = select(*given.c).where(true())  # SQLite takes ON CONFLICT for a join's ON without a WHERE
+    fresh = insertion(money_operations, dialect).from_select(list(names), rows)
+    return fresh.on_conflict_do_nothing().returning(*READ.values())

@@ -1,6 +1,15 @@
 """All tables at once, for whoever needs the whole metadata: migrations and tests, no job."""
 
-from jobctl.tables import findings, frame, journal, notifications, sessions, subscriptions
+from jobctl.tables import findings, frame, journal, marketplace, notifications, sessions, subscriptions
 from jobctl.tables.types import metadata
 
-__all__ = ["findings", "frame", "journal", "metadata", "notifications", "sessions", "subscriptions"]
+__all__ = [
+    "findings",
+    "frame",
+    "journal",
+    "marketplace",
+    "metadata",
+    "notifications",
+    "sessions",
+    "subscriptions",
+]

@@ -28,6 +28,14 @@ def one_of(table: str, column: str, *allowed: str) -> sa.CheckConstraint:
     return sa.CheckConstraint(f"{column} IN ({listed})", name=op.f(f"ck_{table}_{column}"))
 
 
+def check(table: str, name: str, rule: str) -> sa.CheckConstraint:
+    return sa.CheckConstraint(rule, name=sa.schema.conv(f"ck_{table}_{name}"))
+
+
+def references(table: str, column: str, other: str) -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint([column], [f"{other}.id"], name=f"fk_{table}_{column}_{other}")
+
+
 def add_column(table: str, column: "sa.Column[Any]") -> None:
     """Add a column; SQLite takes the rules for it in the same statement only."""
     dialect = op.get_bind().dialect
@@ -35,7 +43,7 @@ def add_column(table: str, column: "sa.Column[Any]") -> None:
     if dialect.name != "sqlite":
         op.add_column(table, column)
         for each in checks:
-            op.create_check_constraint(f"ck_{table}_{each.name}", table, each.sqltext)
+            op.create_check_constraint(op.f(f"ck_{table}_{each.name}"), table, each.sqltext)
         return
     made = sa.schema.CreateColumn(column).compile(dialect=dialect)
     rules = " ".join(f"CONSTRAINT ck_{table}_{each.name} CHECK ({each.sqltext})" for each in checks)

@@ -39,6 +39,7 @@ _users = (
     Column("time_zone", Text),
     Column("created_at", Instant, nullable=False),
     Column("deleted_at", Instant),
+    Column("verified_at", Instant),
 )
 users = Table("users", metadata, *_users, *forms(*_users))
 

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from jobctl.tables.making import create, create_index, one_of
+from jobctl.tables.making import check, create, create_index, one_of, references
 from jobctl.tables.types import Currency, Id, Instant, Json
 
 revision = "0003"
@@ -14,14 +14,6 @@ def upgrade() -> None:
     subscriptions()
     payments()
     findings()
-
-
-def check(table: str, name: str, rule: str) -> sa.CheckConstraint:
-    return sa.CheckConstraint(rule, name=sa.schema.conv(f"ck_{table}_{name}"))
-
-
-def references(table: str, column: str, other: str) -> sa.ForeignKeyConstraint:
-    return sa.ForeignKeyConstraint([column], [f"{other}.id"], name=f"fk_{table}_{column}_{other}")
 
 
 def plans() -> None:

@@ -20,9 +20,11 @@ from sqlalchemy.sql import visitors
 
 from jobctl import outbox
 from jobctl.changes import (
+    PARAMETERS,
     Author,
     Part,
     Plan,
+    adding_from,
     at_once,
     audit,
     audited_of,
@@ -30,11 +32,11 @@ from jobctl.changes import (
     into_the_trail,
     permitted,
     trail_of,
+    value_of,
 )
 from jobctl.db import among, among_named, id_list, id_list_type
 from jobctl.job import Ask, At, Due
 from jobctl.outbox import Notice
-from jobctl.tables.frame import audit_trail
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,55 @@ def renamed(condition: ColumnElement[bool], table: Table, name: FromClause) -> C
     return said
 
 
+@dataclass(frozen=True)
+class Inserted:
+    """Rows of another table that are added, one for each of the batch."""
+
+    table: Table
+    once: bool
+    values: Mapping[str, Any]
+
+    def rows(self) -> Select[Any]:
+        return select(*(value_of(self.table, name, each).label(name) for name, each in self.values.items()))
+
+    def part(self, dialect: str) -> Part:
+        def effects(found: Select[Any]) -> Sequence[Any]:
+            return adding_from(self.table, found, tuple(self.values), once=self.once, dialect=dialect)
+
+        return Part(self.rows(), effects)
+
+
+@dataclass(frozen=True)
+class Added:
+    """Amounts that are added to columns of another table's rows, of which many may have the same."""
+
+    table: Table
+    row_id: ColumnElement[Any]
+    amounts: Mapping[str, ColumnElement[Any]]
+
+    def lines(self) -> Select[Any]:
+        return select(self.row_id.label("row_id"), *(each.label(name) for name, each in self.amounts.items()))
+
+    def sums(self, lines: FromClause) -> Select[Any]:
+        """Sum lines up, of which each is a row that is added to, and how much."""
+        sums = (func.sum(lines.c[name]).label(name) for name in self.amounts)
+        return select(lines.c.row_id, *sums).group_by(lines.c.row_id)
+
+    def part(self, author: Author, dialect: str) -> Part:
+        def effects(found: Select[Any]) -> Sequence[Any]:
+            sums = self.sums(found.cte()).cte()
+            named = self.table.c.id.in_(select(sums.c.row_id))
+            # In the order of their numbers, lest two runs wait for each other.
+            rows = select(self.table).where(named).order_by(self.table.c.id).with_for_update().cte()
+            new = {name: rows.c[name] + sums.c[name] for name in self.amounts}
+            trail = audit(rows, self.table.name, new, author, dialect).where(rows.c.id == sums.c.row_id)
+            total = {name: self.table.c[name] + sums.c[name] for name in self.amounts}
+            theirs = self.table.c.id == sums.c.row_id, self.table.c.id.in_(select(rows.c.id))
+            return [*into_the_trail(trail), update(self.table).values(total).where(*theirs)]
+
+        return Part(self.lines(), effects)
+
+
 class Asked(NamedTuple):
     """Operations that follow from the batch: one for each subject that `rows` finds beside it."""
 
@@ -97,6 +148,8 @@ class Batch:
     due: Due
     updates: list[Mapping[str, Any]] = field(default_factory=list)
     besides: list[Beside] = field(default_factory=list)
+    inserted: list[Inserted] = field(default_factory=list)
+    added: list[Added] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -107,6 +160,12 @@ class Batch:
 
     def update_beside(self, table: Table, where: ColumnElement[bool], /, **values: Any) -> None:
         self.besides.append(Beside(table, where, values))
+
+    def insert(self, table: Table, /, *, once: bool = False, **values: Any) -> None:
+        self.inserted.append(Inserted(table, once, values))
+
+    def add(self, table: Table, row_id: ColumnElement[Any], /, **amounts: ColumnElement[Any]) -> None:
+        self.added.append(Added(table, row_id, amounts))
 
     def notify(self, template: str, /, *, to: Any, once: Sequence[Any], **more: Any) -> None:
         self.notices.append(Notice(template, to, once, **more))
@@ -132,8 +191,11 @@ class Batch:
             *trail_of(table, values, author, dialect),
             *(self.queue(each, dialect) for each in self.notices),
             *(each.part(author, dialect) for each in self.besides),
+            *(each.part(author, dialect) for each in self.added),
+            *(each.part(dialect) for each in self.inserted),
         ]
-        return Plan(table, self.due.rows, parts, update(table), values, computed)
+        change = update(table) if values else None
+        return Plan(table, self.due.rows, parts, change, values, computed)
 
     def queue(self, notice: Notice, dialect: str) -> Part:
         rows = outbox.queued(notice, self.at, dialect)
@@ -151,8 +213,8 @@ class Application:
         due, self.dialect = batch.due, dialect
         theirs = among_named(due.key, bindparam("the_ids", type_=id_list_type(dialect)), dialect)
         self.chosen = chosen.where(theirs, *permitted(due.table, due.table, batch.values()))
-        author = Author(bindparam("the_run", type_=audit_trail.c.run_id.type), batch.at.now)
-        plan = batch.plan(author, dialect)
+        self.now = batch.at.now
+        plan = batch.plan(Author(*PARAMETERS), dialect)
         if dialect == "postgresql":
             locked, result = at_once(plan, self.chosen)
             self.statements = [result.add_columns(func.array_agg(locked.c.id))]
@@ -161,13 +223,15 @@ class Application:
 
     def apply(self, connection: Connection, run_id: int, ids: Sequence[int]) -> list[int]:
         """Change those of the rows that are still due; return their keys."""
-        values = {"the_run": run_id, "the_ids": id_list(ids, self.dialect)}
+        values = {"the_run": run_id, "the_time": self.now, "the_ids": id_list(ids, self.dialect)}
         if self.dialect == "postgresql":
             return list(connection.scalar(self.statements[0], values) or [])
         still = list(connection.scalars(self.chosen, values))
         values["the_ids"] = id_list(still, self.dialect)
         for each in self.statements if still else ():
-            connection.execute(each, values)
+            result = connection.execute(each, values)
+            if result.returns_rows:  # the numbers of new rows, for the trail
+                values["the_added"] = id_list(result.scalars().all(), self.dialect)
         return still
 
 

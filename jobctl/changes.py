@@ -34,6 +34,7 @@ from jobctl.db import (
     given_values,
     id_list,
     id_list_type,
+    insert_from,
     insert_once,
     json_object,
 )
@@ -131,6 +132,8 @@ def value_of(table: FromClause, name: str, value: Any) -> ColumnElement[Any]:
 class Plan:
     """A change of a batch: its parts, and the statement that changes the rows themselves, the last of all.
 
+    change: None where they stay as they are.
+
     rows: what the parts may read: the table, or the joins that begin with it. computed: expressions that
     are worked out once for each row.
     """
@@ -161,13 +164,15 @@ def at_once(plan: Plan, chosen: Select[Any]) -> tuple[CTE, Select[Any]]:
         return found
 
     change = plan.change
+    result = select().select_from(batch)
     if plan.values:
         new = {
             name: within(value) if isinstance(value, ColumnElement) else value
             for name, value in plan.values.items()
         }
         change = change.values(new)
-    result = select().select_from(batch).add_cte(change.where(plan.table.c.id == batch.c.id).cte("changed"))
+    if change is not None:
+        result = result.add_cte(change.where(plan.table.c.id == batch.c.id).cte("changed"))
     effects = (effect for part in plan.parts for effect in part.effects(within(part.source)))
     for n, effect in enumerate(effects):
         result = result.add_cte(effect.cte(f"effect_{n}"))
@@ -193,8 +198,11 @@ def names_of(plan: Plan) -> dict[ColumnElement[Any], str]:
 def in_turn(plan: Plan, theirs: ColumnElement[bool]) -> list[Any]:
     """Order it for SQLite: what follows from the rows while they are as they were, the change last."""
     rows = [part.effects(part.source.select_from(plan.rows).where(theirs)) for part in plan.parts]
+    effects = [each for effects in rows for each in effects]
+    if plan.change is None:
+        return effects
     change = plan.change.values(plan.values) if plan.values else plan.change
-    return [*(each for effects in rows for each in effects), change.where(theirs)]
+    return [*effects, change.where(theirs)]
 
 
 class Shape(NamedTuple):
@@ -291,6 +299,24 @@ def adding(table: Table, names: tuple[str, ...], once: tuple[str, ...], dialect:
         return [insert(audit_trail).from_select(AUDIT_COLUMNS, trail).returning(audit_trail.c.row_id)]
     trail = addition(table, table.name, shown, dialect).where(table.c.id == bindparam("the_row"))
     return [fresh.returning(table.c.id), insert(audit_trail).from_select(AUDIT_COLUMNS, trail)]
+
+
+def adding_from(
+    table: Table, rows: Select[Any], names: Sequence[str], *, once: bool, dialect: str
+) -> Sequence[Any]:
+    """Build what adds the rows that a SELECT finds, and the trail, to which `the_added` names them."""
+    fresh = insert_from(table, names, rows, (), dialect) if once else insert(table).from_select(names, rows)
+    shown = audited_of(table, dict.fromkeys(names))
+    if not shown:
+        return [fresh]
+    if dialect == "postgresql":
+        made = fresh.returning(table.c.id, *(table.c[name] for name in shown)).cte()
+        return into_the_trail(addition(made, table.name, shown, dialect))
+    theirs = among_named(table.c.id, bindparam("the_added", type_=id_list_type(dialect)), dialect)
+    return [
+        fresh.returning(table.c.id),
+        *into_the_trail(addition(table, table.name, shown, dialect).where(theirs)),
+    ]
 
 
 def addition(rows: FromClause, name: str, shown: Iterable[str], dialect: str) -> Select[Any]:

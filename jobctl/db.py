@@ -421,9 +421,12 @@ def insert_once(table: Table, once: Sequence[str], values: Mapping[str, Any], di
 def insert_from(
     table: Table, columns: Sequence[str], rows: Select[Any], once: Sequence[str], dialect: str
 ) -> Insert:
-    """Build an INSERT of what a SELECT finds, but for what is there already by its unique columns `once`."""
+    """Build an INSERT of what a SELECT finds, but for what is there already by its unique columns `once`.
+
+    once: empty: by any of them.
+    """
     fresh = insertion(table, dialect).from_select(list(columns), rows)
-    all_new: Insert = fresh.on_conflict_do_nothing(index_elements=once)
+    all_new: Insert = fresh.on_conflict_do_nothing(index_elements=once or None)
     return all_new
 
 

@@ -152,6 +152,17 @@ class BatchChanges(Protocol):
         """Change, to constants, the rows of another table that `where` ties to those of the batch."""
         ...
 
+    def insert(self, table: Table, /, *, once: bool = False, **values: Any) -> None:
+        """Add a row to another table for each of the batch; one of its values at least is SQL over them.
+
+        once: one that is there already, by any of its unique columns, is left as it is.
+        """
+        ...
+
+    def add(self, table: Table, row_id: ColumnElement[Any], /, **amounts: ColumnElement[Any]) -> None:
+        """Add amounts to columns of the row of another table that has this number, for each of the batch."""
+        ...
+
     def notify(self, template: str, /, *, to: ColumnElement[Any], once: Sequence[Any], **more: Any) -> None:
         """Tell users something, by each channel that they take it by; `outbox.Notice` has the rest."""
         ...

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 Parser = Callable[[str], Any]
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
+WHOLE = 10_000  # basis points, of which a percentage has a hundred
 CHANNELS = ("email", "sms", "push", "tray", "webhook")
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 LOCAL = {"localhost", "127.0.0.1", "::1"}
@@ -212,6 +213,27 @@ def yookassa_key(value: str) -> str:
 def shop_id(value: str) -> str:
     if not re.fullmatch(r"[1-9][0-9]{0,17}", value):
         raise ValueError("the number of a shop")
+    return value
+
+
+def percent(value: str) -> int:
+    """Read a percentage, of two decimals at most; return hundredths of a percent (basis points)."""
+    match = re.fullmatch(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?", value)
+    points = int(match[1]) * 100 + int((match[2] or "").ljust(2, "0")) if match else -1
+    if not 0 <= points <= WHOLE:
+        raise ValueError("a percentage from 0 to 100, of two decimals at most")
+    return points
+
+
+def currency(value: str) -> str:
+    if not re.fullmatch(r"[A-Z]{3}", value):
+        raise ValueError("the ISO 4217 code of a currency, in capitals")
+    return value
+
+
+def paystack_key(value: str) -> str:
+    if not re.fullmatch(r"sk_(live|test)_[A-Za-z0-9_]+", value):
+        raise ValueError("a secret key of Paystack")
     return value
 
 

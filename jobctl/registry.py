@@ -143,6 +143,22 @@ JOBS = (
         ),
     ),
     Entry(
+        "escrow-release",
+        "jobctl.jobs.marketplace.escrow_release",
+        "20 */2 * * *",
+        None,
+        "Release escrow to creators' wallets once their work is completed, less the platform's fee.",
+        ("platform_fee_percent",),
+    ),
+    Entry(
+        "wallet-creation",
+        "jobctl.jobs.marketplace.wallet_creation",
+        "0 10 * * *",
+        None,
+        "Give verified users the wallets that they lack.",
+        ("default_wallet_currency",),
+    ),
+    Entry(
         "history-prune",
         "jobctl.jobs.notifications.history_prune",
         "17 3 * * *",

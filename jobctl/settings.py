@@ -398,6 +398,42 @@ class Settings:
         example="6h",
     )
 
+    payment_verify_after: timedelta = setting(
+        parsing.duration,
+        "24h",
+        "how old a pending payment into escrow is when its provider is asked about it",
+        group="marketplace",
+        example="6h",
+    )
+    payment_verify_give_up: timedelta = setting(
+        parsing.duration,
+        "72h",
+        "how long a provider may leave that unanswered before a person has to decide",
+        group="marketplace",
+        example="5d",
+    )
+    request_payment_timeout: timedelta = setting(
+        parsing.duration,
+        "48h",
+        "how long a request may go unpaid before it is declined",
+        group="marketplace",
+        example="72h",
+    )
+    platform_fee_percent: int = setting(
+        parsing.percent,
+        "10",
+        "the platform's share of what is released from escrow, where the payment itself names none",
+        group="marketplace",
+        example="12.5",
+    )
+    default_wallet_currency: str = setting(
+        parsing.currency,
+        "USD",
+        "currency of the wallet that each verified user gets",
+        group="marketplace",
+        example="NGN",
+    )
+
     run_retention: timedelta = setting(
         parsing.duration, "90d", "how long run records are kept", group="retention", example="30d"
     )

@@ -63,9 +63,12 @@ def preview_set(step: SetStep, running: Running, connection: Connection) -> Iter
     step.change(running.at, batch)
     columns = replace(due, read=batch_columns(batch))
     selection = Selection(columns, running.options.since, running.options.only)
+    totals: Totals = {}
     for page in pages(selection, running, connection):
         yield from (changed_in(batch, step.outcome, row) for row in page)
-        yield from what_follows(batch, [row.id for row in page], connection)
+        ids = [row.id for row in page]
+        yield from what_follows(batch, ids, connection)
+        yield from what_is_added(batch, ids, totals, connection)
 
 
 def changed_in(batch: Batch, outcome: str, row: Any) -> Shown:
@@ -93,6 +96,33 @@ def what_follows(batch: Batch, ids: Sequence[int], connection: Connection) -> It
         requests = {row.id: asked.make(row) for row in connection.execute(rows)}
         for entry in entries_of(asked.subject, batch.at, requests, connection):
             yield to_be_sent(batch.due.table, entry, batch.at, "journalled")
+
+
+Totals = dict[tuple[str, int, str], int]  # of tables, rows and columns: what they have come to so far
+
+
+def what_is_added(
+    batch: Batch, ids: Sequence[int], totals: Totals, connection: Connection
+) -> Iterator[Shown]:
+    """Show rows that are new, but for those of a history, and sums that grow."""
+    dialect = connection.dialect.name
+    for new in batch.inserted:
+        if not new.table.info.get("history"):
+            for row in connection.execute(rows_beside(batch, new.rows(), ids, dialect)):
+                after = {name: shown(new.table, name, value) for name, value in row_named(row).items()}
+                yield Shown(new.table.name, "new", WITH_IT, {}, after, {})
+    for each in batch.added:
+        lines = rows_beside(batch, each.lines(), ids, dialect).cte("lines")
+        columns = [each.table.c[name].label(f"before_{name}") for name in each.amounts]
+        sums = each.sums(lines).subquery("sums")
+        found = select(sums, *columns).join(each.table, each.table.c.id == sums.c.row_id)
+        for row in connection.execute(found.order_by(sums.c.row_id)):
+            named, before, after = row_named(row), {}, {}
+            for name in each.amounts:
+                place = each.table.name, row.row_id, name
+                before[name] = totals.get(place, named[f"before_{name}"])
+                after[name] = totals[place] = before[name] + int(named[name])
+            yield Shown(each.table.name, row.row_id, WITH_IT, before, after, {})
 
 
 def preview_recovery(

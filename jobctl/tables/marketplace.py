@@ -81,6 +81,7 @@ requests = Table(
     info={"transitions": {"status": REQUEST_TRANSITIONS}},
 )
 _of = requests.c
+index("ix_requests_creator_id", _of.creator_id)
 index(
     "ix_requests_unpaid",
     _of.created_at,

@@ -37,6 +37,7 @@ def requests() -> None:
         check("requests", "amount_minor", "amount_minor > 0"),
     )
     unpaid = "status = 'pending' AND paid_at IS NULL"
+    create_index("ix_requests_creator_id", "requests", ["creator_id"])
     create_index("ix_requests_unpaid", "requests", ["created_at", "id"], unpaid)
     table = "wallet_transactions"
     create(

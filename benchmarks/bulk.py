@@ -6,7 +6,7 @@ No figure is printed unless sessions, notifications and audit trail are then ali
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -53,7 +53,7 @@ FROM generate_series(1, :rows) AS numbers(n),
     LATERAL (SELECT now() + interval '2 hours' + n % 72000 * interval '1 second') AS coming(starts)
 """
 # What is of the moment must be of the one moment that the run began at.
-LEFT = {
+LEFT: Mapping[str, str] = {
     "rows": "to_jsonb(ours) - '{moment}', ours.{moment} = began FROM {table} AS ours",
     "notifications": "to_jsonb(ours) - ARRAY['id', 'queued_at', 'due_at'], ours.queued_at = began, "
     "ours.due_at = began FROM notifications AS ours",
@@ -76,6 +76,7 @@ class Bulk(NamedTuple):
     hand: str
     table: str
     moment: str
+    beside: Mapping[str, str] = {}  # tables that it writes too, and what of their rows must be the same
 
 
 BULKS = (
@@ -110,7 +111,7 @@ def by_jobctl(bulk: Bulk, world: World) -> float:
 
 def left_by(bulk: Bulk, world: World) -> Left:
     names = {"table": bulk.table, "moment": bulk.moment}
-    queries = {name: DIGEST.format(shown.format(**names)) for name, shown in LEFT.items()}
+    queries = {name: DIGEST.format(shown.format(**names)) for name, shown in {**LEFT, **bulk.beside}.items()}
     return {name: tuple(world.rows(query)[0]) for name, query in queries.items()}
 
 

@@ -103,7 +103,10 @@ class Inserted:
 
 @dataclass(frozen=True)
 class Added:
-    """Amounts that are added to columns of another table's rows, of which many may have the same."""
+    """Amounts that are added to columns of another table's rows, of which many may have the same.
+
+    They leave no audit rows: what is added is a history itself.
+    """
 
     table: Table
     row_id: ColumnElement[Any]
@@ -117,17 +120,15 @@ class Added:
         sums = (func.sum(lines.c[name]).label(name) for name in self.amounts)
         return select(lines.c.row_id, *sums).group_by(lines.c.row_id)
 
-    def part(self, author: Author, dialect: str) -> Part:
+    def part(self) -> Part:
         def effects(found: Select[Any]) -> Sequence[Any]:
             sums = self.sums(found.cte()).cte()
             named = self.table.c.id.in_(select(sums.c.row_id))
             # In the order of their numbers, lest two runs wait for each other.
-            rows = select(self.table).where(named).order_by(self.table.c.id).with_for_update().cte()
-            new = {name: rows.c[name] + sums.c[name] for name in self.amounts}
-            trail = audit(rows, self.table.name, new, author, dialect).where(rows.c.id == sums.c.row_id)
+            ids = select(self.table.c.id).where(named).order_by(self.table.c.id).with_for_update().cte()
             total = {name: self.table.c[name] + sums.c[name] for name in self.amounts}
-            theirs = self.table.c.id == sums.c.row_id, self.table.c.id.in_(select(rows.c.id))
-            return [*into_the_trail(trail), update(self.table).values(total).where(*theirs)]
+            theirs = self.table.c.id == sums.c.row_id, self.table.c.id.in_(select(ids.c.id))
+            return [update(self.table).values(total).where(*theirs)]
 
         return Part(self.lines(), effects)
 
@@ -191,7 +192,7 @@ class Batch:
             *trail_of(table, values, author, dialect),
             *(self.queue(each, dialect) for each in self.notices),
             *(each.part(author, dialect) for each in self.besides),
-            *(each.part(author, dialect) for each in self.added),
+            *(each.part() for each in self.added),
             *(each.part(dialect) for each in self.inserted),
         ]
         change = update(table) if values else None

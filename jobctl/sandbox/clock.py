@@ -28,6 +28,12 @@ def instant(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def moment(seconds: float) -> datetime:
+    """Return an instant as exactly as it is written, so that it is found by what it says of itself."""
+    at = instant(seconds)
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
 def written(at: datetime) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

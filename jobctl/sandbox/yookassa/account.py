@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 
-from jobctl.sandbox.clock import Agenda, instant
+from jobctl.sandbox.clock import Agenda, instant, moment
 from jobctl.sandbox.ledger import Effect
 from jobctl.sandbox.yookassa.errors import YooKassaError
 from jobctl.sandbox.yookassa.keys import Keys
 from jobctl.sandbox.yookassa.methods import MERCHANT, PENDING, REASONS, YOOKASSA
-from jobctl.sandbox.yookassa.objects import Payment, Refund, moment
+from jobctl.sandbox.yookassa.objects import Payment, Refund
 from jobctl.sandbox.yookassa.shelf import Shelf
 
 NAME = "yookassa"

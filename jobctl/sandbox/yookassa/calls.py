@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jobctl.sandbox.clock import moment
 from jobctl.sandbox.yookassa.account import Account
 from jobctl.sandbox.yookassa.errors import YooKassaError
 from jobctl.sandbox.yookassa.fields import Fields
 from jobctl.sandbox.yookassa.keys import Show
 from jobctl.sandbox.yookassa.methods import METHODS, Method
-from jobctl.sandbox.yookassa.objects import Payment, Refund, moment, new_id
+from jobctl.sandbox.yookassa.objects import Payment, Refund, new_id
 from jobctl.sandbox.yookassa.shelf import Query, bounded
 
 Run = Callable[[float], Show]

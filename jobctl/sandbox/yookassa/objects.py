@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from jobctl.sandbox.clock import instant, written
+from jobctl.sandbox.clock import written
 from jobctl.sandbox.yookassa.fields import money
 from jobctl.sandbox.yookassa.methods import Method
 
@@ -14,12 +14,6 @@ FEE = 35  # in thousandths: what the shop receives is less than what the custome
 
 def new_id() -> str:
     return str(uuid4())
-
-
-def moment(seconds: float) -> datetime:
-    """Return an instant as exactly as YooKassa writes it, so that it is found by what it says of itself."""
-    at = instant(seconds)
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 @dataclass

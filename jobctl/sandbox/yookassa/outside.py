@@ -1,11 +1,12 @@
 """Payments that customers make at YooKassa without a request of ours, as by an invoice or a payment link."""
 
+from jobctl.sandbox.clock import moment
 from jobctl.sandbox.protocol import Paid
 from jobctl.sandbox.yookassa.account import Account
 from jobctl.sandbox.yookassa.calls import ordered
 from jobctl.sandbox.yookassa.fields import Fields, money
 from jobctl.sandbox.yookassa.methods import Method
-from jobctl.sandbox.yookassa.objects import Payment, moment, new_id
+from jobctl.sandbox.yookassa.objects import Payment, new_id
 
 
 def pay(account: Account, paid: Paid) -> str:

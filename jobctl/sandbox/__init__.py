@@ -4,7 +4,18 @@ Written from the providers' public documents alone, and sharing nothing with the
 that a misreading of the one is not repeated in the other.
 """
 
-from jobctl.sandbox.accounts import SECRET_KEY, YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID
+from jobctl.sandbox.accounts import (
+    PAYSTACK_SECRET_KEY,
+    SECRET_KEY,
+    YOOKASSA_SECRET_KEY,
+    YOOKASSA_SHOP_ID,
+)
 from jobctl.sandbox.sandbox import Sandbox
 
-__all__ = ["SECRET_KEY", "YOOKASSA_SECRET_KEY", "YOOKASSA_SHOP_ID", "Sandbox"]
+__all__ = [
+    "PAYSTACK_SECRET_KEY",
+    "SECRET_KEY",
+    "YOOKASSA_SECRET_KEY",
+    "YOOKASSA_SHOP_ID",
+    "Sandbox",
+]

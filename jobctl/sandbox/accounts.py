@@ -5,3 +5,5 @@ FORBIDDEN_KEY = "sk_test_forbidden"
 YOOKASSA_SHOP_ID = "100500"
 YOOKASSA_SECRET_KEY = "test_sandbox"  # noqa: S105
 YOOKASSA_FORBIDDEN_KEY = "test_forbidden"
+PAYSTACK_SECRET_KEY = "sk_test_sandbox"  # noqa: S105
+PAYSTACK_FORBIDDEN_KEY = "sk_test_forbidden"

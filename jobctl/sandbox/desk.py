@@ -11,6 +11,7 @@ from jobctl.sandbox.clock import Agenda, Clock, instant
 from jobctl.sandbox.faults import ANSWER, ARRIVAL, DURATION, EFFECT, Fault, Faults, require
 from jobctl.sandbox.ledger import Effect, totals
 from jobctl.sandbox.outside import paid_outside
+from jobctl.sandbox.paystack.provider import Paystack
 from jobctl.sandbox.protocol import Answer, Call, Provider, Request, Task, as_json
 from jobctl.sandbox.stripe.provider import Stripe
 from jobctl.sandbox.yookassa.provider import YooKassa
@@ -34,9 +35,12 @@ class Desk:
         self._faults = Faults()
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
         self._versions: Counter[str] = Counter()
+        paystack = Paystack(self._ledger, self._agenda, self._forbidden)
         self._providers: dict[str, Provider] = {
             "/v1/": Stripe(self._ledger, self._agenda, self._forbidden),
             "/v3/": YooKassa(self._ledger, self._agenda, self._forbidden),
+            "/transaction": paystack,
+            "/refund": paystack,
         }
 
     # ── what a test, or the control API, asks of it ──────────────────────────────────────────
@@ -112,16 +116,28 @@ class Desk:
         at: datetime | None = None,
         captured_at: datetime | None = None,
         account: str | None = None,
+        reference: str | None = None,
+        status: str | None = None,
     ) -> str:
         """Let a customer have paid at the provider itself, of which no request of ours knows.
 
         The amount is in the provider's smallest unit, the currency and the account (`sk_test_…`,
         `shop:test_…`) are as the provider writes them. Returns the payment's id; its ledger entry comes last,
-        whatever its time. Raises ValueError for what the provider would refuse.
+        whatever its time. Paystack alone takes a `reference`, which is the id there, and a `status`; said
+        again of a reference it has, it is changed. Raises ValueError for what the provider would refuse.
         """
         with self._lock:
             now = self._catch_up()
-            paid = paid_outside(amount, currency, metadata or {}, now, at=at, captured_at=captured_at)
+            paid = paid_outside(
+                amount,
+                currency,
+                metadata or {},
+                now,
+                at=at,
+                captured_at=captured_at,
+                reference=reference,
+                status=status,
+            )
             return self._named(provider).pay(paid, account)
 
     def requests(self) -> dict[str, dict[str, int]]:

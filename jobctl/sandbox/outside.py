@@ -15,18 +15,30 @@ def paid_outside(
     *,
     at: datetime | None,
     captured_at: datetime | None,
+    reference: str | None,
+    status: str | None,
 ) -> Paid:
     """Return the payment, begun now and captured when it was begun unless told otherwise."""
     require(type(amount) is int and amount > 0, "amount is a whole number of the smallest unit, above 0")
     require(isinstance(currency, str), "currency is a code such as RUB")
     sound = isinstance(metadata, Mapping) and all(isinstance(each, str) for each in metadata.values())
     require(sound, "metadata is an object of strings")
+    require(
+        all(isinstance(each, str | None) for each in (reference, status)),
+        "a reference is a string, a status too",
+    )
     begun = stamp(at, now)
     captured = stamp(captured_at, begun)
     require(
         begun <= captured <= now, "a payment is captured after it was begun, and nobody pays in the future"
     )
-    return Paid(amount, currency, metadata, begun, captured)
+    return Paid(amount, currency, metadata, begun, captured, reference, status)
+
+
+def nothing_chosen(paid: Paid) -> None:
+    """Refuse, for a provider whose payments have neither of ours, a reference and a status."""
+    require(paid.reference is None, "there is no reference of ours at this provider")
+    require(paid.status is None, "a payment that this provider has of a customer alone has succeeded")
 
 
 def stamp(at: datetime | None, otherwise: float) -> float:

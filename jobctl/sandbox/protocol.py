@@ -60,6 +60,8 @@ class Paid:
     metadata: Mapping[str, str]
     at: float  # when it was begun, and when the money was taken
     captured_at: float
+    reference: str | None = None  # of ours, where the provider takes one; None: of its own
+    status: str | None = None  # where the provider takes one; None: the money was taken
 
 
 class Provider(Protocol):
@@ -74,5 +76,5 @@ class Provider(Protocol):
         ...
 
     def pay(self, paid: Paid, account: str | None) -> str:
-        """Let a payment have succeeded, and return its id; None is the account of the sandbox's own key."""
+        """Let a payment have been made, and return its id; None is the account of the sandbox's own key."""
         ...

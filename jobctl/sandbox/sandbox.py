@@ -5,12 +5,20 @@ from collections.abc import Collection
 from typing import Self
 
 from jobctl.sandbox import control
-from jobctl.sandbox.accounts import FORBIDDEN_KEY, YOOKASSA_FORBIDDEN_KEY
+from jobctl.sandbox.accounts import (
+    FORBIDDEN_KEY,
+    PAYSTACK_FORBIDDEN_KEY,
+    YOOKASSA_FORBIDDEN_KEY,
+)
 from jobctl.sandbox.desk import Desk
 from jobctl.sandbox.protocol import Answer, Request
 from jobctl.sandbox.server import HOST, Server
 
-FORBIDDEN = (FORBIDDEN_KEY, YOOKASSA_FORBIDDEN_KEY)
+FORBIDDEN = {
+    FORBIDDEN_KEY,
+    YOOKASSA_FORBIDDEN_KEY,
+    PAYSTACK_FORBIDDEN_KEY,
+}
 
 
 class Sandbox(Desk):

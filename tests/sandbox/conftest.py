@@ -6,6 +6,7 @@ import pytest
 
 from jobctl.sandbox import Sandbox
 from tests.sandbox.client import Client
+from tests.sandbox.merchant import Merchant
 from tests.sandbox.shop import Shop
 from tests.world import NOW
 
@@ -27,4 +28,10 @@ def stripe(sandbox: Sandbox) -> Iterator[Client]:
 @pytest.fixture
 def shop(sandbox: Sandbox) -> Iterator[Shop]:
     with Shop(sandbox.url) as made:
+        yield made
+
+
+@pytest.fixture
+def paystack(sandbox: Sandbox) -> Iterator[Merchant]:
+    with Merchant(sandbox.url) as made:
         yield made

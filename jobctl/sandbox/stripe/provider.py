@@ -9,6 +9,7 @@ from jobctl.sandbox.accounts import SECRET_KEY
 from jobctl.sandbox.clock import Agenda
 from jobctl.sandbox.keys import Use
 from jobctl.sandbox.ledger import Effect
+from jobctl.sandbox.outside import nothing_chosen
 from jobctl.sandbox.protocol import Answer, Call, Paid, Request, Task
 from jobctl.sandbox.stripe import calls
 from jobctl.sandbox.stripe.account import NAME, Account
@@ -68,6 +69,7 @@ class Stripe:
         return replace(answer, headers={**answer.headers, **wait})
 
     def pay(self, paid: Paid, account: str | None) -> str:
+        nothing_chosen(paid)
         try:
             return pay(self._of(account or SECRET_KEY), paid)
         except StripeError as refused:

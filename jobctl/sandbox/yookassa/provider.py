@@ -8,6 +8,7 @@ from functools import partial
 from jobctl.sandbox.accounts import YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID
 from jobctl.sandbox.clock import Agenda
 from jobctl.sandbox.ledger import Effect
+from jobctl.sandbox.outside import nothing_chosen
 from jobctl.sandbox.protocol import Answer, Call, Paid, Request, Task, as_json
 from jobctl.sandbox.yookassa.account import NAME, Account
 from jobctl.sandbox.yookassa.calls import Asked, Run
@@ -45,6 +46,7 @@ class YooKassa:
         return refusal(status, seconds).answer()
 
     def pay(self, paid: Paid, account: str | None) -> str:
+        nothing_chosen(paid)
         try:
             return pay(self._of(account or f"{YOOKASSA_SHOP_ID}:{YOOKASSA_SECRET_KEY}"), paid)
         except YooKassaError as refused:

@@ -1,0 +1,1 @@
+"""Paystack: transactions that customers have made, their verification, lists, refunds (API reference)."""

@@ -1,0 +1,120 @@
+"""Paystack's front: which call a path is, and whose key it comes with."""
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from functools import partial
+from urllib.parse import unquote
+
+from jobctl.sandbox.accounts import PAYSTACK_SECRET_KEY
+from jobctl.sandbox.clock import Agenda
+from jobctl.sandbox.ledger import Effect
+from jobctl.sandbox.paystack import calls
+from jobctl.sandbox.paystack.account import NAME, Account
+from jobctl.sandbox.paystack.calls import Asked, Run
+from jobctl.sandbox.paystack.errors import PaystackError, refusal
+from jobctl.sandbox.paystack.fields import body_of
+from jobctl.sandbox.paystack.outside import pay
+from jobctl.sandbox.protocol import Answer, Call, Paid, Request, Task
+
+TEST_KEY = re.compile(r"sk_test_[0-9A-Za-z_]+")
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    path: re.Pattern[str]
+    name: str
+    check: Callable[[Account, Asked], Run]
+
+
+ROUTES = (
+    Route("GET", re.compile(r"/transaction/verify/([^/]+)"), "retrieve", calls.verify),
+    Route("GET", re.compile(r"/transaction"), "list", calls.list_transactions),
+    Route("POST", re.compile(r"/refund"), "refund", calls.refund),
+    Route("GET", re.compile(r"/refund/([^/]+)"), "retrieve", calls.retrieve_refund),
+    Route("GET", re.compile(r"/refund"), "list", calls.list_refunds),
+)
+# What a fault can single a refund out by.
+MARKS = ("transaction", "merchant_note", "customer_note")
+
+
+class Paystack:
+    """The whole of Paystack: an account for each test key that somebody comes with."""
+
+    name = NAME
+
+    def __init__(self, ledger: list[Effect], agenda: Agenda, forbidden: Collection[str]) -> None:
+        self._ledger, self._agenda, self._forbidden = ledger, agenda, forbidden
+        self._accounts: dict[str, Account] = {}
+
+    def read(self, request: Request) -> Call:
+        route, name = routed(request)
+        given, problem = {}, None
+        try:
+            given = body_of(request)
+        except PaystackError as refused:
+            problem = refused
+        asked = Asked(given, request.query, name)
+        marks = (name, *(str(given.get(each, "")) for each in MARKS))
+        begin = partial(self._begin, request, route, asked, problem)
+        return Call(route.name if route else "other", None, None, marks, begin)
+
+    def failure(self, status: int, seconds: float = 0.0) -> Answer:
+        """Say no as a whole; a 429 says in a header how many seconds to wait (API: Rate limiting)."""
+        answer = refusal(status).answer()
+        wait = {"Retry-After": f"{seconds:g}"} if seconds else {}
+        return replace(answer, headers={**answer.headers, **wait})
+
+    def pay(self, paid: Paid, account: str | None) -> str:
+        try:
+            return pay(self._of(account or PAYSTACK_SECRET_KEY), paid)
+        except PaystackError as refused:
+            raise ValueError(refused.message) from refused
+
+    def _begin(
+        self, request: Request, route: Route | None, asked: Asked, problem: PaystackError | None, at: float
+    ) -> Answer | Task:
+        try:
+            account = self._of(key_of(request))
+            if not route:
+                raise nowhere(request)
+            if problem:
+                raise problem
+            return Task(partial(done, route.check(account, asked)))
+        except PaystackError as refused:
+            return refused.answer()
+
+    def _of(self, key: str) -> Account:
+        if not TEST_KEY.fullmatch(key):
+            raise refusal(401)
+        if key in self._forbidden:
+            raise refusal(403)
+        if key not in self._accounts:
+            self._accounts[key] = Account(self._ledger, self._agenda)
+        return self._accounts[key]
+
+
+def key_of(request: Request) -> str:
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return key if scheme.lower() == "bearer" else ""
+
+
+def nowhere(request: Request) -> PaystackError:
+    return PaystackError(f"There is no {request.method} {request.path}", 404)
+
+
+def routed(request: Request) -> tuple[Route | None, str]:
+    """Return the route, and the name of the object in its path."""
+    for each in ROUTES:
+        match = each.path.fullmatch(request.path) if each.method == request.method else None
+        if match:
+            return each, unquote(match[1]) if match.lastindex else ""
+    return None, ""
+
+
+def done(run: Run, at: float) -> Answer:
+    try:
+        return run(at)
+    except PaystackError as refused:
+        return refused.answer()

@@ -5,6 +5,8 @@ that a misreading of the one is not repeated in the other.
 """
 
 from jobctl.sandbox.accounts import (
+    FLUTTERWAVE_CLIENT_ID,
+    FLUTTERWAVE_CLIENT_SECRET,
     PAYSTACK_SECRET_KEY,
     SECRET_KEY,
     YOOKASSA_SECRET_KEY,
@@ -13,6 +15,8 @@ from jobctl.sandbox.accounts import (
 from jobctl.sandbox.sandbox import Sandbox
 
 __all__ = [
+    "FLUTTERWAVE_CLIENT_ID",
+    "FLUTTERWAVE_CLIENT_SECRET",
     "PAYSTACK_SECRET_KEY",
     "SECRET_KEY",
     "YOOKASSA_SECRET_KEY",

@@ -7,3 +7,6 @@ YOOKASSA_SECRET_KEY = "test_sandbox"  # noqa: S105
 YOOKASSA_FORBIDDEN_KEY = "test_forbidden"
 PAYSTACK_SECRET_KEY = "sk_test_sandbox"  # noqa: S105
 PAYSTACK_FORBIDDEN_KEY = "sk_test_forbidden"
+FLUTTERWAVE_CLIENT_ID = "sandbox"
+FLUTTERWAVE_CLIENT_SECRET = "test_sandbox"  # noqa: S105
+FLUTTERWAVE_FORBIDDEN_SECRET = "test_forbidden"  # noqa: S105

@@ -9,6 +9,7 @@ from typing import Any
 
 from jobctl.sandbox.clock import Agenda, Clock, instant
 from jobctl.sandbox.faults import ANSWER, ARRIVAL, DURATION, EFFECT, Fault, Faults, require
+from jobctl.sandbox.flutterwave import Flutterwave
 from jobctl.sandbox.ledger import Effect, totals
 from jobctl.sandbox.outside import paid_outside
 from jobctl.sandbox.paystack.provider import Paystack
@@ -41,6 +42,7 @@ class Desk:
             "/v3/": YooKassa(self._ledger, self._agenda, self._forbidden),
             "/transaction": paystack,
             "/refund": paystack,
+            "/realms/": Flutterwave(self._forbidden),
         }
 
     # ── what a test, or the control API, asks of it ──────────────────────────────────────────

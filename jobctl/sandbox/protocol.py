@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-CALLS = ("authorize", "charge", "capture", "release", "refund", "retrieve", "list", "other")
+CALLS = ("authorize", "charge", "capture", "release", "refund", "retrieve", "list", "token", "other")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Self
 
 from jobctl.sandbox import control
 from jobctl.sandbox.accounts import (
+    FLUTTERWAVE_FORBIDDEN_SECRET,
     FORBIDDEN_KEY,
     PAYSTACK_FORBIDDEN_KEY,
     YOOKASSA_FORBIDDEN_KEY,
@@ -18,6 +19,7 @@ FORBIDDEN = {
     FORBIDDEN_KEY,
     YOOKASSA_FORBIDDEN_KEY,
     PAYSTACK_FORBIDDEN_KEY,
+    FLUTTERWAVE_FORBIDDEN_SECRET,
 }
 
 

@@ -9,9 +9,11 @@ import click
 from jobctl import parsing
 from jobctl.commands.shared import Text
 from jobctl.errors import Exit, MisconfiguredError
-from jobctl.sandbox import SECRET_KEY, YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID, Sandbox
+from jobctl.sandbox import PAYSTACK_SECRET_KEY, SECRET_KEY, YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID, Sandbox
+from jobctl.sandbox.flutterwave import TOKENS
 
 PORT = 4242
+NAMES = "Stripe, YooKassa, Paystack and Flutterwave"
 CODES = {signal.SIGTERM: Exit.TERMINATED, signal.SIGINT: Exit.INTERRUPTED}
 
 
@@ -30,7 +32,7 @@ CODES = {signal.SIGTERM: Exit.TERMINATED, signal.SIGINT: Exit.INTERRUPTED}
     help="Let each request take so long, such as 20ms.",
 )
 def sandbox(*, port: int, latency: timedelta | None) -> int:
-    """Imitate Stripe and YooKassa on this machine: protocols, test cards, idempotency, and bad days.
+    """Imitate Stripe, YooKassa, Paystack and Flutterwave on this machine: protocols, test cards, bad days.
 
     Listens on the loopback address only, until it is stopped, and keeps its state in memory. Below
     /_sandbox/ a ledger tells what has moved (GET ledger), the clock can be moved forward (POST clock), faults
@@ -46,8 +48,10 @@ def sandbox(*, port: int, latency: timedelta | None) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, CODES)
     gc.enable()
     with made:
-        click.echo(f"sandbox of Stripe and YooKassa at {made.url}, its control API at {made.url}/_sandbox/")
+        click.echo(f"sandbox of {NAMES} at {made.url}, its control API at {made.url}/_sandbox/")
         click.echo(f"set STRIPE_API_BASE={made.url} STRIPE_SECRET_KEY={SECRET_KEY}")
         shop = f"YOOKASSA_SHOP_ID={YOOKASSA_SHOP_ID} YOOKASSA_SECRET_KEY={YOOKASSA_SECRET_KEY}"
         click.echo(f"set YOOKASSA_API_BASE={made.url} {shop}")
+        click.echo(f"set PAYSTACK_URL={made.url} PAYSTACK_SECRET_KEY={PAYSTACK_SECRET_KEY}")
+        click.echo(f"set FLUTTERWAVE_TOKEN_URL={made.url}{TOKENS}")
         return CODES[signal.Signals(signal.sigwait(CODES))]

@@ -13,8 +13,12 @@ import requests
 from jobctl.errors import Exit
 from jobctl.sandbox import Sandbox
 from tests.sandbox.client import TIMEOUT, Client, ok
+from tests.sandbox.merchant import Merchant
 from tests.sandbox.shop import Shop
+from tests.sandbox.test_flutterwave import ASKED
 from tests.world import JOBCTL, command
+
+NAMES = ("Stripe", "YooKassa", "Paystack", "Flutterwave")
 
 
 @contextmanager
@@ -36,9 +40,10 @@ def started(*arguments: str, **environment: str) -> Iterator["subprocess.Popen[s
 def settings_of(process: "subprocess.Popen[str]") -> dict[str, str]:
     """Return what it says to set."""
     assert process.stdout
-    first, second, third = (process.stdout.readline() for _ in range(3))
-    said = dict(re.findall(r"([A-Z_]+)=(\S+)", second + third))
+    first, *others = (process.stdout.readline() for _ in range(5))
+    said = dict(re.findall(r"([A-Z_]+)=(\S+)", "".join(others)))
     assert said["STRIPE_API_BASE"] in first
+    assert all(name in first for name in NAMES)
     return said
 
 
@@ -50,6 +55,9 @@ def test_what_it_says_to_set_works() -> None:
         shop = said["YOOKASSA_SHOP_ID"], said["YOOKASSA_SECRET_KEY"]
         with Shop(said["YOOKASSA_API_BASE"], shop) as another:
             ok(another.charge())
+        with Merchant(said["PAYSTACK_URL"], said["PAYSTACK_SECRET_KEY"]) as merchant:
+            assert merchant.listed() == []
+        ok(requests.post(said["FLUTTERWAVE_TOKEN_URL"], data=ASKED, timeout=TIMEOUT))
         ledger = ok(requests.get(f"{said['STRIPE_API_BASE']}/_sandbox/ledger", timeout=TIMEOUT))
         effects = [(each["provider"], each["kind"]) for each in ledger["effects"]]
         assert effects == [("stripe", "hold"), ("yookassa", "charge")]
@@ -85,3 +93,8 @@ def test_a_port_in_use_is_one_sentence(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("wrong", [["--port", "70000"], ["--latency", "soon"], ["--latency", "20"]])
 def test_wrong_usage(wrong: list[str]) -> None:
     assert command("sandbox", *wrong).exit_code == Exit.USAGE
+
+
+def test_its_help_names_whom_it_imitates() -> None:
+    said = command("sandbox", "--help").out
+    assert [name for name in NAMES if name not in said] == []

@@ -77,6 +77,14 @@ def test_a_customer_pays_at_the_provider_itself(sandbox: Sandbox, provider: str,
     assert sandbox.requests() == {}
 
 
+def test_a_payment_at_paystack_is_said_again_by_its_reference(sandbox: Sandbox) -> None:
+    paid = {"provider": "paystack", "amount": 500_000, "currency": "NGN", "reference": "ref-17"}
+    for status, effects in (("pending", 0), ("success", 1)):
+        made = ok(control(sandbox, "POST", "payments", {**paid, "status": status}))
+        assert made == {"id": "ref-17"}
+        assert len(sandbox.ledger()) == effects
+
+
 def test_what_stripe_says_of_such_a_payment(stripe: Client, sandbox: Sandbox) -> None:
     at, captured = NOW - timedelta(hours=3), NOW - timedelta(hours=1)
     made = sandbox.pay("stripe", 1000, "usd", {"order": "17"}, at=at, captured_at=captured)
@@ -162,6 +170,10 @@ def test_reset_forgets_everything(stripe: Client, sandbox: Sandbox) -> None:
         ("payments", {**PAID, "at": "2026-03-03T12:00:00Z"}),
         ("payments", {**PAID, "captured_at": "2026-03-01T12:00:00Z"}),
         ("payments", {**PAID, "status": "pending"}),
+        ("payments", {**PAID, "reference": "ref-1"}),
+        ("payments", {**PAID, "provider": "paystack"}),
+        ("payments", {**PAID, "provider": "paystack", "currency": "NGN", "status": "paid"}),
+        ("payments", {**PAID, "provider": "flutterwave", "currency": "NGN"}),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_a_sentence(sandbox: Sandbox, name: str, document: Any) -> None:

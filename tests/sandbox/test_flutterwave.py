@@ -75,8 +75,9 @@ def test_a_parameter_is_there_once_and_says_something(sandbox: Sandbox, name: st
     assert name in answer.json()["error_description"]
 
 
-def test_json_is_no_form(sandbox: Sandbox) -> None:
-    answer = requests.post(sandbox.url + TOKENS, json=ASKED, timeout=TIMEOUT)
+def test_what_is_called_no_form_is_none(sandbox: Sandbox) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = requests.post(sandbox.url + TOKENS, data=ASKED, headers=headers, timeout=TIMEOUT)
     assert refused(answer) == (400, "invalid_request")
 
 

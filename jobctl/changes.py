@@ -44,7 +44,7 @@ from jobctl.tables.types import inline
 # What says who works on a row and when it was looked at, and changes nothing for anybody outside; and what
 # the ledger has each movement of.
 UNAUDITED = {"claimed_by", "attempts", "looks", "next_look_at", "seen_pending_at", "confirmed_at"}
-UNAUDITED |= {"unanswered_since", "balance_minor"}
+UNAUDITED |= {"balance_minor"}
 AUDIT_COLUMNS = ["run_id", "at", "table_name", "row_id", "before", "after"]
 
 

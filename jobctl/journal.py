@@ -18,7 +18,6 @@ from jobctl.tables.types import inline
 # How long after a request could have been answered at the latest nobody else asks what became of it.
 SLACK = timedelta(seconds=60)
 FIRST_INTERVAL, LONGEST_INTERVAL = timedelta(minutes=1), timedelta(hours=1)
-KEY_LIVES = timedelta(hours=23)  # providers forget keys after 24 hours
 
 ours = money_operations.c
 

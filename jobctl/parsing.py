@@ -216,13 +216,23 @@ def shop_id(value: str) -> str:
     return value
 
 
-def percent(value: str) -> int:
-    """Read a percentage, of two decimals at most; return hundredths of a percent (basis points)."""
+@dataclass(frozen=True)
+class Percent:
+    """A share in basis points, which are hundredths of a percent."""
+
+    points: int
+
+    def __str__(self) -> str:
+        whole, rest = divmod(self.points, 100)
+        return f"{whole}.{rest:02}" if rest else str(whole)
+
+
+def percent(value: str) -> Percent:
     match = re.fullmatch(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?", value)
     points = int(match[1]) * 100 + int((match[2] or "").ljust(2, "0")) if match else -1
     if not 0 <= points <= WHOLE:
         raise ValueError("a percentage from 0 to 100, of two decimals at most")
-    return points
+    return Percent(points)
 
 
 def currency(value: str) -> str:
@@ -235,6 +245,14 @@ def paystack_key(value: str) -> str:
     if not re.fullmatch(r"sk_(live|test)_[A-Za-z0-9_]+", value):
         raise ValueError("a secret key of Paystack")
     return value
+
+
+def secret_keys(value: str) -> tuple[str, ...]:
+    """Read Fernet keys, of which the first encrypts and all decrypt."""
+    keys = tuple(each.strip() for each in value.split(","))
+    if not all(re.fullmatch(r"[A-Za-z0-9_-]{43}=", each) for each in keys):
+        raise ValueError("Fernet keys, with commas between them: `jobctl credentials key` makes one")
+    return keys
 
 
 def name(value: str) -> str:

@@ -77,7 +77,7 @@ JOBS = (
         "*/5 * * * *",
         None,
         "Ask providers what became of unfinished money operations, and settle them.",
-        ("payments", "stripe", "yookassa", "telling"),
+        ("payments", "stripe", "yookassa", "paystack", "telling"),
     ),
     Entry(
         "autopayments",
@@ -143,6 +143,21 @@ JOBS = (
         ),
     ),
     Entry(
+        "payment-cleanup",
+        "jobctl.jobs.marketplace.payment_cleanup",
+        "10 * * * *",
+        None,
+        "Find out what became of pending payments into escrow, and decline requests that nobody pays.",
+        (
+            "payment_verify_after",
+            "request_payment_timeout",
+            "payment_verify_give_up",
+            "payment_concurrency",
+            "paystack",
+            "telling",
+        ),
+    ),
+    Entry(
         "escrow-release",
         "jobctl.jobs.marketplace.escrow_release",
         "20 */2 * * *",
@@ -157,6 +172,14 @@ JOBS = (
         None,
         "Give verified users the wallets that they lack.",
         ("default_wallet_currency",),
+    ),
+    Entry(
+        "flutterwave-key-update",
+        "jobctl.jobs.marketplace.flutterwave_key_update",
+        "* * * * *",
+        None,
+        "Renew Flutterwave's access tokens before they expire.",
+        ("token_refresh_margin", "flutterwave_token_url", "flutterwave_timeout", "jobctl_secret_key"),
     ),
     Entry(
         "history-prune",
@@ -184,6 +207,11 @@ COMMANDS = (
         "jobctl.commands.findings:findings",
         "Look at what jobs found and may not decide, and resolve it.",
     ),
+    (
+        "credentials",
+        "jobctl.commands.credentials:credentials",
+        "Keep what providers' access tokens are asked for with, encrypted.",
+    ),
     ("operations", "jobctl.commands.operations:operations", "List what was asked of payment providers."),
     ("config", "jobctl.commands.config:config", "Show the effective settings and where each comes from."),
     ("demo", "jobctl.commands.demo:demo", "See the jobs at work on a small made-up marketplace."),
@@ -191,7 +219,7 @@ COMMANDS = (
 )
 
 # Commands that leave run records as jobs do.
-RECORDED = ("notifications retry", "findings resolve")
+RECORDED = ("notifications retry", "findings resolve", "credentials add", "credentials rotate")
 
 
 def entry(name: str) -> Entry:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobctl import logs, parsing
 from jobctl.errors import MisconfiguredError
-from jobctl.parsing import Parser, Rate, Uncertain
+from jobctl.parsing import Parser, Percent, Rate, Uncertain
 
 if TYPE_CHECKING:
     from dotenv.parser import Binding
@@ -309,6 +309,63 @@ class Settings:
         parsing.duration, "60s", "longest wait for an answer of YooKassa", group="yookassa", example="35s"
     )
 
+    paystack_secret_key: str | None = setting(
+        parsing.paystack_key,
+        None,
+        "Paystack's secret key; needed once a payment by Paystack is to be verified",
+        group="paystack",
+        example="sk_live_secret",
+        secret=True,
+    )
+    paystack_url: str = setting(
+        parsing.http_url,
+        "https://api.paystack.co",
+        "where Paystack answers; `jobctl sandbox` prints what to set for tests",
+        group="paystack",
+        example="http://127.0.0.1:12111",
+    )
+    paystack_rate_limit: Rate = setting(
+        parsing.rate,
+        "10/s",
+        "most requests to Paystack in a time, for each run",
+        group="paystack",
+        example="50/s",
+    )
+    paystack_timeout: timedelta = setting(
+        parsing.duration, "30s", "longest wait for an answer of Paystack", group="paystack", example="60s"
+    )
+
+    flutterwave_token_url: str = setting(
+        parsing.http_url,
+        "https://idp.flutterwave.com/realms/flutterwave/protocol/openid-connect/token",
+        "where Flutterwave's identity server gives tokens; `jobctl sandbox` prints what to set for tests",
+        group="flutterwave",
+        example="http://127.0.0.1:12111/realms/flutterwave/protocol/openid-connect/token",
+    )
+    flutterwave_timeout: timedelta = setting(
+        parsing.duration,
+        "30s",
+        "longest wait for an answer of Flutterwave",
+        group="flutterwave",
+        example="60s",
+    )
+    token_refresh_margin: timedelta = setting(
+        parsing.duration,
+        "3m",
+        "how long before its end a provider's access token is renewed",
+        group="flutterwave",
+        example="5m",
+    )
+    jobctl_secret_key: tuple[str, ...] | None = setting(
+        parsing.secret_keys,
+        None,
+        "Fernet key that encrypts providers' secrets and tokens in the database; several, with commas "
+        "between them, while one replaces another: the first encrypts, all decrypt; empty: not encrypted",
+        group="flutterwave",
+        example="bWFkZS1ieS1qb2JjdGwtY3JlZGVudGlhbHMta2V5LTE=",
+        secret=True,
+    )
+
     notification_channels: tuple[str, ...] = setting(
         parsing.channels,
         "email,tray",
@@ -419,7 +476,7 @@ class Settings:
         group="marketplace",
         example="72h",
     )
-    platform_fee_percent: int = setting(
+    platform_fee_percent: Percent = setting(
         parsing.percent,
         "10",
         "the platform's share of what is released from escrow, where the payment itself names none",

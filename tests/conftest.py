@@ -16,6 +16,7 @@ from jobctl.providers import transport
 from jobctl.sandbox import Sandbox
 from jobctl.settings import Settings, declared, variable
 from tests import postgres
+from tests.bazaar import Bazaar
 from tests.payments import Market
 from tests.servers import MailServer
 from tests.subscribers import Club, Subscribers
@@ -124,6 +125,13 @@ def market(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Market]:
     monkeypatch.setattr(transport, "PATIENCE", timedelta(0))
     with Sandbox() as sandbox:
         yield Market(world, sandbox)
+
+
+@pytest.fixture
+def bazaar(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bazaar]:
+    monkeypatch.setattr(transport, "PATIENCE", timedelta(0))
+    with Sandbox() as sandbox:
+        yield Bazaar(world, sandbox)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobctl.parsing import rate
-from jobctl.sandbox import SECRET_KEY, YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID, Sandbox
+from jobctl.sandbox import PAYSTACK_SECRET_KEY, SECRET_KEY, YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID, Sandbox
 from jobctl.tables.journal import money_operations
 from jobctl.tables.notifications import notifications
 from jobctl.tables.sessions import attendees, orders, payment_methods, sessions
@@ -36,6 +36,10 @@ class Market:
             yookassa_api_base=self.sandbox.url,
             yookassa_rate_limit=rate("100000/s"),
             yookassa_timeout=timedelta(seconds=5),
+            paystack_secret_key=PAYSTACK_SECRET_KEY,
+            paystack_url=self.sandbox.url,
+            paystack_rate_limit=rate("100000/s"),
+            paystack_timeout=timedelta(seconds=5),
         )
         self.sandbox.set_clock(self.now)
 

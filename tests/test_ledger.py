@@ -7,13 +7,8 @@ from sqlalchemy import Connection, delete, insert, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from jobctl.tables.marketplace import ledger_entries, ledger_postings
-from tests.market import Market
-from tests.world import NOW, World
-
-
-@pytest.fixture
-def market(world: World) -> Market:
-    return Market(world)
+from tests.bazaar import Bazaar
+from tests.world import NOW
 
 
 def posting(transaction: int, **values: Any) -> dict[str, Any]:
@@ -39,46 +34,46 @@ def posted(connection: Connection, transaction: int, *amounts: int) -> None:
     connection.execute(insert(ledger_entries).values(entries(transaction, *amounts)))
 
 
-def commit(market: Market, *statements: Any) -> None:
-    with market.world.engine.begin() as connection:
+def commit(bazaar: Bazaar, *statements: Any) -> None:
+    with bazaar.world.engine.begin() as connection:
         for each in statements:
             connection.execute(each)
 
 
-def test_a_set_that_sums_to_zero_is_taken(market: Market) -> None:
-    transaction = market.paid()
-    with market.world.engine.begin() as connection:
+def test_a_set_that_sums_to_zero_is_taken(bazaar: Bazaar) -> None:
+    transaction = bazaar.paid()
+    with bazaar.world.engine.begin() as connection:
         posted(connection, transaction, -10_000, 9_000, 1_000)
-    assert [each.amount_minor for each in market.world.rows(ledger_entries)] == [-10_000, 9_000, 1_000]
+    assert [each.amount_minor for each in bazaar.world.rows(ledger_entries)] == [-10_000, 9_000, 1_000]
 
 
-def test_so_is_one_that_is_entered_one_by_one(market: Market) -> None:
-    transaction = market.paid()
-    with market.world.engine.begin() as connection:
+def test_so_is_one_that_is_entered_one_by_one(bazaar: Bazaar) -> None:
+    transaction = bazaar.paid()
+    with bazaar.world.engine.begin() as connection:
         connection.execute(insert(ledger_postings).values(posting(transaction)))
         for each in entries(transaction, -10_000, 9_000, 1_000):
             connection.execute(insert(ledger_entries).values(each))
-    assert len(market.world.rows(ledger_entries)) == 3
+    assert len(bazaar.world.rows(ledger_entries)) == 3
 
 
 @pytest.mark.parametrize("amounts", [(-10_000, 9_000, 999), (5,), (-10_000, 10_000, 1)], ids=str)
-def test_one_that_does_not_is_refused(market: Market, amounts: tuple[int, ...]) -> None:
-    transaction = market.paid()
-    with pytest.raises(IntegrityError), market.world.engine.begin() as connection:
+def test_one_that_does_not_is_refused(bazaar: Bazaar, amounts: tuple[int, ...]) -> None:
+    transaction = bazaar.paid()
+    with pytest.raises(IntegrityError), bazaar.world.engine.begin() as connection:
         posted(connection, transaction, *amounts)
-    assert market.world.rows(ledger_postings) == []
+    assert bazaar.world.rows(ledger_postings) == []
 
 
-def test_two_that_balance_together_are_refused(market: Market) -> None:
-    first, second = market.paid(), market.paid()
+def test_two_that_balance_together_are_refused(bazaar: Bazaar) -> None:
+    first, second = bazaar.paid(), bazaar.paid()
     both = [posting(first), posting(second)], [*entries(first, -5), *entries(second, 5)]
     with pytest.raises(IntegrityError):
-        commit(market, insert(ledger_postings).values(both[0]), insert(ledger_entries).values(both[1]))
+        commit(bazaar, insert(ledger_postings).values(both[0]), insert(ledger_entries).values(both[1]))
 
 
-def test_an_entry_of_no_posting_is_refused(market: Market) -> None:
-    transaction = market.paid()
-    with pytest.raises(IntegrityError), market.world.engine.begin() as connection:
+def test_an_entry_of_no_posting_is_refused(bazaar: Bazaar) -> None:
+    transaction = bazaar.paid()
+    with pytest.raises(IntegrityError), bazaar.world.engine.begin() as connection:
         connection.execute(insert(ledger_entries).values(entries(transaction, 0)))
 
 
@@ -98,28 +93,28 @@ def test_an_entry_of_no_posting_is_refused(market: Market) -> None:
     ],
     ids=str,
 )
-def test_what_is_in_it_stays(market: Market, change: Any) -> None:
-    first, _ = market.paid(), market.paid()
-    with market.world.engine.begin() as connection:
+def test_what_is_in_it_stays(bazaar: Bazaar, change: Any) -> None:
+    first, _ = bazaar.paid(), bazaar.paid()
+    with bazaar.world.engine.begin() as connection:
         posted(connection, first, -10_000, 9_000, 1_000)
-    before = market.world.everything()
-    with pytest.raises(DBAPIError), market.world.engine.begin() as connection:
+    before = bazaar.world.everything()
+    with pytest.raises(DBAPIError), bazaar.world.engine.begin() as connection:
         connection.execute(change)
-    assert market.world.everything() == before
+    assert bazaar.world.everything() == before
 
 
-def test_its_sums_are_nobody_elses(market: Market) -> None:
-    transaction = market.paid()
+def test_its_sums_are_nobody_elses(bazaar: Bazaar) -> None:
+    transaction = bazaar.paid()
     entered = (
         insert(ledger_postings).values(posting(transaction)),
         insert(ledger_entries).values(entries(transaction, 5)),
     )
     with pytest.raises(DBAPIError):
-        commit(market, *entered, update(ledger_postings).values(balance_minor=0))
+        commit(bazaar, *entered, update(ledger_postings).values(balance_minor=0))
 
 
-def test_nor_is_it_emptied(market: Market) -> None:
-    if market.world.engine.dialect.name == "sqlite":
+def test_nor_is_it_emptied(bazaar: Bazaar) -> None:
+    if bazaar.world.engine.dialect.name == "sqlite":
         return  # which has no TRUNCATE
-    with pytest.raises(DBAPIError), market.world.engine.begin() as connection:
+    with pytest.raises(DBAPIError), bazaar.world.engine.begin() as connection:
         connection.execute(text("TRUNCATE ledger_entries"))

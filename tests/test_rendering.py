@@ -45,6 +45,9 @@ CONTEXTS: dict[str, dict[str, Any]] = {
         "again_at": "2026-11-23T00:00:00+00:00",
         "until": "2026-11-25T13:00:00+00:00",
     },
+    "request-paid": {"amount": {"minor": 4500, "currency": "NGN"}},
+    "request-declined": {"amount": {"minor": 4500, "currency": "NGN"}},
+    "request-refunded": {"amount": {"minor": 4500, "currency": "NGN"}},
     "subscription-expired": {"plan": "Gold", "ended_at": "2026-11-22T13:00:00+00:00"},
     "session-receipt": {
         "amount": {"minor": 4500, "currency": "EUR"},

@@ -249,11 +249,15 @@ class World:
         return Done(process.returncode, out, err)
 
 
-def command(*arguments: str) -> Done:
-    """Run a command line in this process, with the settings that os.environ has."""
-    out, err = StringIO(), StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = cli.guarded(list(arguments))
+def command(*arguments: str, given: str = "") -> Done:
+    """Run a command line in this process, with the settings that os.environ has; given: its input."""
+    out, err, stdin = StringIO(), StringIO(), sys.stdin
+    sys.stdin = StringIO(given)
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            code = cli.guarded(list(arguments))
+    finally:
+        sys.stdin = stdin
     return Done(code, out.getvalue(), err.getvalue())
 
 

@@ -2,8 +2,12 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Connection
+
+from jobctl.changes import Author
 from jobctl.commands.shared import loaded
 from jobctl.db import Database, clock, open_database
 from jobctl.errors import Exit
@@ -34,4 +38,21 @@ def change_by_hand(
             with database.transaction() as connection:
                 record.close(connection, clock(connection), Exit.DONE, None)
             locks.release_run(record.id)
+    return record.counts.total()
+
+
+Work = Callable[[Connection, Author, datetime], int]
+
+
+def recorded(name: str, options: Mapping[str, Any], outcome: str, work: Work) -> int:
+    """Change rows in one transaction, under the command's name; return what `work` does, how many."""
+    settings = loaded().settings
+    with open_database(settings) as database, open_locks(settings) as locks:
+        record = RunRecord(name, options)
+        with database.transaction() as connection:
+            now = clock(connection)
+            run_id = record.open(connection, locks, now)
+            record.counts[outcome] = work(connection, Author(run_id, now), now)
+            record.close(connection, clock(connection), Exit.DONE, None)
+        locks.release_run(run_id)
     return record.counts.total()

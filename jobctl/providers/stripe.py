@@ -54,6 +54,8 @@ from jobctl.settings import Settings
 
 VERSION = "2024-06-20"  # what the shapes below were written for
 INTENTS, EVENTS = "/v1/payment_intents", "/v1/events"
+# Keys are forgotten after 24 hours at the earliest ("Idempotent requests").
+KEY_LIVES = timedelta(hours=23)
 EVENTS_KEPT = timedelta(days=30)
 EARLIER = timedelta(minutes=10)  # their clock may be behind ours by that much
 

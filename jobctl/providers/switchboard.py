@@ -1,6 +1,7 @@
 """Which provider is which: its module is loaded, and its connections opened, when it is first needed."""
 
 import importlib
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,7 +13,9 @@ from jobctl.settings import Settings
 PROVIDERS = {
     "stripe": ("jobctl.providers.stripe", "Stripe"),
     "yookassa": ("jobctl.providers.yookassa", "YooKassa"),
+    "paystack": ("jobctl.providers.paystack", "Paystack"),
 }
+RECURRING = ("stripe", "yookassa")  # those that charge a saved method again
 
 
 def module_of(name: str) -> Any:
@@ -24,8 +27,8 @@ def module_of(name: str) -> Any:
 
 
 def configured(settings: Settings) -> list[str]:
-    """Return the providers that the settings name an account at; raises MisconfiguredError for none."""
-    found = [name for name in PROVIDERS if module_of(name).named(settings)]
+    """Return the recurring providers that the settings have an account at; raises MisconfiguredError."""
+    found = [name for name in RECURRING if module_of(name).named(settings)]
     if not found:
         raise MisconfiguredError(
             "no payment provider is configured: "
@@ -38,6 +41,12 @@ def account(settings: Settings, name: str) -> str:
     """Name the account that the settings have there; raises ScopeDownError where they have none."""
     named: str = module_of(name).account(settings)
     return named
+
+
+def key_lives(name: str) -> timedelta:
+    """Return how long a provider surely knows a key again; zero: it takes none."""
+    lives: timedelta = module_of(name).KEY_LIVES
+    return lives
 
 
 def compose(name: str, request: Request, key: str) -> Stored:

@@ -55,6 +55,8 @@ from jobctl.providers.yookassa_answers import (
 from jobctl.settings import Settings
 
 PAYMENTS, REFUNDS = "/v3/payments", "/v3/refunds"
+# Keys are forgotten after 24 hours, and then charge anew ("Idempotence").
+KEY_LIVES = timedelta(hours=23)
 EARLIER = timedelta(minutes=10)  # their clock may be behind ours by that much
 MOST_METADATA, LONGEST_NAME, LONGEST_VALUE = 16, 32, 512
 

@@ -21,6 +21,7 @@ from jobctl.providers.protocol import (
     Unknown,
     UnrepresentableError,
 )
+from jobctl.providers.switchboard import key_lives
 from jobctl.steps.settling import Noted
 from jobctl.tables.journal import TRANSITIONS
 
@@ -206,4 +207,4 @@ def stored_answer(operation: Operation) -> Succeeded | Declined:
 
 def key_is_alive(operation: Operation, present: datetime) -> bool:
     sent = operation.first_sent_at
-    return sent is not None and present - sent < journal.KEY_LIVES
+    return sent is not None and present - sent < key_lives(operation.provider)

@@ -103,7 +103,8 @@ _wallet_transactions = (
     Column("failure", Text),  # why it came to nothing: the provider's word, or ours
     Column("paid_at", Instant),  # as the provider tells it
     Column("failed_at", Instant),
-    Column("unanswered_since", Instant),  # since when the provider has not told what became of it
+    Column("next_look_at", Instant),  # when to ask the provider again, which gave no answer
+    Column("looks", Integer, nullable=False, server_default="0"),
     Column("released_at", Instant),
     Column("release_reason", Text),
     Column("refunded_at", Instant),
@@ -221,6 +222,16 @@ ledger_entries = Table(
 )
 index("ix_ledger_entries_wallet_id", ledger_entries.c.wallet_id)
 
+# Since when a provider has not told what it was asked; null: its last answer was one.
+_provider_silences = (
+    Column("id", Id, Identity(), primary_key=True),
+    Column("provider", Text, nullable=False, unique=True),
+    Column("since", Instant),
+)
+provider_silences = Table(
+    "provider_silences", metadata, *_provider_silences, *forms(*_provider_silences), info={"history": True}
+)
+
 CREDENTIAL_PROVIDERS = ("flutterwave",)
 
 _provider_credentials = (
@@ -228,13 +239,13 @@ _provider_credentials = (
     Column("provider", Text, nullable=False),
     Column("name", Text, nullable=False, unique=True),
     Column("client_id", Text, nullable=False),
-    personal(Column("client_secret", Text, nullable=False)),
+    personal(Column("client_secret", Text, nullable=False)),  # both as sealing.py writes them
     personal(Column("access_token", Text)),
     Column("token_expires_at", Instant),
     Column("token_at", Instant),  # when it was asked for
     Column("active", Boolean, nullable=False, server_default=true()),
     Column("updated_at", Instant, nullable=False),  # when somebody changed the credentials
-    Column("next_attempt_at", Instant),  # after a refusal
+    Column("refused_at", Instant),
     Column("claimed_by", Id),
     Column("created_at", Instant, nullable=False),
 )

@@ -54,7 +54,8 @@ def requests() -> None:
         sa.Column("failure", sa.Text),
         sa.Column("paid_at", Instant),
         sa.Column("failed_at", Instant),
-        sa.Column("unanswered_since", Instant),
+        sa.Column("next_look_at", Instant),
+        sa.Column("looks", sa.Integer, nullable=False, server_default="0"),
         sa.Column("released_at", Instant),
         sa.Column("release_reason", sa.Text),
         sa.Column("refunded_at", Instant),
@@ -212,6 +213,12 @@ SQLITE = (
 
 def credentials() -> None:
     create(
+        "provider_silences",
+        sa.Column("provider", sa.Text, nullable=False),
+        sa.Column("since", Instant),
+        sa.UniqueConstraint("provider", name="uq_provider_silences_provider"),
+    )
+    create(
         "provider_credentials",
         sa.Column("provider", sa.Text, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
@@ -222,7 +229,7 @@ def credentials() -> None:
         sa.Column("token_at", Instant),
         sa.Column("active", sa.Boolean, nullable=False, server_default=sa.true()),
         sa.Column("updated_at", Instant, nullable=False),
-        sa.Column("next_attempt_at", Instant),
+        sa.Column("refused_at", Instant),
         sa.Column("claimed_by", Id),
         sa.Column("created_at", Instant, nullable=False),
         one_of("provider_credentials", "provider", "flutterwave"),

@@ -50,7 +50,7 @@ def released(at: At, wallets_of_both: dict[str, ColumnElement[bool]]) -> Due:
             **wallets_of_both,
         },
         since=requests.c.completed_at,
-        read={"fee": fee(at.settings.platform_fee_percent)},
+        read={"fee": fee(at.settings.platform_fee_percent.points)},
         locks=[requests],
     )
 
@@ -66,12 +66,12 @@ def due(at: At) -> Due:
 
 
 def change(at: At, batch: BatchChanges) -> None:
-    share = fee(at.settings.platform_fee_percent)
+    share = fee(at.settings.platform_fee_percent.points)
     batch.update(
         escrow_status="released",
         released_at=at.now,
         release_reason="request completed",
-        fee_basis_points=func.coalesce(ours.fee_basis_points, at.settings.platform_fee_percent),
+        fee_basis_points=func.coalesce(ours.fee_basis_points, at.settings.platform_fee_percent.points),
     )
     of_release: dict[str, Any] = {"wallet_transaction_id": ours.id, "kind": "release"}
     batch.insert(ledger_postings, **of_release, currency=ours.currency, created_at=at.now)

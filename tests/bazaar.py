@@ -1,19 +1,44 @@
 """Requests to creators, what was paid for them, and wallets."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, select
 
+from jobctl.parsing import rate
+from jobctl.sandbox import PAYSTACK_SECRET_KEY, Sandbox
 from jobctl.tables.marketplace import ledger_entries, requests, wallet_transactions, wallets
-from tests.world import World, ago
+from tests.world import NOW, Done, World, ago
+
+TOKENS = "/realms/flutterwave/protocol/openid-connect/token"
 
 
 @dataclass
-class Market:
+class Bazaar:
     """A world in which somebody asks a creator for something, for 100 naira."""
 
     world: World
+    sandbox: Sandbox
+    now: datetime = NOW
+
+    def __post_init__(self) -> None:
+        self.world.configure(
+            paystack_secret_key=PAYSTACK_SECRET_KEY,
+            paystack_url=self.sandbox.url,
+            paystack_rate_limit=rate("100000/s"),
+            paystack_timeout=timedelta(seconds=5),
+            flutterwave_token_url=f"{self.sandbox.url}{TOKENS}",
+            flutterwave_timeout=timedelta(seconds=5),
+        )
+        self.sandbox.set_clock(self.now)
+
+    def pass_time(self, **span: float) -> None:
+        self.now += timedelta(**span)
+        self.sandbox.set_clock(self.now)
+
+    def run(self, job: str, **options: Any) -> Done:
+        return self.world.run(job, now=self.now, **options)
 
     def request(self, **values: Any) -> int:
         """Add a request that is pending since two days, of two people of its own."""
@@ -40,6 +65,13 @@ class Market:
         """Add a completed request with its payment in escrow; return the transaction's number."""
         given = {"status": "completed", "paid_at": ago(days=2), "completed_at": ago(hours=3)}
         return self.transaction(self.request(**given | values), status="completed", paid_at=ago(days=2))
+
+    def at_paystack(self, transaction_id: int, status: str, **values: Any) -> None:
+        """Let a payment be so at the provider; values: another `amount`, or `currency`."""
+        row = self.moved(transaction_id)
+        given = {"amount": row.amount_minor, "currency": row.currency, "at": self.now - timedelta(hours=1)}
+        given |= {"at": min(row.created_at, self.now), "captured_at": self.now} | values
+        self.sandbox.pay("paystack", reference=row.reference, status=status, **given)
 
     def wallet(self, user_id: int | None, **values: Any) -> int:
         """Add a wallet; of the platform where there is no user."""

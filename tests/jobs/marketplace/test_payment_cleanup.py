@@ -1,0 +1,294 @@
+"""What becomes of payments that nobody has told of, and of requests that nobody pays."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from jobctl.errors import Exit
+from jobctl.money import Money
+from jobctl.sandbox.faults import POINTS
+from jobctl.tables.findings import findings
+from jobctl.tables.journal import money_operations
+from jobctl.tables.marketplace import requests, wallet_transactions
+from tests.bazaar import Bazaar
+from tests.world import NOW, ago
+
+JOB, SETTLER = "payment-cleanup", "settle-operations"
+UNDER_WAY = ["abandoned", "ongoing", "pending", "processing", "queued"]
+
+
+def pending(bazaar: Bazaar, hours: float = 25, **values: Any) -> int:
+    """Add a request with a payment, both that many hours old."""
+    return bazaar.transaction(bazaar.request(created_at=ago(hours=hours)), **values)
+
+
+def request_of(bazaar: Bazaar, payment: int) -> Any:
+    return bazaar.asked(bazaar.moved(payment).request_id)
+
+
+def templates(bazaar: Bazaar) -> list[tuple[int, str]]:
+    return sorted({(user, template) for user, _, template in bazaar.world.told()})
+
+
+class TestVerification:
+    def test_what_succeeded_is_held_and_its_request_begins(self, bazaar: Bazaar) -> None:
+        payment = pending(bazaar)
+        bazaar.at_paystack(payment, "success")
+        done = bazaar.run(JOB)
+        assert (done.exit_code, done.counts) == (Exit.DONE, {"completed": 1})
+        row, request = bazaar.moved(payment), request_of(bazaar, payment)
+        assert (row.status, row.escrow_status, row.paid_at) == ("completed", "pending", NOW)
+        assert (request.status, request.paid_at) == ("in_progress", NOW)
+        assert templates(bazaar) == [(request.creator_id, "request-paid")]
+        assert bazaar.run(JOB).counts == {}
+
+    @pytest.mark.parametrize(
+        ("status", "escrow"), [("failed", "void"), ("reversed", "refunded")], ids=["failed", "reversed"]
+    )
+    def test_what_failed_ends_its_request(self, bazaar: Bazaar, status: str, escrow: str) -> None:
+        payment = pending(bazaar)
+        bazaar.at_paystack(payment, status)
+        done = bazaar.run(JOB)
+        assert (done.exit_code, done.counts) == (Exit.DONE, {status: 1})
+        row, request = bazaar.moved(payment), request_of(bazaar, payment)
+        assert (row.status, row.escrow_status, row.failure) == ("failed", escrow, status)
+        assert (request.status, request.paid_at) == ("declined", None)
+        assert templates(bazaar) == [(request.user_id, "request-declined")]
+
+    @pytest.mark.parametrize("status", [*UNDER_WAY, None])
+    def test_what_is_undecided_has_its_time(self, bazaar: Bazaar, status: str | None) -> None:
+        """None: the customer never came as far as the provider."""
+        payment = pending(bazaar)
+        if status:
+            bazaar.at_paystack(payment, status)
+        assert bazaar.run(JOB).counts == {"still undecided": 1}
+        assert (bazaar.moved(payment).status, request_of(bazaar, payment).status) == ("pending", "pending")
+        bazaar.pass_time(hours=24)
+        assert bazaar.run(JOB).counts == {"timed out": 1}
+        row = bazaar.moved(payment)
+        assert (row.status, row.escrow_status) == ("failed", "void")
+        assert row.failure == ("timeout" if status else "not_found")
+        assert request_of(bazaar, payment).status == "declined"
+
+    @pytest.mark.parametrize("wrong", [{"amount": 9_999}, {"currency": "USD"}], ids=str)
+    def test_another_amount_is_for_a_person(self, bazaar: Bazaar, wrong: dict[str, Any]) -> None:
+        payment = pending(bazaar)
+        bazaar.at_paystack(payment, "success", **wrong)
+        done = bazaar.run(JOB)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"payment mismatch": 1})
+        row = bazaar.moved(payment)
+        assert (row.status, row.escrow_status) == ("unverified", "pending")
+        (finding,) = bazaar.world.rows(findings)
+        paid = Money(wrong.get("amount", 10_000), wrong.get("currency", "NGN"))
+        assert (finding.kind, Money(finding.amount_minor, finding.currency)) == ("payment mismatch", paid)
+        bazaar.pass_time(hours=30)
+        assert bazaar.run(JOB).counts == {}
+        assert request_of(bazaar, payment).status == "pending"
+
+    def test_without_a_reference_it_is_a_time_out(self, bazaar: Bazaar) -> None:
+        payment = pending(bazaar, reference=None)
+        assert bazaar.run(JOB).counts == {"failed without a reference": 1}
+        row = bazaar.moved(payment)
+        assert (row.status, row.escrow_status, row.failure) == ("failed", "void", "timeout")
+        assert request_of(bazaar, payment).status == "pending"
+
+    @pytest.mark.parametrize(
+        "fact",
+        [
+            {"status": "completed"},
+            {"escrow_status": None},
+            {"created_at": ago(hours=23)},
+            {"next_look_at": NOW + timedelta(minutes=1)},
+        ],
+        ids=str,
+    )
+    def test_another_is_not_asked_about(self, bazaar: Bazaar, fact: dict[str, Any]) -> None:
+        bazaar.world.change(wallet_transactions, pending(bazaar), **fact)
+        assert bazaar.run(JOB).counts == {}
+        assert "retrieve" not in bazaar.sandbox.requests()
+
+    def test_a_second_payment_of_the_same_request_is_given_back(self, bazaar: Bazaar) -> None:
+        first = pending(bazaar)
+        second = bazaar.transaction(bazaar.moved(first).request_id)
+        for each in (first, second):
+            bazaar.at_paystack(each, "success")
+        assert bazaar.run(JOB).exit_code == Exit.ITEMS_FAILED
+        bazaar.pass_time(minutes=5)
+        bazaar.run(SETTLER)
+        assert {bazaar.moved(each).escrow_status for each in (first, second)} == {"pending", "refunded"}
+
+    def test_one_that_fails_leaves_a_request_that_another_may_still_pay(self, bazaar: Bazaar) -> None:
+        first = pending(bazaar)
+        bazaar.transaction(bazaar.moved(first).request_id, created_at=ago(hours=1))
+        bazaar.at_paystack(first, "failed")
+        assert bazaar.run(JOB).counts == {"failed": 1}
+        assert request_of(bazaar, first).status == "pending"
+
+
+class TestOutages:
+    @pytest.mark.parametrize("fault", ["dropped", "http_500_before", "garbage", "http_429"])
+    def test_a_day_of_it_fails_no_payment(self, bazaar: Bazaar, fault: str) -> None:
+        payments = [pending(bazaar, hours=24 + n) for n in range(20)]
+        for each in payments:
+            bazaar.at_paystack(each, "success")
+        bazaar.sandbox.fault(fault, "any", times=1_000_000)
+        for _ in range(24):
+            assert bazaar.run(JOB).exit_code in (Exit.UNREACHABLE, Exit.ITEMS_FAILED)
+            bazaar.pass_time(hours=1)
+        assert {bazaar.moved(each).status for each in payments} == {"pending"}
+        assert {request_of(bazaar, each).status for each in payments} == {"pending"}
+        bazaar.sandbox.clear_faults()
+        bazaar.pass_time(hours=1)
+        assert bazaar.run(JOB).counts == {"completed": 20}
+
+    def test_who_is_silent_for_three_days_leaves_it_to_a_person(self, bazaar: Bazaar) -> None:
+        payments = [pending(bazaar) for _ in range(30)]
+        bazaar.sandbox.fault("dropped", times=1_000_000)
+        for _ in range(72):
+            bazaar.run(JOB)
+            bazaar.pass_time(hours=1)
+        assert {bazaar.moved(each).status for each in payments} == {"pending"}
+        bazaar.pass_time(hours=1)
+        done = bazaar.run(JOB)
+        assert (done.exit_code, done.counts["unverified"]) == (Exit.UNREACHABLE, 30)
+        assert {bazaar.moved(each).status for each in payments} == {"unverified"}
+        assert {request_of(bazaar, each).status for each in payments} == {"pending"}
+
+    def test_an_answer_between_begins_the_three_days_anew(self, bazaar: Bazaar) -> None:
+        payment = pending(bazaar)
+        for hours in (50, 50):
+            bazaar.sandbox.fault("dropped", times=1_000_000)
+            bazaar.run(JOB)
+            bazaar.pass_time(hours=hours)
+            bazaar.sandbox.clear_faults()
+            bazaar.world.change(wallet_transactions, payment, created_at=bazaar.now - timedelta(hours=25))
+            assert bazaar.run(JOB).counts == {"still undecided": 1}
+        assert bazaar.moved(payment).status == "pending"
+
+    @pytest.mark.parametrize("fault", ["http_401", "http_403"])
+    def test_to_be_locked_out_counts_against_no_payment(self, bazaar: Bazaar, fault: str) -> None:
+        payment = pending(bazaar)
+        bazaar.sandbox.fault(fault, times=1_000_000)
+        for _ in range(5):
+            assert bazaar.run(JOB).exit_code == Exit.MISCONFIGURED
+            bazaar.pass_time(days=1)
+        assert bazaar.moved(payment).status == "pending"
+
+    def test_without_a_key_nothing_is_concluded(self, bazaar: Bazaar) -> None:
+        payment = pending(bazaar)
+        bazaar.world.configure(paystack_secret_key=None)
+        assert bazaar.run(JOB).exit_code == Exit.MISCONFIGURED
+        assert bazaar.moved(payment).status == "pending"
+
+
+class TestUnpaidRequests:
+    def test_it_is_declined_with_a_record_and_its_user_told(self, bazaar: Bazaar) -> None:
+        made = bazaar.request()
+        done = bazaar.run(JOB)
+        assert (done.exit_code, done.counts) == (Exit.DONE, {"declined": 1})
+        request, (record,) = bazaar.asked(made), bazaar.world.rows(wallet_transactions)
+        assert (request.status, request.declined_at) == ("declined", NOW)
+        assert (record.request_id, record.status, record.escrow_status) == (made, "failed", "void")
+        assert (record.failure, record.amount_minor, record.reference) == ("request_timeout", 10_000, None)
+        assert templates(bazaar) == [(request.user_id, "request-declined")]
+        assert bazaar.run(JOB).counts == {}
+        assert len(bazaar.world.rows(wallet_transactions)) == 1
+
+    @pytest.mark.parametrize(
+        "fact",
+        [
+            {"status": "in_progress"},
+            {"paid_at": ago(hours=1)},
+            {"created_at": ago(hours=47)},
+        ],
+        ids=str,
+    )
+    def test_another_is_not(self, bazaar: Bazaar, fact: dict[str, Any]) -> None:
+        bazaar.world.change(requests, bazaar.request(), **fact)
+        assert bazaar.run(JOB).counts == {}
+
+    @pytest.mark.parametrize("status", ["pending", "completed", "unverified"])
+    def test_nor_one_with_a_payment_that_may_come_to_something(self, bazaar: Bazaar, status: str) -> None:
+        bazaar.transaction(bazaar.request(), status=status, created_at=ago(hours=1))
+        assert bazaar.run(JOB).counts == {}
+
+    def test_one_whose_payment_failed_is(self, bazaar: Bazaar) -> None:
+        bazaar.transaction(bazaar.request(), status="failed", escrow_status="void")
+        assert bazaar.run(JOB).counts == {"declined": 1}
+
+
+class TestLateSuccesses:
+    def late(self, bazaar: Bazaar) -> int:
+        payment = pending(bazaar, hours=49)
+        bazaar.at_paystack(payment, "abandoned")
+        assert bazaar.run(JOB).counts == {"timed out": 1}
+        bazaar.pass_time(hours=2)
+        bazaar.at_paystack(payment, "success")
+        bazaar.pass_time(minutes=30)
+        return payment
+
+    def test_it_is_given_back_and_reported(self, bazaar: Bazaar) -> None:
+        payment = self.late(bazaar)
+        done = bazaar.run(JOB)
+        assert (done.exit_code, done.counts) == (
+            Exit.ITEMS_FAILED,
+            {"completed and to be refunded": 1, "pending": 1},
+        )
+        assert [each.kind for each in bazaar.world.rows(findings)] == ["payment for nothing"]
+        assert (bazaar.moved(payment).status, bazaar.moved(payment).escrow_status) == ("completed", "void")
+        bazaar.pass_time(minutes=10)
+        assert bazaar.run(SETTLER).counts == {"refunded": 1}
+        row = bazaar.moved(payment)
+        assert (row.escrow_status, request_of(bazaar, payment).status) == ("refunded", "declined")
+        assert (row.user_id, "request-refunded") in templates(bazaar)
+        assert [each.kind for each in bazaar.sandbox.ledger()] == ["charge", "refund"]
+        assert bazaar.run(JOB).counts == {}
+
+    @pytest.mark.parametrize("fault", sorted(set(POINTS) - {"http_400", "delay"}))
+    def test_after_any_fault_it_is_given_back_once(self, bazaar: Bazaar, fault: str) -> None:
+        """Paystack takes no idempotency keys: what was sent is looked for, and never sent again."""
+        payment = self.late(bazaar)
+        bazaar.sandbox.fault(fault, "refund")
+        for _ in range(6):
+            bazaar.run(JOB)
+            bazaar.pass_time(minutes=20)
+            bazaar.run(SETTLER)
+        assert bazaar.moved(payment).escrow_status == "refunded"
+        assert [each.kind for each in bazaar.sandbox.ledger()] == ["charge", "refund"]
+        assert [each.settled_at is None for each in bazaar.world.rows(money_operations)].count(True) == 0
+
+    def test_what_a_person_has_given_back_already_is_taken_for_that(self, bazaar: Bazaar) -> None:
+        payment = self.late(bazaar)
+        bazaar.at_paystack(payment, "reversed")
+        bazaar.world.change(wallet_transactions, payment, status="completed")
+        assert bazaar.run(JOB).counts == {"refunded": 1}
+        assert bazaar.moved(payment).escrow_status == "refunded"
+
+    def test_one_that_nobody_could_verify_is_held(self, bazaar: Bazaar) -> None:
+        """Its request still waits: it may well be that the provider was silent for days."""
+        payment = pending(bazaar, hours=30)
+        bazaar.world.change(wallet_transactions, payment, status="unverified")
+        bazaar.at_paystack(payment, "success", captured_at=NOW - timedelta(hours=1))
+        assert bazaar.run(JOB).counts == {"completed": 1}
+        assert (bazaar.moved(payment).escrow_status, request_of(bazaar, payment).status) == (
+            "pending",
+            "in_progress",
+        )
+
+
+def test_since_bounds_the_creation(bazaar: Bazaar) -> None:
+    bazaar.at_paystack(pending(bazaar, hours=40), "failed")
+    assert bazaar.run(JOB, since=NOW - timedelta(hours=30)).counts == {}
+    assert bazaar.run(JOB, since=NOW - timedelta(hours=41)).counts == {"failed": 1}
+
+
+def test_a_dry_run_asks_the_same_and_changes_nothing(bazaar: Bazaar) -> None:
+    for status in ("success", "failed", "abandoned"):
+        bazaar.at_paystack(pending(bazaar), status)
+    bazaar.request()
+    before = bazaar.world.everything()
+    shown = bazaar.run(JOB, dry_run=True).document["counts"]
+    assert bazaar.world.everything() == before
+    done = bazaar.run(JOB).counts
+    assert {name: shown[name] for name in done} == done

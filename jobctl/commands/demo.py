@@ -13,7 +13,7 @@ import click
 from sqlalchemy import Connection, insert, inspect, select
 
 from jobctl import logs, migrating
-from jobctl.commands import demo_sessions, demo_subscriptions
+from jobctl.commands import demo_marketplace, demo_sessions, demo_subscriptions
 from jobctl.commands.shared import table
 from jobctl.db import Database, check_embedded, clock, current_revision, installation_of, open_database
 from jobctl.errors import Exit, LockHeldError, MisconfiguredError
@@ -92,8 +92,9 @@ def demo(*, folder: Path) -> int:
     """See the jobs at work on a small made-up marketplace.
 
     Creates an embedded database in a folder of its own, runs notification-sender on it, walks two sessions
-    through their lives, and sees to some subscriptions. Messages are printed, none is sent; payments go to
-    imitations of Stripe and YooKassa. Can be run again, and touches no database but a demo's.
+    through their lives, and sees to some subscriptions and to money in escrow. Messages are printed, none
+    is sent; payments go to imitations of Stripe, YooKassa and Paystack. Can be run again, and touches no
+    database but a demo's.
     """
     settings = Settings(jobctl_home=folder, console_folder=folder / "outbox")
     logs.set_up(settings.log_format, 0, ())
@@ -119,6 +120,7 @@ def show(settings: Settings, folder: Path) -> int:
     report(settings)
     demo_sessions.walk(settings)
     demo_subscriptions.walk(settings)
+    demo_marketplace.walk(settings)
     suggest(folder)
     return int(Exit.DONE if expected else code)
 

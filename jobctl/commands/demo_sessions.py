@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from jobctl.commands.shared import table
 from jobctl.db import clock, open_database
+from jobctl.errors import Exit
 from jobctl.money import Money
 from jobctl.output import Output
 from jobctl.registry import entry
@@ -47,9 +48,9 @@ def walk(settings: Settings) -> None:
     report(settings)
 
 
-def start(settings: Settings, job: str) -> None:
+def start(settings: Settings, job: str) -> Exit:
     click.echo(f"$ jobctl {job}")
-    run(Invocation(entry(job), Options(), settings, Output(), Stop(settings.stop_grace)))
+    return Exit(run(Invocation(entry(job), Options(), settings, Output(), Stop(settings.stop_grace))))
 
 
 def book(connection: Connection, now: datetime) -> None:

@@ -326,6 +326,15 @@ def clock(connection: Connection) -> datetime:
     return datetime.fromisoformat(told).replace(tzinfo=UTC)
 
 
+def in_one_process(connection: Connection) -> None:
+    """Have PostgreSQL share no query of this transaction among processes.
+
+    Each would compute anew what a query joins to sums; and the application needs the other processors.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))
+
+
 def among(key: ColumnElement[Any], ids: Sequence[int], dialect: str) -> ColumnElement[bool]:
     """Return `key IN ids` as one parameter, so that a statement is compiled once whatever their number."""
     return among_named(key, bindparam(None, id_list(ids, dialect), id_list_type(dialect)), dialect)

@@ -213,6 +213,11 @@ COMMANDS = (
         "Keep what providers' access tokens are asked for with, encrypted.",
     ),
     ("operations", "jobctl.commands.operations:operations", "List what was asked of payment providers."),
+    (
+        "invariants",
+        "jobctl.commands.invariants:invariants",
+        "Check what is always true of the database, row by row.",
+    ),
     ("config", "jobctl.commands.config:config", "Show the effective settings and where each comes from."),
     ("demo", "jobctl.commands.demo:demo", "See the jobs at work on a small made-up marketplace."),
     ("sandbox", "jobctl.commands.sandbox:sandbox", "Imitate a payment provider, and its bad days."),

@@ -1,0 +1,41 @@
+"""RULES, the one explicit list: what `jobctl invariants` checks, in this order."""
+
+from jobctl.invariants import (
+    authorized_orders_have_a_hold,
+    captured_orders_have_one_operation,
+    claimed_messages_are_queued,
+    entries_in_currency,
+    escrow_released_once,
+    no_negative_balance,
+    open_operations_are_unsettled,
+    periods_are_paid,
+    periods_follow_each_other,
+    postings_balance,
+    released_escrow_is_earned,
+    settled_messages_say_when,
+    subscriptions_end_with_their_last_period,
+    succeeded_operations_have_a_payment,
+    succeeded_payments_have_a_subscription,
+    taken_money_has_its_order,
+    wallet_equals_ledger,
+)
+
+RULES = (
+    wallet_equals_ledger.RULE,
+    no_negative_balance.RULE,
+    postings_balance.RULE,
+    entries_in_currency.RULE,
+    escrow_released_once.RULE,
+    released_escrow_is_earned.RULE,
+    captured_orders_have_one_operation.RULE,
+    taken_money_has_its_order.RULE,
+    authorized_orders_have_a_hold.RULE,
+    open_operations_are_unsettled.RULE,
+    succeeded_operations_have_a_payment.RULE,
+    succeeded_payments_have_a_subscription.RULE,
+    periods_are_paid.RULE,
+    periods_follow_each_other.RULE,
+    subscriptions_end_with_their_last_period.RULE,
+    settled_messages_say_when.RULE,
+    claimed_messages_are_queued.RULE,
+)

@@ -1,0 +1,224 @@
+"""For each rule, facts that break it: each returns the number of the one row that does."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from jobctl.tables.journal import money_operations
+from jobctl.tables.marketplace import ledger_entries, ledger_postings, requests, wallet_transactions, wallets
+from jobctl.tables.notifications import notifications
+from jobctl.tables.sessions import orders
+from jobctl.tables.subscriptions import payments, subscription_periods, subscriptions
+from tests.invariants.lived import Lived
+from tests.world import NOW
+
+Breaker = Callable[[Lived], int]
+BREAKERS: dict[str, list[Breaker]] = {}
+
+
+def breaks(rule: str) -> Callable[[Breaker], Breaker]:
+    def added(breaker: Breaker) -> Breaker:
+        BREAKERS.setdefault(rule, []).append(breaker)
+        return breaker
+
+    return added
+
+
+# ── marketplace ──────────────────────────────────────────────────────────────────────────────────
+
+
+@breaks("wallet-equals-ledger")
+def a_balance_that_nothing_was_entered_for(lived: Lived) -> int:
+    return lived.change(wallets, lived.wallet, balance_minor=9_001)
+
+
+@breaks("wallet-equals-ledger")
+def one_of_a_wallet_without_entries(lived: Lived) -> int:
+    user = lived.world.user()
+    given = {"user_id": user, "currency": "USD", "balance_minor": 5, "created_at": NOW}
+    return lived.world.add(wallets, given)
+
+
+@breaks("no-negative-balance")
+def more_paid_out_than_there_was(lived: Lived) -> int:
+    lived.force(f"UPDATE wallets SET balance_minor = -1 WHERE id = {lived.wallet}")
+    return lived.wallet
+
+
+@breaks("postings-balance")
+def an_amount_that_was_changed(lived: Lived) -> int:
+    lived.force("UPDATE ledger_entries SET amount_minor = amount_minor + 1 WHERE line = 1")
+    return int(lived.of(ledger_postings).id)
+
+
+@breaks("postings-balance")
+def a_posting_without_entries(lived: Lived) -> int:
+    given = {"wallet_transaction_id": lived.escrowed, "kind": "payout", "currency": "NGN"}
+    return lived.world.add(ledger_postings, {**given, "created_at": NOW})
+
+
+@breaks("entries-in-currency")
+def a_wallet_of_another_currency(lived: Lived) -> int:
+    lived.change(wallets, lived.wallet, currency="USD")
+    return int(lived.of(ledger_entries, wallet_id=lived.wallet).id)
+
+
+@breaks("escrow-released-once")
+def the_same_posting_entered_twice(lived: Lived) -> int:
+    # The database takes it: the entries sum to zero.
+    lived.force(
+        "INSERT INTO ledger_entries (wallet_transaction_id, kind, line, account, wallet_id, amount_minor) "
+        "SELECT wallet_transaction_id, kind, line + 3, account, wallet_id, amount_minor FROM ledger_entries"
+    )
+    return lived.released
+
+
+@breaks("escrow-released-once")
+def a_refund_of_what_was_released(lived: Lived) -> int:
+    return lived.change(wallet_transactions, lived.released, escrow_status="refunded")
+
+
+@breaks("escrow-released-once")
+def a_release_without_a_posting(lived: Lived) -> int:
+    return lived.change(
+        wallet_transactions, lived.escrowed, escrow_status="released", status="completed", paid_at=NOW
+    )
+
+
+@breaks("released-escrow-is-earned")
+def a_request_that_is_not_completed(lived: Lived) -> int:
+    request = lived.world.one(wallet_transactions, lived.released).request_id
+    lived.change(requests, request, status="in_progress")
+    return lived.released
+
+
+@breaks("released-escrow-is-earned")
+def a_payment_that_is_not_completed(lived: Lived) -> int:
+    lived.force(f"UPDATE wallet_transactions SET status = 'unverified' WHERE id = {lived.released}")
+    return lived.released
+
+
+# ── sessions and the journal ─────────────────────────────────────────────────────────────────────
+
+
+def capture_of(lived: Lived) -> int:
+    row = lived.of(money_operations, subject="order", subject_id=lived.captured, kind="capture")
+    return int(row.id)
+
+
+@breaks("captured-orders-have-one-operation")
+def a_capture_that_nobody_asked_for(lived: Lived) -> int:
+    lived.change(money_operations, capture_of(lived), status="declined")
+    return lived.captured
+
+
+@breaks("captured-orders-have-one-operation")
+def a_second_capture_that_was_kept(lived: Lived) -> int:
+    lived.operation()
+    return lived.captured
+
+
+@breaks("taken-money-has-its-order")
+def money_of_which_the_order_knows_nothing(lived: Lived) -> int:
+    return lived.operation(subject_id=lived.authorized)
+
+
+@breaks("taken-money-has-its-order")
+def an_order_that_says_it_was_released(lived: Lived) -> int:
+    lived.change(orders, lived.captured, payment_status="released")
+    return capture_of(lived)
+
+
+@breaks("authorized-orders-have-a-hold")
+def a_hold_that_the_journal_does_not_know(lived: Lived) -> int:
+    return lived.change(orders, lived.authorized, payment_id="pi_other")
+
+
+@breaks("authorized-orders-have-a-hold")
+def no_hold_at_all(lived: Lived) -> int:
+    return lived.change(orders, lived.authorized, payment_id=None)
+
+
+@breaks("open-operations-are-unsettled")
+def an_operation_that_nobody_will_ask_about(lived: Lived) -> int:
+    return lived.operation(status="unknown")
+
+
+@breaks("succeeded-operations-have-a-payment")
+def a_success_without_a_number(lived: Lived) -> int:
+    return lived.change(money_operations, capture_of(lived), payment_id=None)
+
+
+# ── subscriptions ────────────────────────────────────────────────────────────────────────────────
+
+
+def last_period(lived: Lived) -> int:
+    return int(lived.club.periods(lived.member)[-1].id)
+
+
+@breaks("succeeded-payments-have-a-subscription")
+def a_payment_for_nothing(lived: Lived) -> int:
+    return lived.paid(subscription_id=None)
+
+
+@breaks("succeeded-payments-have-a-subscription")
+def a_payment_without_a_period(lived: Lived) -> int:
+    return lived.paid()
+
+
+@breaks("succeeded-payments-have-a-subscription")
+def a_renewal_whose_period_is_gone(lived: Lived) -> int:
+    (renewal,) = lived.club.renewals(lived.member)
+    lived.force(f"DELETE FROM subscription_periods WHERE payment_id = {renewal.id}")
+    return int(renewal.id)
+
+
+@breaks("periods-are-paid")
+def a_period_that_is_not_paid(lived: Lived) -> int:
+    (renewal,) = lived.club.renewals(lived.member)
+    lived.change(payments, renewal.id, status="cancelled")
+    return last_period(lived)
+
+
+@breaks("periods-are-paid")
+def one_that_is_paid_by_anothers_payment(lived: Lived) -> int:
+    (renewal,) = lived.club.renewals(lived.member)
+    lived.change(payments, renewal.id, subscription_id=None)
+    return last_period(lived)
+
+
+@breaks("periods-follow-each-other")
+def a_gap(lived: Lived) -> int:
+    start = lived.world.one(subscription_periods, last_period(lived)).period_start
+    return lived.change(
+        subscription_periods, last_period(lived), period_start=start + timedelta(microseconds=1)
+    )
+
+
+@breaks("periods-follow-each-other")
+def an_overlap(lived: Lived) -> int:
+    start = lived.world.one(subscription_periods, last_period(lived)).period_start
+    return lived.change(subscription_periods, last_period(lived), period_start=start - timedelta(days=1))
+
+
+@breaks("subscriptions-end-with-their-last-period")
+def an_end_that_nobody_paid_for(lived: Lived) -> int:
+    ended_at = lived.club.of(lived.member).ended_at
+    return lived.change(subscriptions, lived.member, ended_at=ended_at + timedelta(days=1))
+
+
+# ── notifications ────────────────────────────────────────────────────────────────────────────────
+
+
+@breaks("settled-messages-say-when")
+def a_sent_message_that_says_no_time(lived: Lived) -> int:
+    return lived.change(notifications, lived.message, settled_at=None)
+
+
+@breaks("settled-messages-say-when")
+def a_queued_message_that_was_settled(lived: Lived) -> int:
+    return lived.world.message(settled_at=NOW)
+
+
+@breaks("claimed-messages-are-queued")
+def a_claim_on_what_is_sent(lived: Lived) -> int:
+    return lived.change(notifications, lived.message, claimed_by=1)

@@ -1,0 +1,151 @@
+"""Each rule holds where the jobs ran, and names the one row that breaks it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobctl import invariants
+from jobctl.errors import Exit
+from jobctl.invariants.every import RULES
+from jobctl.invariants.rule import Rule
+from jobctl.sandbox import Sandbox
+from jobctl.tables.notifications import notifications
+from jobctl.tables.sessions import orders
+from jobctl.tables.subscriptions import subscriptions
+from tests.invariants.breakers import BREAKERS, Breaker, capture_of
+from tests.invariants.lived import Lived, live
+from tests.world import NOW, World, command
+
+pytestmark = pytest.mark.usefixtures("environment")
+BROKEN = [(rule, each) for rule in RULES for each in BREAKERS[rule.name]]
+
+
+@pytest.fixture
+def lived(world: World) -> Iterator[Lived]:
+    with Sandbox() as sandbox:
+        yield live(world, sandbox)
+
+
+def checked(*names: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the broken rows of each rule."""
+    done = command("invariants", "--json", *names)
+    rules = done.document["rules"]
+    assert [each["holds"] for each in rules] == [not each["rows"] for each in rules]
+    assert done.exit_code == (Exit.INVARIANT_BROKEN if done.document["broken"] else Exit.DONE)
+    return {each["name"]: each["rows"] for each in rules}
+
+
+def test_every_file_of_a_rule_is_listed_once() -> None:
+    (folder,) = invariants.__path__
+    files = {each.stem for each in Path(folder).glob("*.py") if "RULE = " in each.read_text()}
+    assert sorted(rule.name for rule in RULES) == sorted(each.replace("_", "-") for each in files)
+
+
+def test_every_rule_has_facts_that_break_it() -> None:
+    assert set(BREAKERS) == {rule.name for rule in RULES}
+
+
+def test_every_rule_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "invariants.md").read_text()
+    for rule in RULES:
+        assert f"| `{rule.name}` | {rule.sentence.rstrip('.')} |" in page
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_rule_shows_the_row_and_nothing_personal(rule: Rule) -> None:
+    columns = rule.broken.selected_columns
+    assert columns[0].name == "id"
+    personal = {each.name for each in rule.table.c if each.info.get("personal")}
+    assert not personal & {each.name for each in columns}
+
+
+def test_all_hold_on_an_empty_database() -> None:
+    assert not any(checked().values())
+
+
+def test_all_hold_where_the_jobs_ran(lived: Lived) -> None:
+    before = lived.world.everything()
+    assert checked() == {rule.name: [] for rule in RULES}
+    assert lived.world.everything() == before
+
+
+@pytest.mark.parametrize(("rule", "breaker"), BROKEN, ids=lambda each: getattr(each, "__name__", None))
+def test_the_row_that_breaks_it_is_named(lived: Lived, rule: Rule, breaker: Breaker) -> None:
+    row_id = breaker(lived)
+    (row,) = checked(rule.name)[rule.name]
+    assert (row["table"], row["id"]) == (rule.table.name, row_id)
+    assert command("invariants").exit_code == Exit.INVARIANT_BROKEN
+
+
+# ── what is in order all the same ────────────────────────────────────────────────────────────────
+
+
+def an_order_that_a_person_settled(lived: Lived) -> None:
+    lived.change(orders, lived.authorized, payment_status="captured", captured_at=None)
+
+
+def a_second_capture_that_is_given_back(lived: Lived) -> None:
+    second = lived.operation()
+    lived.operation(kind="refund", status="pending", settled_at=None, follows=second)
+
+
+def a_capture_that_its_order_has_not_followed_yet(lived: Lived) -> None:
+    lived.operation(settled_at=None)
+
+
+def a_capture_that_nobody_wanted(lived: Lived) -> None:
+    # It was captured as its session was cancelled.
+    lived.operation(kind="refund", follows=capture_of(lived))
+    lived.change(orders, lived.captured, refunded_at=NOW)
+
+
+def an_operation_whose_outcome_is_unknown(lived: Lived) -> None:
+    lived.operation(status="unknown", settled_at=None, payment_id=None)
+
+
+def a_payment_that_was_given_back(lived: Lived) -> None:
+    lived.paid(subscription_id=None, refunded_at=NOW)
+
+
+def a_payment_that_is_being_given_back(lived: Lived) -> None:
+    charge = {"subject": "subscription", "subject_id": lived.member, "provider": "yookassa"}
+    lived.operation(**charge, kind="charge", key="late", payment_id="later")
+    lived.operation(**charge, kind="refund", status="pending", settled_at=None, payment_id="later")
+    lived.paid(reference="late", period_start=NOW)
+
+
+def a_charge_that_the_application_heard_of_first(lived: Lived) -> None:
+    charge = {"subject": "subscription", "subject_id": lived.member, "provider": "yookassa"}
+    lived.operation(**charge, kind="charge", key="late", status="started", settled_at=None, payment_id=None)
+    lived.paid(reference="late", period_start=NOW)
+
+
+def a_payment_for_a_cancelled_subscription(lived: Lived) -> None:
+    lived.change(subscriptions, lived.member, status="cancelled", cancelled_at=NOW)
+    lived.paid()
+
+
+def a_message_cancelled_while_it_was_claimed(lived: Lived) -> None:
+    lived.change(notifications, lived.message, status="cancelled", settled_at=None, claimed_by=1)
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        an_order_that_a_person_settled,
+        a_second_capture_that_is_given_back,
+        a_capture_that_its_order_has_not_followed_yet,
+        a_capture_that_nobody_wanted,
+        an_operation_whose_outcome_is_unknown,
+        a_payment_that_was_given_back,
+        a_payment_that_is_being_given_back,
+        a_charge_that_the_application_heard_of_first,
+        a_payment_for_a_cancelled_subscription,
+        a_message_cancelled_while_it_was_claimed,
+    ],
+)
+def test_what_may_be_so_breaks_nothing(lived: Lived, fact: Callable[[Lived], None]) -> None:
+    fact(lived)
+    assert not any(checked().values())

@@ -3,7 +3,8 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -25,6 +26,7 @@ from tests.world import World
 TEMPLATE = "jobctl_test_template"
 SERVER, FOLDER = "JOBCTL_TEST_SERVER", "JOBCTL_TEST_FOLDER"
 KINDS = ("sqlite", "postgresql")
+Worlds = Callable[..., AbstractContextManager[World]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -73,18 +75,31 @@ def empty(kind: str, tmp_path: Path) -> Iterator[Settings]:
 
 
 @pytest.fixture
-def world(kind: str, tmp_path: Path) -> Iterator[World]:
-    """Give a migrated database with nobody in it."""
-    if kind == "sqlite":
-        shutil.copy(Path(os.environ[FOLDER]) / "jobctl.db", tmp_path)
-        with World(Settings(jobctl_home=tmp_path)) as made:
+def worlds(kind: str, tmp_path: Path) -> Worlds:
+    """Give the way to as many databases as a test wants."""
+
+    @contextmanager
+    def another(home: Path = tmp_path) -> Iterator[World]:
+        home.mkdir(exist_ok=True)
+        if kind == "sqlite":
+            shutil.copy(Path(os.environ[FOLDER]) / "jobctl.db", home)
+            with World(Settings(jobctl_home=home)) as made:
+                yield made
+            return
+        name = f"jobctl_test_{uuid4().hex}"
+        url = plain(postgres.create_database(os.environ[SERVER], name, TEMPLATE))
+        with World(Settings(jobctl_home=home, database_url=url)) as made:
             yield made
-        return
-    name = f"jobctl_test_{uuid4().hex}"
-    url = plain(postgres.create_database(os.environ[SERVER], name, TEMPLATE))
-    with World(Settings(jobctl_home=tmp_path, database_url=url)) as made:
+        postgres.drop_database(os.environ[SERVER], name)
+
+    return another
+
+
+@pytest.fixture
+def world(worlds: Worlds) -> Iterator[World]:
+    """Give a migrated database with nobody in it."""
+    with worlds() as made:
         yield made
-    postgres.drop_database(os.environ[SERVER], name)
 
 
 @pytest.fixture(autouse=True)

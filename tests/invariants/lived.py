@@ -14,7 +14,7 @@ from jobctl.tables.findings import findings
 from jobctl.tables.journal import money_operations
 from jobctl.tables.marketplace import wallets
 from jobctl.tables.subscriptions import subscriptions
-from tests import market, payments
+from tests import bazaar, payments
 from tests.payments import PROCESSOR
 from tests.subscribers import Club
 from tests.world import NOW, World, ago, ahead
@@ -105,7 +105,7 @@ def live(world: World, sandbox: Sandbox) -> Lived:
     club = Club(world, sandbox=sandbox)
     member = renewed_and_reconciled(club)
     captured, authorized = paid_sessions(payments.Market(world, sandbox))
-    wallet, released, escrowed = released_escrow(market.Market(world))
+    wallet, released, escrowed = released_escrow(bazaar.Bazaar(world, sandbox))
     message = world.message()
     assert world.send().exit_code == Exit.DONE
     return Lived(club, wallet, released, escrowed, captured, authorized, member, message)
@@ -136,7 +136,7 @@ def paid_sessions(booked: payments.Market) -> tuple[int, int]:
     return captured, authorized
 
 
-def released_escrow(asked: market.Market) -> tuple[int, int, int]:
+def released_escrow(asked: bazaar.Bazaar) -> tuple[int, int, int]:
     """Release one escrow of two."""
     released, escrowed = asked.paid(), asked.transaction(asked.request())
     creator = asked.asked(asked.moved(released).request_id).creator_id

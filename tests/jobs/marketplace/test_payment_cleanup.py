@@ -129,6 +129,7 @@ class TestVerification:
 class TestOutages:
     @pytest.mark.parametrize("fault", ["dropped", "http_500_before", "garbage", "http_429"])
     def test_a_day_of_it_fails_no_payment(self, bazaar: Bazaar, fault: str) -> None:
+        """A job that takes no answer for a failure would have failed all twenty in its first run."""
         payments = [pending(bazaar, hours=24 + n) for n in range(20)]
         for each in payments:
             bazaar.at_paystack(each, "success")

@@ -3,7 +3,7 @@
 Orders that a person has marked as captured, who paid in another way, have no `captured_at`.
 """
 
-from sqlalchemy import case, func, or_, select
+from sqlalchemy import func, or_, select
 
 from jobctl.invariants.rule import Rule
 from jobctl.invariants.taking import is_kept, taken
@@ -12,8 +12,8 @@ from jobctl.tables.sessions import orders
 from jobctl.tables.types import inline
 
 ours, operations = orders.c, money_operations.c
-of_its_payment = func.count(case((operations.payment_id == ours.payment_id, operations.id)))
-kept = func.count(case((is_kept, operations.id)))
+of_its_payment = func.count(operations.id).filter(operations.payment_id == ours.payment_id)
+kept = func.count(operations.id).filter(is_kept)
 broken = (
     select(
         ours.id,

@@ -10,10 +10,9 @@ from jobctl.tables.marketplace import ledger_entries, wallet_transactions
 from jobctl.tables.types import inline
 
 ours, entries = wallet_transactions.c, ledger_entries.c
-into_wallets = func.sum(entries.amount_minor).filter(entries.account == inline("wallet"))
 releases = (
-    select(entries.wallet_transaction_id, into_wallets.label("released_minor"))
-    .where(entries.kind == inline("release"))
+    select(entries.wallet_transaction_id, func.sum(entries.amount_minor).label("released_minor"))
+    .where(entries.kind == inline("release"), entries.wallet_id.is_not(None))
     .group_by(entries.wallet_transaction_id)
     .subquery("releases")
 )

@@ -7,16 +7,15 @@ from jobctl.tables.marketplace import requests, wallet_transactions
 from jobctl.tables.types import inline
 
 ours = wallet_transactions.c
-broken = (
-    select(ours.id, ours.status, ours.request_id, requests.c.status.label("request_status"))
-    .select_from(wallet_transactions.outerjoin(requests, requests.c.id == ours.request_id))
-    .where(
-        ours.escrow_status == inline("released"),
-        or_(
-            ours.status != inline("completed"),
-            requests.c.status.is_distinct_from(inline("completed")),
-        ),
-    )
+# Those that are still to be completed are few, whatever there is of the others.
+unearned = select(requests.c.id).where(requests.c.status != inline("completed"))
+broken = select(ours.id, ours.status, ours.request_id, ours.released_at).where(
+    ours.escrow_status == inline("released"),
+    or_(
+        ours.status != inline("completed"),
+        ours.request_id.is_(None),
+        ours.request_id.in_(unearned),
+    ),
 )
 
 RULE = Rule(__name__, __doc__, wallet_transactions, broken)

@@ -11,9 +11,10 @@ from jobctl.errors import Exit
 from jobctl.invariants.every import RULES
 from jobctl.invariants.rule import Rule
 from jobctl.sandbox import Sandbox
+from jobctl.tables.findings import findings
 from jobctl.tables.notifications import notifications
 from jobctl.tables.sessions import orders
-from jobctl.tables.subscriptions import subscriptions
+from jobctl.tables.subscriptions import payments, subscriptions
 from tests.invariants.breakers import BREAKERS, Breaker, capture_of
 from tests.invariants.lived import Lived, live
 from tests.world import NOW, World, command
@@ -127,6 +128,11 @@ def a_payment_for_a_cancelled_subscription(lived: Lived) -> None:
     lived.paid()
 
 
+def a_payment_that_was_found_not_to_be_applied(lived: Lived) -> None:
+    found = lived.of(findings).facts["payment"]
+    lived.change(payments, lived.of(payments, provider_payment_id=found).id, subscription_id=None)
+
+
 def a_message_cancelled_while_it_was_claimed(lived: Lived) -> None:
     lived.change(notifications, lived.message, status="cancelled", settled_at=None, claimed_by=1)
 
@@ -143,6 +149,7 @@ def a_message_cancelled_while_it_was_claimed(lived: Lived) -> None:
         a_payment_that_is_being_given_back,
         a_charge_that_the_application_heard_of_first,
         a_payment_for_a_cancelled_subscription,
+        a_payment_that_was_found_not_to_be_applied,
         a_message_cancelled_while_it_was_claimed,
     ],
 )

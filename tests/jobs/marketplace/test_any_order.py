@@ -181,6 +181,7 @@ class Marketplace(RuleBasedStateMachine):
         for reference, amount in charged.items():
             row = known[reference]
             assert row.status != "completed" or row.amount_minor == amount
+            assert (row.status, row.escrow_status) != ("completed", "void")
             assert (row.escrow_status == "released") == (row.id in released)
             assert not (reference in refunded and row.id in released)
             if row.status == "completed" and row.escrow_status == "refunded":

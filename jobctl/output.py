@@ -116,7 +116,7 @@ class Output:
     def show(self, row: "Shown") -> None:
         self.counts[row.outcome] = self.counts.get(row.outcome, 0) + 1
         if (minor := row.request.get("amount_minor")) is not None:
-            self.amounts[row.request["kind"], row.request["currency"]] += minor
+            self.amounts[row.request.get("kind") or row.outcome, row.request["currency"]] += minor
         self.shown += 1
         if self.as_json:
             click.echo(("\n" if self.shown == 1 else ",\n") + to_json(vars(row)), nl=False)
@@ -128,7 +128,7 @@ class Output:
         more += "".join(f"{each}\n" for each in drift(record))
         counted = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items())
         sums = "".join(
-            f"; to {kind}: {Money(minor, currency)}" for (kind, currency), minor in self.amounts.items()
+            f"; {kind}: {Money(minor, currency)}" for (kind, currency), minor in self.amounts.items()
         )
         return f"{more}{record.job}, dry run: {counted or 'nothing is due'}{sums}; nothing was changed."
 

@@ -13,7 +13,7 @@ from jobctl.steps.effect import DIED, PUT_BACK, dead_claims, decide
 from jobctl.steps.running import Running
 from jobctl.steps.selection import Selection
 from jobctl.steps.settling import forget_known, looking, note, note_listed
-from jobctl.steps.showing import Shown, changed, pages, settled
+from jobctl.steps.showing import Shown, beside, changed, pages, settled, tell_drift
 
 
 def preview_effect(
@@ -69,7 +69,9 @@ def foreseen(
         noted = note(step, running.at, row, answer, looking(connection, locking=False))
         forget_known(noted, connection)
         if set(noted.values) - UNAUDITED:
+            tell_drift(noted, running)
             yield changed(connection, table, noted)
+            yield from beside(noted, connection)
         else:
             yield from settled(connection, table.name, noted, running)
 

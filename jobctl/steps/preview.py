@@ -75,7 +75,10 @@ def changed_in(batch: Batch, outcome: str, row: Any) -> Shown:
     table, named = batch.due.table, row_named(row)
     before = {name: shown(table, name, named[f"before_{name}"]) for name in batch.values()}
     after = {name: named[f"after_{name}"] for name in batch.values()}
-    return Shown(table.name, row.id, outcome, before, after, {})
+    told = {"reason": "; ".join(batch.errors)} if batch.errors else {}
+    if set(table.c.keys()) >= MONEY:
+        told |= {name: named[name] for name in sorted(MONEY)}
+    return Shown(table.name, row.id, outcome, before, after, told)
 
 
 def what_follows(batch: Batch, ids: Sequence[int], connection: Connection) -> Iterator[Shown]:
@@ -98,6 +101,7 @@ def what_follows(batch: Batch, ids: Sequence[int], connection: Connection) -> It
             yield to_be_sent(batch.due.table, entry, batch.at, "journalled")
 
 
+MONEY = {"amount_minor", "currency"}
 Totals = dict[tuple[str, int, str], int]  # of tables, rows and columns: what they have come to so far
 
 
@@ -219,6 +223,7 @@ def batch_columns(batch: Batch) -> dict[str, Any]:
     """Select what the change reads and what it would write, by the expressions of the change itself."""
     table = batch.due.table
     columns: dict[str, Any] = {"id": table.c.id}
+    columns |= {name: table.c[name] for name in MONEY if name in table.c}
     for name, value in batch.values().items():
         columns[f"before_{name}"] = table.c[name]
         columns[f"after_{name}"] = value_of(table, name, value)

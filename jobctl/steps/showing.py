@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
+from jobctl.changes import UNAUDITED
 from jobctl.steps.running import Running
 from jobctl.steps.selection import Selection
 from jobctl.steps.settling import New, Noted, Write
@@ -41,8 +42,7 @@ def pages(selection: Selection, running: Running, connection: Connection) -> Ite
 
 def settled(connection: Connection, table: str, noted: Noted, running: Running) -> Iterator[Shown]:
     """Show what becomes of a row, by its outcome, and what is changed with it."""
-    for what, amount in noted.drifts:
-        running.record.add_drift(what, amount)
+    tell_drift(noted, running)
     changes = list(beside(noted, connection))
     if not changes or noted.errors:
         told = {"reason": "; ".join(noted.errors)} if noted.errors else {}
@@ -51,12 +51,20 @@ def settled(connection: Connection, table: str, noted: Noted, running: Running) 
     yield from changes[1:]
 
 
+def tell_drift(noted: Noted, running: Running) -> None:
+    for what, amount in noted.drifts:
+        running.record.add_drift(what, amount)
+
+
 def changed(connection: Connection, table: Table, noted: Noted) -> Shown:
-    if not noted.values:
-        told = {"reason": "; ".join(noted.errors)} if noted.errors else {}
+    """Show what becomes of the row itself, and what a person has to see to."""
+    told = {"reason": "; ".join(noted.errors)} if noted.errors else {}
+    values = {name: value for name, value in noted.values.items() if name not in UNAUDITED}
+    if not values:
         return Shown(table.name, noted.row.id, noted.outcome, {}, {}, told)
-    before = before_of(connection, table, noted.row.id, noted.values)
-    return Shown(table.name, noted.row.id, noted.outcome, before, noted.values, {})
+    before = before_of(connection, table, noted.row.id, values)
+    change = difference(Write(noted.row.id, table, values), before)
+    return replace(change, outcome=noted.outcome, request=told)
 
 
 def before_of(connection: Connection, table: Table, row_id: int, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,6 +79,9 @@ def beside(noted: Noted, connection: Connection) -> Iterator[Shown]:
             yield difference(each, before_of(connection, each.table, each.row, each.values))
         elif not each.table.info.get("history"):
             yield difference(each, {})
+    for notice in noted.notices:
+        told = {"template": notice.template, "to": f"user {notice.to}"}
+        yield Shown("notifications", "new", WITH_IT, {}, {}, told)
     for finding in noted.findings:
         told = {"kind": finding.kind, "reason": finding.reason, **finding.facts}
         yield Shown("findings", finding.key, WITH_IT, {}, {}, told)

@@ -115,8 +115,9 @@ class Output:
 
     def show(self, row: "Shown") -> None:
         self.counts[row.outcome] = self.counts.get(row.outcome, 0) + 1
-        if (minor := row.request.get("amount_minor")) is not None:
-            self.amounts[row.request.get("kind") or row.outcome, row.request["currency"]] += minor
+        told = row.money or row.request
+        if (minor := told.get("amount_minor")) is not None:
+            self.amounts[row.request.get("kind") or row.outcome, told["currency"]] += minor
         self.shown += 1
         if self.as_json:
             click.echo(("\n" if self.shown == 1 else ",\n") + to_json(vars(row)), nl=False)
@@ -146,7 +147,8 @@ def line(row: "Shown") -> str:
     facts += [
         f"{name}: {readable(row.before.get(name))} → {readable(value)}" for name, value in row.after.items()
     ]
-    return f"{row.table} {row.row_id}  {row.outcome}  {'  '.join(facts)}".rstrip()
+    money = [str(Money(row.money["amount_minor"], row.money["currency"]))] if row.money else []
+    return f"{row.table} {row.row_id}  {row.outcome}  {'  '.join([*money, *facts])}".rstrip()
 
 
 def as_document(record: RunRecord, exit_code: Exit, complaints: Sequence[str]) -> Mapping[str, Any]:

@@ -76,9 +76,8 @@ def changed_in(batch: Batch, outcome: str, row: Any) -> Shown:
     before = {name: shown(table, name, named[f"before_{name}"]) for name in batch.values()}
     after = {name: named[f"after_{name}"] for name in batch.values()}
     told = {"reason": "; ".join(batch.errors)} if batch.errors else {}
-    if set(table.c.keys()) >= MONEY:
-        told |= {name: named[name] for name in sorted(MONEY)}
-    return Shown(table.name, row.id, outcome, before, after, told)
+    money = {name: named[name] for name in MONEY} if all(name in table.c for name in MONEY) else {}
+    return Shown(table.name, row.id, outcome, before, after, told, money)
 
 
 def what_follows(batch: Batch, ids: Sequence[int], connection: Connection) -> Iterator[Shown]:
@@ -101,7 +100,7 @@ def what_follows(batch: Batch, ids: Sequence[int], connection: Connection) -> It
             yield to_be_sent(batch.due.table, entry, batch.at, "journalled")
 
 
-MONEY = {"amount_minor", "currency"}
+MONEY = ("amount_minor", "currency")
 Totals = dict[tuple[str, int, str], int]  # of tables, rows and columns: what they have come to so far
 
 

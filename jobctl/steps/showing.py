@@ -1,7 +1,7 @@
 """What a dry run shows: of each row what would become of it, and what would be written beside it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, Table, select
@@ -25,6 +25,7 @@ class Shown:
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     request: Mapping[str, Any]
+    money: Mapping[str, Any] = field(default_factory=dict)  # amount_minor and currency of what moves here
 
 
 def pages(selection: Selection, running: Running, connection: Connection) -> Iterator[Sequence[Any]]:
@@ -63,8 +64,8 @@ def changed(connection: Connection, table: Table, noted: Noted) -> Shown:
     if not values:
         return Shown(table.name, noted.row.id, noted.outcome, {}, {}, told)
     before = before_of(connection, table, noted.row.id, values)
-    change = difference(Write(noted.row.id, table, values), before)
-    return replace(change, outcome=noted.outcome, request=told)
+    new = {name: value for name, value in values.items() if value != before[name]}
+    return Shown(table.name, noted.row.id, noted.outcome, {name: before[name] for name in new}, new, told)
 
 
 def before_of(connection: Connection, table: Table, row_id: int, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -134,9 +134,9 @@ class TestOutages:
         for each in payments:
             bazaar.at_paystack(each, "success")
         bazaar.sandbox.fault(fault, "any", times=1_000_000)
-        for _ in range(24):
+        for _ in range(8):
             assert bazaar.run(JOB).exit_code in (Exit.UNREACHABLE, Exit.ITEMS_FAILED)
-            bazaar.pass_time(hours=1)
+            bazaar.pass_time(hours=3)
         assert {bazaar.moved(each).status for each in payments} == {"pending"}
         assert {request_of(bazaar, each).status for each in payments} == {"pending"}
         bazaar.sandbox.clear_faults()
@@ -146,9 +146,9 @@ class TestOutages:
     def test_who_is_silent_for_three_days_leaves_it_to_a_person(self, bazaar: Bazaar) -> None:
         payments = [pending(bazaar) for _ in range(30)]
         bazaar.sandbox.fault("dropped", times=1_000_000)
-        for _ in range(72):
+        for _ in range(9):
             bazaar.run(JOB)
-            bazaar.pass_time(hours=1)
+            bazaar.pass_time(hours=8)
         assert {bazaar.moved(each).status for each in payments} == {"pending"}
         bazaar.pass_time(hours=1)
         done = bazaar.run(JOB)

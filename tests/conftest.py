@@ -79,15 +79,18 @@ def worlds(kind: str, tmp_path: Path) -> Worlds:
     """Give the way to as many databases as a test wants."""
 
     @contextmanager
-    def another(home: Path = tmp_path) -> Iterator[World]:
+    def another(home: Path = tmp_path, like: World | None = None) -> Iterator[World]:
+        """Make a database; like: as that one is, which nobody may have open. Its home must not be `home`."""
         home.mkdir(exist_ok=True)
         if kind == "sqlite":
-            shutil.copy(Path(os.environ[FOLDER]) / "jobctl.db", home)
+            origin = like.settings.jobctl_home if like else Path(os.environ[FOLDER])
+            shutil.copy(origin / "jobctl.db", home)
             with World(Settings(jobctl_home=home)) as made:
                 yield made
             return
         name = f"jobctl_test_{uuid4().hex}"
-        url = plain(postgres.create_database(os.environ[SERVER], name, TEMPLATE))
+        template = str(like.settings.database_url).rpartition("/")[2] if like else TEMPLATE
+        url = plain(postgres.create_database(os.environ[SERVER], name, template))
         with World(Settings(jobctl_home=home, database_url=url)) as made:
             yield made
         postgres.drop_database(os.environ[SERVER], name)

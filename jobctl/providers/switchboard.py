@@ -1,13 +1,14 @@
 """Which provider is which: its module is loaded, and its connections opened, when it is first needed."""
 
 import importlib
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
 from jobctl.errors import MisconfiguredError
-from jobctl.job import Means
-from jobctl.providers.protocol import Provider, Request, Stored, UnrepresentableError
+from jobctl.job import At, Means
+from jobctl.providers.protocol import Paid, Provider, Request, Stored, Unreadable, UnrepresentableError
 from jobctl.settings import Settings
 
 PROVIDERS = {
@@ -55,6 +56,10 @@ def compose(name: str, request: Request, key: str) -> Stored:
     return written
 
 
+def connect(at: At, means: Means) -> "Providers":
+    return Providers(at.settings, means)
+
+
 class Providers:
     """The providers of one run; a context manager that closes what was opened."""
 
@@ -68,6 +73,9 @@ class Providers:
             made: Provider = getattr(module_of(name), PROVIDERS[name][1])(self.settings, self.means)
             self.opened[name] = made
         return self.opened[name]
+
+    def listed(self, name: str, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:
+        return self.open(name).listed(since, until)
 
     def __enter__(self) -> Self:
         return self

@@ -76,7 +76,7 @@ requests = Table(
     *_requests,
     one_of("status", REQUEST_STATUSES),
     one_of("dispute", DISPUTE_STATUSES),
-    CheckConstraint("amount_minor > 0", name="amount_minor"),
+    CheckConstraint("amount_minor BETWEEN 1 AND 100000000000000", name="amount_minor"),
     *forms(*_requests),
     info={"transitions": {"status": REQUEST_TRANSITIONS}},
 )
@@ -122,6 +122,7 @@ wallet_transactions = Table(
     CheckConstraint("amount_minor BETWEEN 1 AND 100000000000000", name="amount_minor"),
     CheckConstraint("fee_basis_points BETWEEN 0 AND 10000", name="fee_basis_points"),
     CheckConstraint("escrow_status <> 'released' OR status = 'completed'", name="released"),
+    CheckConstraint("escrow_status IS NULL OR request_id IS NOT NULL", name="request_id"),
     UniqueConstraint("provider", "reference"),
     *forms(*_wallet_transactions),
     info={

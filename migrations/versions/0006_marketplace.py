@@ -34,7 +34,7 @@ def requests() -> None:
         sa.Column("created_at", Instant, nullable=False),
         one_of("requests", "status", "pending", "in_progress", "completed", "declined"),
         one_of("requests", "dispute", "open", "resolved"),
-        check("requests", "amount_minor", "amount_minor > 0"),
+        check("requests", "amount_minor", "amount_minor BETWEEN 1 AND 100000000000000"),
     )
     unpaid = "status = 'pending' AND paid_at IS NULL"
     create_index("ix_requests_creator_id", "requests", ["creator_id"])
@@ -68,6 +68,7 @@ def requests() -> None:
         check(table, "amount_minor", "amount_minor BETWEEN 1 AND 100000000000000"),
         check(table, "fee_basis_points", "fee_basis_points BETWEEN 0 AND 10000"),
         check(table, "released", "escrow_status <> 'released' OR status = 'completed'"),
+        check(table, "request_id", "escrow_status IS NULL OR request_id IS NOT NULL"),
         sa.UniqueConstraint("provider", "reference", name="uq_wallet_transactions_provider_reference"),
         autoincrement=True,
     )

@@ -1,6 +1,8 @@
 """Each rule holds where the jobs ran, and names the one row that breaks it."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,43 @@ from jobctl.tables.findings import findings
 from jobctl.tables.notifications import notifications
 from jobctl.tables.sessions import orders
 from jobctl.tables.subscriptions import payments, subscriptions
+from tests.conftest import Worlds
 from tests.invariants.breakers import BREAKERS, Breaker, capture_of
 from tests.invariants.lived import Lived, live
+from tests.subscribers import Club
 from tests.world import NOW, World, command
 
 pytestmark = pytest.mark.usefixtures("environment")
 BROKEN = [(rule, each) for rule in RULES for each in BREAKERS[rule.name]]
 
 
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lived]]:
+    """Give the way to a database in which the jobs ran, which is made once for each kind."""
+    with ExitStack() as stack:
+        made: dict[str, Lived] = {}
+
+        def of_kind(kind: str, worlds: Worlds) -> Lived:
+            if kind not in made:
+                world = stack.enter_context(worlds(tmp_path_factory.mktemp(kind)))
+                with Sandbox() as sandbox:
+                    made[kind] = live(world, sandbox)
+                world.engine.dispose()
+            return made[kind]
+
+        yield of_kind
+
+
 @pytest.fixture
-def lived(world: World) -> Iterator[Lived]:
+def world(grown: Callable[..., Lived], kind: str, worlds: Worlds) -> Iterator[World]:
+    with worlds(like=grown(kind, worlds).world) as made:
+        yield made
+
+
+@pytest.fixture
+def lived(grown: Callable[..., Lived], kind: str, worlds: Worlds, world: World) -> Iterator[Lived]:
     with Sandbox() as sandbox:
-        yield live(world, sandbox)
+        yield replace(grown(kind, worlds), club=Club(world, plan=1, sandbox=sandbox))
 
 
 def checked(*names: str) -> dict[str, list[dict[str, Any]]]:

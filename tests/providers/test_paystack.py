@@ -98,7 +98,6 @@ class TestVerification:
         ("fault", "exit_code"),
         [
             ("dropped", Exit.UNREACHABLE),
-            ("http_500_after", Exit.UNREACHABLE),
             ("http_429", Exit.UNREACHABLE),
             ("http_401", Exit.MISCONFIGURED),
         ],

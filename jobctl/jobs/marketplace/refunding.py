@@ -1,6 +1,6 @@
 """Find payments that succeeded after they had been given up, and give back what nobody waits for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ from jobctl.errors import MisconfiguredError
 from jobctl.job import Ask, At, Due, ListStep, Look, MoneyChanges, MoneyStep, Read, RowChanges
 from jobctl.jobs.marketplace import concluding
 from jobctl.jobs.marketplace.concluding import READ, Payment
-from jobctl.jobs.marketplace.verifying import concurrency, connect
+from jobctl.jobs.marketplace.verifying import concurrency
 from jobctl.journal import Operation, nothing_open
 from jobctl.money import Money
 from jobctl.providers import paystack
 from jobctl.providers.protocol import Declined, Paid, Refund, Succeeded, Unreadable
-from jobctl.providers.switchboard import Providers
+from jobctl.providers.switchboard import Providers, connect
 from jobctl.settings import Settings
 from jobctl.tables.marketplace import requests, wallet_transactions
 from jobctl.tables.types import inline
@@ -38,12 +38,6 @@ def sources(settings: Settings) -> list[str]:
     if not paystack.named(settings):
         raise MisconfiguredError("PAYSTACK_SECRET_KEY is not set: payments into escrow cannot be verified")
     return ["paystack"]
-
-
-def pages(
-    providers: Providers, source: str, start: datetime, end: datetime
-) -> Iterable[Sequence[Paid | Unreadable]]:
-    return providers.open(source).listed(start, end)
 
 
 def news(_at: At, page: Sequence[Paid | Unreadable], read: Read) -> list[Late]:
@@ -73,7 +67,7 @@ LATE = ListStep(
     sources=sources,
     reach=lambda settings: settings.payment_verify_after,
     connect=connect,
-    pages=pages,
+    pages=Providers.listed,
     news=news,
     settle=settle_late,
 )

@@ -14,7 +14,6 @@ from jobctl.job import (
     Due,
     EffectStep,
     Lost,
-    Means,
     RowChanges,
     ScopeDownError,
 )
@@ -22,7 +21,7 @@ from jobctl.jobs.marketplace import concluding
 from jobctl.jobs.marketplace.concluding import READ, Payment
 from jobctl.journal import next_time
 from jobctl.providers.protocol import Declined, Found, NoEffect, Paid, Pending, Unknown, UnrepresentableError
-from jobctl.providers.switchboard import Providers, account
+from jobctl.providers.switchboard import Providers, account, connect
 from jobctl.settings import Settings
 from jobctl.tables.marketplace import provider_silences, wallet_transactions
 from jobctl.tables.types import inline
@@ -53,10 +52,6 @@ def due(at: At) -> Due:
         order=ours.created_at,
         read=READ,
     )
-
-
-def connect(at: At, means: Means) -> Providers:
-    return Providers(at.settings, means)
 
 
 def concurrency(settings: Settings) -> int:

@@ -1,7 +1,7 @@
 """What both matching jobs ask providers, and how they know again what is here."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ from jobctl.job import (
     EffectStep,
     ListStep,
     Lost,
-    Means,
     Read,
     RowChanges,
     ScopeDownError,
@@ -23,7 +22,7 @@ from jobctl.job import (
 from jobctl.journal import next_time
 from jobctl.money import Money
 from jobctl.providers.protocol import REFERENCE, Found, Paid, Unknown, Unreadable, UnrepresentableError
-from jobctl.providers.switchboard import Providers, account, configured
+from jobctl.providers.switchboard import Providers, account, configured, connect
 from jobctl.settings import Settings
 from jobctl.tables.journal import money_operations
 from jobctl.tables.subscriptions import payments
@@ -87,19 +86,11 @@ def following(
         sources=configured,
         reach=lambda settings: settings.matching_window,
         connect=connect,
-        pages=pages,
+        pages=Providers.listed,
         news=news,
         settle=settle,
         seen=seen,
     )
-
-
-def connect(at: At, means: Means) -> Providers:
-    return Providers(at.settings, means)
-
-
-def pages(providers: Providers, source: str, start: datetime, end: datetime) -> Iterable[Sequence[Listed]]:
-    return providers.open(source).listed(start, end)
 
 
 def ask(at: At, payment: Payment) -> Call[Payment] | Broken:

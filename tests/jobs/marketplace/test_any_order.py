@@ -211,7 +211,7 @@ def test_every_invariant_holds(worlds: Worlds, tmp_path: Path, monkeypatch: Any)
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=8,
+            max_examples=6,
             stateful_step_count=30,
             deadline=None,
             derandomize=True,

@@ -30,6 +30,12 @@ def text(value: str) -> str:
     return value
 
 
+def printable(value: str) -> str:
+    if not value.strip() or not value.isprintable():
+        raise ValueError("some printable text")
+    return value.strip()
+
+
 def whole(low: int, high: int | None = None) -> Parser:
     bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
 

@@ -9,10 +9,10 @@ import click
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
-from jobctl import changes
+from jobctl import changes, parsing
 from jobctl.changes import Author
 from jobctl.commands.by_hand import recorded
-from jobctl.commands.shared import as_json, loaded, show
+from jobctl.commands.shared import Text, as_json, loaded, show
 from jobctl.db import open_database
 from jobctl.errors import MisconfiguredError, UsageError
 from jobctl.sealing import PREFIX, SealedError, new_key, seal, unseal
@@ -20,6 +20,7 @@ from jobctl.tables.marketplace import CREDENTIAL_PROVIDERS, provider_credentials
 
 ours = provider_credentials.c
 LISTED = ("id", "provider", "name", "client_id", "active", "token_expires_at", "refused_at", "updated_at")
+PRINTABLE = Text(parsing.printable, "text")
 SECRETS = ("client_secret", "access_token")
 
 
@@ -43,9 +44,9 @@ def list_(*, as_json: bool) -> None:
 
 
 @credentials.command()
-@click.argument("name")
+@click.argument("name", type=PRINTABLE)
 @click.option("--provider", type=click.Choice(CREDENTIAL_PROVIDERS), default=CREDENTIAL_PROVIDERS[0])
-@click.option("--client-id", required=True, help="What the provider calls the client.")
+@click.option("--client-id", required=True, type=PRINTABLE, help="What the provider calls the client.")
 def add(name: str, *, provider: str, client_id: str) -> None:
     """Add credentials, or change those of that NAME; the client's secret is read from standard input."""
     secret = asked_for()
@@ -72,9 +73,10 @@ def add(name: str, *, provider: str, client_id: str) -> None:
 def asked_for() -> str:
     """Read the secret: without an echo from a terminal, else the first line of standard input."""
     secret = click.prompt("Client secret", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline()
-    if not secret.strip():
-        raise UsageError("the client's secret is read from standard input, and there is none")
-    return str(secret.strip())
+    try:
+        return parsing.printable(secret.rstrip("\r\n"))
+    except ValueError as error:
+        raise UsageError("the client's secret is read from standard input, and there is none") from error
 
 
 @credentials.command()

@@ -75,7 +75,22 @@ def test_what_cannot_be_read_is_left_as_it_is(
     assert world.rows(provider_credentials) == before
 
 
-@pytest.mark.parametrize("secret", ["", "  "])
+@pytest.mark.parametrize(
+    ("name", "client"),
+    [
+        ("", "c"),
+        (" ", "c"),
+        ("n", ""),
+        ("\udcff", "c"),
+        ("n", "a\nb"),
+    ],
+)
+def test_what_is_no_name_is_refused(world: World, name: str, client: str) -> None:
+    assert add(name=name, client=client).exit_code == Exit.USAGE
+    assert world.rows(provider_credentials) == []
+
+
+@pytest.mark.parametrize("secret", ["", "  ", "\x00"])
 def test_without_a_secret_nothing_is_stored(world: World, secret: str) -> None:
     assert add(secret).exit_code == Exit.USAGE
     assert world.rows(provider_credentials) == []

@@ -179,7 +179,7 @@ JOBS = (
         "* * * * *",
         None,
         "Renew Flutterwave's access tokens before they expire.",
-        ("token_refresh_margin", "flutterwave_token_url", "flutterwave_timeout", "jobctl_secret_key"),
+        ("flutterwave", "payment_concurrency"),
     ),
     Entry(
         "history-prune",

@@ -5,17 +5,16 @@ credentials have no refresh token, renewing is asking again.
 """
 
 import re
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Self
 
 from jobctl.job import Means, ScopeDownError
 from jobctl.parsing import Rate
+from jobctl.providers.tokens import FLUTTERWAVE, Ask, Refused, Token, Unclear
 from jobctl.providers.transport import Reply, Transport
 from jobctl.settings import Settings
 
-NAME = "flutterwave"
 RATE = Rate(10, 1)
 BUSY = (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
 TOKEN = re.compile(r"[!-~]{1,16000}")
@@ -29,36 +28,6 @@ FINAL = {
     "invalid_scope": "it does not know the scope",
 }
 LONGEST = timedelta(days=365).total_seconds()
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What a token is asked for with, and when: its time runs from before the request."""
-
-    client_id: str
-    client_secret: str = field(repr=False)
-    at: datetime
-
-
-@dataclass(frozen=True)
-class Token:
-    access_token: str = field(repr=False)
-    expires_at: datetime
-
-
-@dataclass(frozen=True)
-class Refused:
-    """No, until the credentials change."""
-
-    code: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Unclear:
-    """An answer that is neither a token nor a refusal."""
-
-    reason: str
 
 
 class Flutterwave:
@@ -85,7 +54,7 @@ class Flutterwave:
         if reply.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED) and code in FINAL:
             return Refused(code, FINAL[code])
         if busy(reply):
-            raise ScopeDownError(NAME, said(reply))
+            raise ScopeDownError(FLUTTERWAVE, said(reply))
         return Unclear(said(reply))
 
 

@@ -17,6 +17,12 @@ PROVIDERS = {
     "paystack": ("jobctl.providers.paystack", "Paystack"),
 }
 RECURRING = ("stripe", "yookassa")  # those that charge a saved method again
+ESCROW = ("paystack",)  # those that take payments into escrow
+NEEDED = {
+    "stripe": "STRIPE_SECRET_KEY",
+    "yookassa": "YOOKASSA_SHOP_ID and YOOKASSA_SECRET_KEY",
+    "paystack": "PAYSTACK_SECRET_KEY",
+}
 
 
 def module_of(name: str) -> Any:
@@ -27,15 +33,18 @@ def module_of(name: str) -> Any:
     return importlib.import_module(PROVIDERS[name][0])
 
 
-def configured(settings: Settings) -> list[str]:
-    """Return the recurring providers that the settings have an account at; raises MisconfiguredError."""
-    found = [name for name in RECURRING if module_of(name).named(settings)]
+def configured(settings: Settings, among: Sequence[str] = RECURRING) -> list[str]:
+    """Return the providers that the settings have an account at; raises MisconfiguredError for none."""
+    found = [name for name in among if module_of(name).named(settings)]
     if not found:
-        raise MisconfiguredError(
-            "no payment provider is configured: "
-            "set YOOKASSA_SHOP_ID and YOOKASSA_SECRET_KEY, or STRIPE_SECRET_KEY"
-        )
+        needed = ", or ".join(NEEDED[name] for name in among)
+        raise MisconfiguredError(f"no payment provider is configured: set {needed}")
     return found
+
+
+def concurrency(settings: Settings) -> int:
+    """Return how many requests to providers are under way at once."""
+    return settings.payment_concurrency
 
 
 def account(settings: Settings, name: str) -> str:

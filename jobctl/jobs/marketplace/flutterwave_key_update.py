@@ -5,16 +5,19 @@ old one and needs someone: it stays so until the credentials change, and is trie
 """
 
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import or_
 
 from jobctl.job import At, Broken, Call, Due, EffectStep, Lost, Means, RowChanges, ScopeDownError
-from jobctl.providers.flutterwave import NAME, Ask, Flutterwave, Refused, Token, Unclear
+from jobctl.providers.switchboard import concurrency
+from jobctl.providers.tokens import FLUTTERWAVE, Ask, Refused, Token, Unclear
 from jobctl.sealing import SealedError, seal, unseal
-from jobctl.settings import Settings
 from jobctl.tables.marketplace import provider_credentials
 from jobctl.tables.types import inline
+
+if TYPE_CHECKING:
+    from jobctl.providers.flutterwave import Flutterwave
 
 ours = provider_credentials.c
 AGAIN = timedelta(hours=1)  # after a refusal
@@ -34,7 +37,7 @@ def due(at: At) -> Due:
     return Due(
         provider_credentials,
         {
-            "they are of Flutterwave": ours.provider == inline(NAME),
+            "they are of Flutterwave": ours.provider == inline(FLUTTERWAVE),
             "they are active": ours.active,
             "their token is missing, or ends within TOKEN_REFRESH_MARGIN": or_(
                 ours.access_token.is_(None),
@@ -52,7 +55,9 @@ def due(at: At) -> Due:
     )
 
 
-def connect(at: At, means: Means) -> Flutterwave:
+def connect(at: At, means: Means) -> "Flutterwave":
+    from jobctl.providers.flutterwave import Flutterwave  # noqa: PLC0415 (most runs have nothing due)
+
     return Flutterwave(at.settings, means)
 
 
@@ -62,10 +67,10 @@ def ask(at: At, credential: Credential) -> Call[Ask] | Broken:
     except SealedError as error:
         return Broken(f"its client secret cannot be used: {error}")
     shown = {"request": f"POST {at.settings.flutterwave_token_url}", "client_id": credential.client_id}
-    return Call((NAME,), Ask(credential.client_id, secret, at.present), shown)
+    return Call((FLUTTERWAVE,), Ask(credential.client_id, secret, at.present), shown)
 
 
-def call(flutterwave: Flutterwave, payload: Ask) -> Token | Refused | Unclear:
+def call(flutterwave: "Flutterwave", payload: Ask) -> Token | Refused | Unclear:
     return flutterwave.token(payload)
 
 
@@ -95,10 +100,6 @@ def kept(at: At, credential: Credential) -> str:
     if ends is None or ends <= at.now:
         return "there is none now"
     return f"the old one is good until {ends:%Y-%m-%d %H:%MZ}"
-
-
-def concurrency(settings: Settings) -> int:
-    return settings.payment_concurrency
 
 
 JOB = EffectStep(

@@ -6,17 +6,13 @@ from typing import NamedTuple
 
 from sqlalchemy import select
 
-from jobctl.errors import MisconfiguredError
 from jobctl.job import Ask, At, Due, ListStep, Look, MoneyChanges, MoneyStep, Read, RowChanges
 from jobctl.jobs.marketplace import concluding
 from jobctl.jobs.marketplace.concluding import READ, Payment
-from jobctl.jobs.marketplace.verifying import concurrency
 from jobctl.journal import Operation, nothing_open
 from jobctl.money import Money
-from jobctl.providers import paystack
 from jobctl.providers.protocol import Declined, Paid, Refund, Succeeded, Unreadable
-from jobctl.providers.switchboard import Providers, connect
-from jobctl.settings import Settings
+from jobctl.providers.switchboard import ESCROW, Providers, concurrency, configured, connect
 from jobctl.tables.marketplace import requests, wallet_transactions
 from jobctl.tables.types import inline
 
@@ -32,12 +28,6 @@ class Late(NamedTuple):
     at: datetime
     paid: Paid
     number: int
-
-
-def sources(settings: Settings) -> list[str]:
-    if not paystack.named(settings):
-        raise MisconfiguredError("PAYSTACK_SECRET_KEY is not set: payments into escrow cannot be verified")
-    return ["paystack"]
 
 
 def news(_at: At, page: Sequence[Paid | Unreadable], read: Read) -> list[Late]:
@@ -64,7 +54,7 @@ def settle_late(_at: At, late: Late, change: RowChanges) -> str:
 
 
 LATE = ListStep(
-    sources=sources,
+    sources=lambda settings: configured(settings, ESCROW),
     reach=lambda settings: settings.payment_verify_after,
     connect=connect,
     pages=Providers.listed,

@@ -22,8 +22,7 @@ from jobctl.job import (
 from jobctl.journal import next_time
 from jobctl.money import Money
 from jobctl.providers.protocol import REFERENCE, Found, Paid, Unknown, Unreadable, UnrepresentableError
-from jobctl.providers.switchboard import Providers, account, configured, connect
-from jobctl.settings import Settings
+from jobctl.providers.switchboard import Providers, account, concurrency, configured, connect
 from jobctl.tables.journal import money_operations
 from jobctl.tables.subscriptions import payments
 
@@ -108,10 +107,6 @@ def ask(at: At, payment: Payment) -> Call[Payment] | Broken:
 
 def call(providers: Providers, payment: Payment) -> Found:
     return providers.open(payment.provider).retrieve(payment.provider_payment_id)
-
-
-def concurrency(settings: Settings) -> int:
-    return settings.payment_concurrency
 
 
 def not_told(

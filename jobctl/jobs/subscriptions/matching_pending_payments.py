@@ -25,6 +25,7 @@ from jobctl.jobs.subscriptions.renewing import SUBSCRIPTION
 from jobctl.journal import READ, Operation, not_open
 from jobctl.journal import succeeded_late as journalled_late
 from jobctl.providers.protocol import Declined, Found, NoEffect, Paid, Pending
+from jobctl.providers.switchboard import concurrency
 from jobctl.tables.journal import money_operations
 from jobctl.tables.subscriptions import payments
 from jobctl.tables.types import inline
@@ -115,7 +116,5 @@ def mismatch(operation: Operation, paid: Paid) -> str | None:
 JOB = (
     matching.looking_up(due, settle),
     matching.following(news, settle_listed),
-    RecoveryStep(
-        kinds=[(SUBSCRIPTION, "charge"), (SUBSCRIPTION, "refund")], concurrency=matching.concurrency
-    ),
+    RecoveryStep(kinds=[(SUBSCRIPTION, "charge"), (SUBSCRIPTION, "refund")], concurrency=concurrency),
 )

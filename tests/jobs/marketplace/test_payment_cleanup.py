@@ -71,6 +71,15 @@ class TestVerification:
         assert row.failure == ("timeout" if status else "not_found")
         assert request_of(bazaar, payment).status == "declined"
 
+    def test_its_request_is_then_declined_if_it_is_old_enough(self, bazaar: Bazaar) -> None:
+        """In the same run, as the dry run shows."""
+        payment = pending(bazaar, hours=49, reference=None)
+        shown = bazaar.run(JOB, dry_run=True).document["counts"]
+        counts = bazaar.run(JOB).counts
+        assert counts == {"failed without a reference": 1, "declined": 1}
+        assert {name: shown[name] for name in counts} == counts
+        assert request_of(bazaar, payment).status == "declined"
+
     @pytest.mark.parametrize("wrong", [{"amount": 9_999}, {"currency": "USD"}], ids=str)
     def test_another_amount_is_for_a_person(self, bazaar: Bazaar, wrong: dict[str, Any]) -> None:
         payment = pending(bazaar)
@@ -154,6 +163,7 @@ class TestOutages:
         done = bazaar.run(JOB)
         assert (done.exit_code, done.counts["unverified"]) == (Exit.UNREACHABLE, 30)
         assert {bazaar.moved(each).status for each in payments} == {"unverified"}
+        assert [each.kind for each in bazaar.world.rows(findings)] == ["payment unverified"] * 30
         assert {request_of(bazaar, each).status for each in payments} == {"pending"}
 
     def test_an_answer_between_begins_the_three_days_anew(self, bazaar: Bazaar) -> None:

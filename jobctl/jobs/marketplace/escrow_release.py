@@ -99,8 +99,8 @@ def without(at: At) -> Due:
 
 def report(_: At, batch: BatchChanges) -> None:
     batch.error(
-        "its creator, or the platform, has no open wallet in its currency: "
-        "jobctl wallet-creation makes one where there never was one"
+        "its creator, or the platform, has no open wallet in its currency: jobctl wallet-creation makes what "
+        "there never was, for creators who are verified; a closed one somebody has to open again"
     )
 
 

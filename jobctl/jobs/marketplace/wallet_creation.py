@@ -4,7 +4,7 @@ Each gets one in DEFAULT_WALLET_CURRENCY, and one in every currency in which an 
 does the platform, whose fee waits with it.
 """
 
-from sqlalchemy import ColumnElement, FromClause, and_, exists, select
+from sqlalchemy import ColumnElement, FromClause, and_, exists, or_, select
 
 from jobctl.job import At, BatchChanges, Due, SetStep
 from jobctl.tables.marketplace import requests, wallet_transactions, wallets
@@ -49,7 +49,7 @@ def lacking(has_one: ColumnElement[bool], same: ColumnElement[bool]) -> dict[str
     }
 
 
-def creators(_: At) -> Due:
+def creators(at: At) -> Due:
     theirs = (wallets.c.user_id == requests.c.creator_id) & (wallets.c.currency == held.currency)
     same = (askers.c.creator_id == requests.c.creator_id) & (earlier.c.currency == held.currency)
     return Due(
@@ -58,6 +58,10 @@ def creators(_: At) -> Due:
             "its payment is completed, and still in escrow": and_(*waiting(wallet_transactions)),
             "its creator is verified": users.c.verified_at.is_not(None),
             "its creator is still here": users.c.deleted_at.is_(None),
+            "it waits for another wallet than the first, which every verified user gets": or_(
+                held.currency != at.settings.default_wallet_currency,
+                exists(select(wallets.c.id).where(wallets.c.user_id == users.c.id)),
+            ),
             **lacking(theirs, same),
         },
         since=users.c.verified_at,

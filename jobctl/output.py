@@ -184,10 +184,9 @@ def sentence(record: RunRecord, exit_code: Exit) -> str:
     stopped = " before it was stopped" if exit_code in (Exit.INTERRUPTED, Exit.TERMINATED) else ""
     nothing = "nothing was done" if exit_code else "nothing was due"
     said = f"{record.job}: {counted or nothing}{stopped}."
-    if failed := record.errors - record.findings:
-        said += f" {failed:,} failed: jobctl runs show {record.id}"
-    if record.findings:
-        said += f" {record.findings:,} for a person to decide: jobctl findings list"
-    if record.errors:
-        return said
+    failed = record.errors - record.findings
+    left = [f"{failed:,} failed: jobctl runs show {record.id}"] if failed else []
+    left += [f"{record.findings:,} for a person to decide: jobctl findings list"] if record.findings else []
+    if left:
+        return f"{said} {'; '.join(left)}"
     return f"{said} More: jobctl runs show {record.id}" if exit_code and record.id else said

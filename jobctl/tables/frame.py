@@ -38,20 +38,23 @@ _run_errors = (
     Column("table_name", Text, nullable=False),
     Column("row_id", Id),
     Column("error", Text, nullable=False),
+    Column("row_key", Text),
 )
 run_errors = Table("run_errors", metadata, *_run_errors, *forms(*_run_errors))
 index("ix_run_errors_run_id", run_errors.c.run_id, run_errors.c.id)
 index("ix_run_errors_at", run_errors.c.at)
 
-# Not tied to `runs` by a foreign key: the trail outlives the run records.
+# Not tied to `runs` by a foreign key: the trail outlives the run records. A row is named by its number, or by
+# its text in row_key where its table's primary key is one.
 _audit_trail = (
     Column("id", Id, Identity(), primary_key=True),
     Column("run_id", Id, nullable=False),
     Column("at", Instant, nullable=False),
     Column("table_name", Text, nullable=False),
-    Column("row_id", Id, nullable=False),
+    Column("row_id", Id),
     Column("before", Json, nullable=False),
     Column("after", Json, nullable=False),
+    Column("row_key", Text),
 )
 audit_trail = Table("audit_trail", metadata, *_audit_trail, *forms(*_audit_trail))
 index("ix_audit_trail_run_id", audit_trail.c.run_id, audit_trail.c.id)
@@ -76,5 +79,6 @@ _idle_runs = (
     Column("overlapped", Integer, nullable=False),
     Column("last_overlap_at", Instant),
     Column("last_at", Instant, nullable=False),
+    Column("last_success_at", Instant),  # of all runs that no option bounded, not only of idle ones
 )
 idle_runs = Table("idle_runs", metadata, *_idle_runs, *forms(*_idle_runs))

@@ -8,11 +8,17 @@ from alembic import op
 from jobctl.tables.types import Id, forms_on
 
 
-def create(name: str, *parts: sa.schema.SchemaItem, autoincrement: bool = False) -> None:
+def create(
+    name: str,
+    *parts: sa.schema.SchemaItem,
+    autoincrement: bool = False,
+    key: "sa.Column[Any] | None" = None,
+) -> None:
+    """Create a table; its key is a number that it gives itself, or another column `id`."""
     columns = [each for each in parts if isinstance(each, sa.Column)]
     checked = [each for each in columns if each.computed is None]
     checks = forms_on(op.get_bind().dialect.name, *checked)
-    key = sa.Column("id", Id, sa.Identity(), nullable=False)
+    key = sa.Column("id", Id, sa.Identity(), nullable=False) if key is None else key
     primary = sa.PrimaryKeyConstraint("id", name=f"pk_{name}")
     op.create_table(name, key, *parts, *checks, primary, sqlite_autoincrement=autoincrement)
 

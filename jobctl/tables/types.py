@@ -69,6 +69,13 @@ class Currency(TypeDecorator[str]):
     cache_ok = True
 
 
+class Month(TypeDecorator[str]):
+    """A calendar month, UTC: `YYYY-MM`."""
+
+    impl = Text
+    cache_ok = True
+
+
 Id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows by itself only in an INTEGER key
 Json = JSON().with_variant(JSONB(), "postgresql")
 
@@ -97,8 +104,9 @@ def forms_on(dialect: str, *columns: Column[Any]) -> list[CheckConstraint]:
     """Return the rules of one dialect; SQLite needs those too that PostgreSQL's types are."""
     instants = [each.name for each in columns if holds(each, Instant)]
     rules = {f"{name}_instant": RULES[dialect](name) for name in instants}
-    currencies = [each.name for each in columns if holds(each, Currency)]
-    rules |= {f"{name}_currency": CODES[dialect].format(name) for name in currencies}
+    for kind, patterns in FORMS.items():
+        named = [each.name for each in columns if holds(each, kind)]
+        rules |= {f"{name}_{kind.__name__.lower()}": patterns[dialect].format(name) for name in named}
     if dialect == "sqlite":
         rules |= {f"{each.name}_json": f"json_valid({each.name})" for each in columns if holds(each, JSON)}
     return [CheckConstraint(rule, name=name) for name, rule in rules.items()]
@@ -126,7 +134,13 @@ def is_in_years(name: str) -> str:
     return f"{name} >= '{FIRST_DAY}T00:00:00Z' AND {name} < '{LAST_DAY}T00:00:00Z'"
 
 
-CODES = {"sqlite": "{} GLOB '[A-Z][A-Z][A-Z]'", "postgresql": "{} COLLATE \"C\" ~ '^[A-Z]{{3}}$'"}
+FORMS: dict[type[Any], dict[str, str]] = {
+    Currency: {"sqlite": "{} GLOB '[A-Z][A-Z][A-Z]'", "postgresql": "{} COLLATE \"C\" ~ '^[A-Z]{{3}}$'"},
+    Month: {
+        "sqlite": f"{{0}} GLOB '{DIGIT * 4}-[01]{DIGIT}' AND substr({{0}}, 6) BETWEEN '01' AND '12'",
+        "postgresql": "{} COLLATE \"C\" ~ '^[0-9]{{4}}-(0[1-9]|1[0-2])$'",
+    },
+}
 RULES = {"sqlite": is_fixed_width, "postgresql": is_in_years}
 
 
@@ -157,6 +171,49 @@ def _plus(element: Later, compiler: SQLCompiler, **kw: Any) -> str:
 def _moved(element: Later, compiler: SQLCompiler, **kw: Any) -> str:
     instant, span = (compiler.process(each, **kw) for each in element.clauses)
     return f"(strftime('%Y-%m-%dT%H:%M:%S', substr({instant}, 1, 19), {span}) || substr({instant}, 20))"
+
+
+class MonthsLater(FunctionElement[Any]):
+    """An instant moved by calendar months, UTC: to the last day where the month has no such day."""
+
+    inherit_cache = True
+    name = "months_later"
+
+    def __init__(self, instant: Column[Any], months: int) -> None:
+        super().__init__(instant, literal_column(str(months)))
+        self.type = instant.type
+
+
+@compiles(MonthsLater, "postgresql")
+def _plus_months(element: MonthsLater, compiler: SQLCompiler, **kw: Any) -> str:
+    instant, months = (compiler.process(each, **kw) for each in element.clauses)
+    return f"timezone('UTC', timezone('UTC', {instant}) + interval '{months} months')"
+
+
+@compiles(MonthsLater, "sqlite")
+def _moved_months(element: MonthsLater, compiler: SQLCompiler, **kw: Any) -> str:
+    instant, months = (compiler.process(each, **kw) for each in element.clauses)
+    # A day that the month doesn't have is one of the next month to SQLite, and so after the month's last.
+    day = f"date(substr({instant}, 1, 10), '+{months} months')"
+    last = f"date(substr({instant}, 1, 10), 'start of month', '+{months} months', '+1 month', '-1 day')"
+    return f"(min({day}, {last}) || substr({instant}, 11))"
+
+
+class Present(FunctionElement[Any]):
+    """The moment that a row is inserted at, where whoever inserts it says nothing of it."""
+
+    inherit_cache = True
+    name = "present"
+
+
+@compiles(Present, "postgresql")
+def _now(element: Present, compiler: SQLCompiler, **_: object) -> str:  # noqa: ARG001 (its signature)
+    return "now()"
+
+
+@compiles(Present, "sqlite")
+def _fixed_width_now(element: Present, compiler: SQLCompiler, **_: object) -> str:  # noqa: ARG001 (the same)
+    return "(strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'))"
 
 
 class Latest(ColumnElement[Any]):

@@ -37,6 +37,7 @@ from jobctl.changes import (
 from jobctl.db import among, among_named, id_list, id_list_type
 from jobctl.job import Ask, At, Due
 from jobctl.outbox import Notice
+from jobctl.tables.types import Key
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ class Application:
 
     def __init__(self, batch: Batch, chosen: Select[Any], dialect: str) -> None:
         due, self.dialect = batch.due, dialect
-        theirs = among_named(due.key, bindparam("the_ids", type_=id_list_type(dialect)), dialect)
+        theirs = among_named(due.key, bindparam("the_ids", type_=id_list_type(due.key, dialect)), dialect)
         self.chosen = chosen.where(theirs, *permitted(due.table, due.table, batch.values()))
         self.now = batch.at.now
         plan = batch.plan(Author(*PARAMETERS), dialect)
@@ -222,7 +223,7 @@ class Application:
         else:
             self.statements = in_turn(plan, theirs)
 
-    def apply(self, connection: Connection, run_id: int, ids: Sequence[int]) -> list[int]:
+    def apply(self, connection: Connection, run_id: int, ids: Sequence[Key]) -> list[Key]:
         """Change those of the rows that are still due; return their keys."""
         values = {"the_run": run_id, "the_time": self.now, "the_ids": id_list(ids, self.dialect)}
         if self.dialect == "postgresql":
@@ -236,6 +237,6 @@ class Application:
         return still
 
 
-def rows_beside(batch: Batch, source: Select[Any], ids: Sequence[int], dialect: str) -> Select[Any]:
+def rows_beside(batch: Batch, source: Select[Any], ids: Sequence[Key], dialect: str) -> Select[Any]:
     """Say of given rows what a plan's parts say of the batch, for a dry run."""
     return source.select_from(batch.due.rows).where(among(batch.due.key, ids, dialect))

@@ -38,14 +38,13 @@ from jobctl.db import (
     insert_once,
     json_object,
 )
-from jobctl.tables.frame import audit_trail
-from jobctl.tables.types import inline
+from jobctl.tables.frame import audit_trail, named_in
+from jobctl.tables.types import Key, inline
 
 # What says who works on a row and when it was looked at, and changes nothing for anybody outside; and what
 # the ledger has each movement of.
 UNAUDITED = {"claimed_by", "attempts", "looks", "next_look_at", "seen_pending_at", "confirmed_at"}
 UNAUDITED |= {"balance_minor"}
-AUDIT_COLUMNS = ["run_id", "at", "table_name", "row_id", "before", "after"]
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def trail_of(table: Table, values: Mapping[str, Any], author: Author, dialect: s
 
 
 def into_the_trail(rows: Select[Any]) -> Sequence[Any]:
-    return [insert(audit_trail).from_select(AUDIT_COLUMNS, rows)]
+    return [insert(audit_trail).from_select(rows.selected_columns.keys(), rows)]
 
 
 def audited_of(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,15 +114,20 @@ def audit(
     table: FromClause, name: str, shown: Mapping[str, Any], author: Author, dialect: str
 ) -> Select[Any]:
     after = {each: value_of(table, each, value) for each, value in shown.items()}
-    columns: tuple[ColumnElement[Any], ...] = (
+    return trail_rows(
+        table.c.id,
         value_of(audit_trail, "run_id", author.run_id),
         value_of(audit_trail, "at", author.at),
         inline(name),
-        table.c.id,
         json_object({each: table.c[each] for each in shown}, dialect),
         json_object(after, dialect),
     )
-    return select(*(each.label(name) for name, each in zip(AUDIT_COLUMNS, columns, strict=True)))
+
+
+def trail_rows(key: ColumnElement[Any], *values: ColumnElement[Any]) -> Select[Any]:
+    """Select rows as the audit trail has them: which one, by which run and when, of what table, what."""
+    named = zip(("run_id", "at", "table_name", "before", "after"), values, strict=True)
+    return select(key.label(named_in(key)), *(each.label(name) for name, each in named))
 
 
 def value_of(table: FromClause, name: str, value: Any) -> ColumnElement[Any]:
@@ -220,7 +224,7 @@ class Shape(NamedTuple):
 def update_rows(
     connection: Connection,
     table: Table,
-    rows: Mapping[int, Mapping[str, Any]],
+    rows: Mapping[Key, Mapping[str, Any]],
     owner: int | None,
     author: Author,
 ) -> int:
@@ -260,12 +264,12 @@ class ChangedMeanwhileError(Exception):
 def update_each(
     connection: Connection,
     table: Table,
-    rows: Mapping[int, Mapping[str, Any]],
+    rows: Mapping[Any, Mapping[str, Any]],
     owner: int | None,
     author: Author,
 ) -> None:
     """Do `update_rows` on rows of any columns; raises ChangedMeanwhileError unless all are changed."""
-    alike: dict[Any, dict[int, Mapping[str, Any]]] = {}
+    alike: dict[Any, dict[Key, Mapping[str, Any]]] = {}
     for each, values in rows.items():
         if values:
             alike.setdefault((tuple(sorted(values)), moves(table, values)), {})[each] = values
@@ -298,9 +302,10 @@ def adding(table: Table, names: tuple[str, ...], once: tuple[str, ...], dialect:
     if dialect == "postgresql":
         made = fresh.returning(table.c.id, *(table.c[name] for name in shown)).cte("made")
         trail = addition(made, table.name, shown, dialect)
-        return [insert(audit_trail).from_select(AUDIT_COLUMNS, trail).returning(audit_trail.c.row_id)]
+        (into,) = into_the_trail(trail)
+        return [into.returning(audit_trail.c[named_in(table.c.id)])]
     trail = addition(table, table.name, shown, dialect).where(table.c.id == bindparam("the_row"))
-    return [fresh.returning(table.c.id), insert(audit_trail).from_select(AUDIT_COLUMNS, trail)]
+    return [fresh.returning(table.c.id), *into_the_trail(trail)]
 
 
 def adding_from(
@@ -314,7 +319,7 @@ def adding_from(
     if dialect == "postgresql":
         made = fresh.returning(table.c.id, *(table.c[name] for name in shown)).cte()
         return into_the_trail(addition(made, table.name, shown, dialect))
-    theirs = among_named(table.c.id, bindparam("the_added", type_=id_list_type(dialect)), dialect)
+    theirs = among_named(table.c.id, bindparam("the_added", type_=id_list_type(table.c.id, dialect)), dialect)
     return [
         fresh.returning(table.c.id),
         *into_the_trail(addition(table, table.name, shown, dialect).where(theirs)),
@@ -324,14 +329,14 @@ def adding_from(
 def addition(rows: FromClause, name: str, shown: Iterable[str], dialect: str) -> Select[Any]:
     """Return the audit rows of rows that were added: from nothing."""
     before, after = json_object({}, dialect), json_object({each: rows.c[each] for each in shown}, dialect)
-    return select(*PARAMETERS, inline(name), rows.c.id, before, after)
+    return trail_rows(rows.c.id, *PARAMETERS, inline(name), before, after)
 
 
 @lru_cache
 def row_update(shape: Shape, dialect: str) -> Sequence[Any]:
     """Build what `update_rows` runs, once for each shape: building it takes longer than running it."""
     table, moved, owned = shape.table, shape.moved, shape.owned
-    ids = bindparam("the_ids", type_=id_list_type(dialect))
+    ids = bindparam("the_ids", type_=id_list_type(table.c.id, dialect))
     conditions = [
         among_named(table.c.id, ids, dialect),
         *allowed(table, table.info.get("transitions", {}), moved),

@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 from sqlalchemy import (
     ARRAY,
-    BigInteger,
     Column,
     ColumnElement,
     Connection,
@@ -335,9 +334,9 @@ def in_one_process(connection: Connection) -> None:
         connection.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))
 
 
-def among(key: ColumnElement[Any], ids: Sequence[int], dialect: str) -> ColumnElement[bool]:
+def among(key: ColumnElement[Any], ids: Sequence[Any], dialect: str) -> ColumnElement[bool]:
     """Return `key IN ids` as one parameter, so that a statement is compiled once whatever their number."""
-    return among_named(key, bindparam(None, id_list(ids, dialect), id_list_type(dialect)), dialect)
+    return among_named(key, bindparam(None, id_list(ids, dialect), id_list_type(key, dialect)), dialect)
 
 
 def among_named(key: ColumnElement[Any], ids: ColumnElement[Any], dialect: str) -> ColumnElement[bool]:
@@ -346,12 +345,12 @@ def among_named(key: ColumnElement[Any], ids: ColumnElement[Any], dialect: str) 
     return key.in_(select(func.json_each(ids).table_valued(column("value")).c.value))
 
 
-def id_list(ids: Sequence[int], dialect: str) -> Any:
+def id_list(ids: Sequence[Any], dialect: str) -> Any:
     return list(ids) if dialect == "postgresql" else json.dumps(list(ids))
 
 
-def id_list_type(dialect: str) -> Any:
-    return ARRAY(BigInteger) if dialect == "postgresql" else Text()
+def id_list_type(key: ColumnElement[Any], dialect: str) -> Any:
+    return ARRAY(key.type) if dialect == "postgresql" else Text()
 
 
 def json_object(columns: Mapping[str, ColumnElement[Any]], dialect: str) -> ColumnElement[Any]:

@@ -17,6 +17,7 @@ from jobctl.errors import Exit
 from jobctl.locks import Locks
 from jobctl.money import Money
 from jobctl.tables.frame import idle_runs, run_errors, runs
+from jobctl.tables.types import Key
 
 log = logging.getLogger(__name__)
 
@@ -81,12 +82,11 @@ class RunRecord:
             log.info("run.began")
         return self.id
 
-    def error(
-        self, connection: Connection, at: datetime, table: str, row_id: int | None, reason: str
-    ) -> None:
+    def error(self, connection: Connection, at: datetime, table: str, row: Key | None, reason: str) -> None:
         self.errors += 1
-        values = {"run_id": self.id, "at": at, "table_name": table, "row_id": row_id, "error": reason}
-        connection.execute(insert(run_errors).values(values))
+        values = {"run_id": self.id, "at": at, "table_name": table, "error": reason}
+        named = "row_key" if isinstance(row, str) else "row_id"
+        connection.execute(insert(run_errors).values({**values, named: row}))
 
     def close(self, connection: Connection, now: datetime, exit_code: Exit, error: str | None) -> None:
         values = {

@@ -16,6 +16,7 @@ from jobctl.errors import Exit
 from jobctl.money import Money
 from jobctl.parsing import Rate
 from jobctl.settings import Settings
+from jobctl.tables.types import Key
 
 if TYPE_CHECKING:
     from jobctl.journal import Operation
@@ -104,7 +105,7 @@ class RowChanges(Protocol):
 
     def update(self, **values: Any) -> None: ...
 
-    def update_beside(self, table: Table, row_id: int, /, **values: Any) -> None:
+    def update_beside(self, table: Table, row_id: Key, /, **values: Any) -> None:
         """Change a row of another table, which its transitions must allow."""
         ...
 

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -26,14 +26,20 @@ from jobctl.job import (
 )
 from jobctl.locks import Locks, open_locks, wait_for
 from jobctl.output import Output
+from jobctl.parsing import whole
 from jobctl.registry import JOBS, Entry
 from jobctl.settings import Settings
 from jobctl.steps import effect, listing
 from jobctl.steps import set as set_step
 from jobctl.steps.running import Options, Running, Stop
+from jobctl.tables.frame import named_in
+from jobctl.tables.types import Key
 
 if TYPE_CHECKING:
     from jobctl.steps.booking import Owners
+
+
+SOME_TIME = At(datetime(2000, 1, 1, tzinfo=UTC))  # for whoever compares no row with it
 
 
 @dataclass
@@ -69,13 +75,13 @@ def due_steps(entry: Entry) -> list[DueStep]:
 
 
 def tables_of(entry: Entry) -> list[str]:
-    some_time = At(datetime.now(UTC))
-    return list(dict.fromkeys(step.due(some_time).table.name for step in due_steps(entry)))
+    return list(dict.fromkeys(step.due(SOME_TIME).table.name for step in due_steps(entry)))
 
 
 def run(invocation: Invocation) -> Exit:
     """Do what the options say; return the exit code. Raises JobctlError before anything was begun."""
-    refuse_ambiguous(invocation)
+    if invocation.options.only is not None:
+        invocation = about_one(invocation)
     name = f"jobctl {invocation.entry.name}"
     logs.context["job"] = invocation.entry.name
     dry = invocation.options.dry_run
@@ -86,14 +92,29 @@ def run(invocation: Invocation) -> Exit:
         return (dry_run if dry else real_run)(invocation, database, locks)
 
 
-def refuse_ambiguous(invocation: Invocation) -> None:
-    """Raise UsageError where the number of --only would name rows of several tables."""
-    if invocation.options.only is None:
-        return
+def about_one(invocation: Invocation) -> Invocation:
+    """Read what --only names; raises UsageError where it could name rows of several tables."""
     tables = tables_of(invocation.entry)
     if len(tables) > 1:
         several = f"{invocation.entry.name} works on several tables ({', '.join(tables)})"
         raise UsageError(f"--only names one row, and {several}: leave it out, or use --limit and --since")
+    only = row_named(invocation.entry, str(invocation.options.only))
+    return replace(invocation, options=replace(invocation.options, only=only))
+
+
+def row_named(entry: Entry, text: str) -> Key:
+    """Return what names a row of the job's tables: a number, but where their key is text."""
+    if by_text(entry):
+        return text
+    try:
+        number: int = whole(1, 2**63 - 1)(text)
+    except ValueError as expected:
+        raise UsageError(f"a row of {entry.name} is named by {expected}; got {text!r}") from expected
+    return number
+
+
+def by_text(entry: Entry) -> bool:
+    return any(named_in(step.due(SOME_TIME).key) == "row_key" for step in due_steps(entry))
 
 
 def dry_run(invocation: Invocation, database: Database, locks: Locks) -> Exit:

@@ -33,7 +33,7 @@ def moment(parse: Callable[[str, datetime], datetime]) -> Text:
 
 
 def options() -> list[click.Parameter]:
-    duration, some = Text(parsing.duration, "duration"), NUMBER
+    duration = Text(parsing.duration, "duration")
     return [
         Grouped(
             ["--since"],
@@ -42,13 +42,12 @@ def options() -> list[click.Parameter]:
             heading=ROWS,
             help="Only rows from then on: ISO 8601 (no offset: UTC), or an age such as 90m, 36h, 7d.",
         ),
-        Grouped(["--limit"], type=some, metavar="N", heading=ROWS, help="Attempt at most N rows."),
+        Grouped(["--limit"], type=NUMBER, metavar="N", heading=ROWS, help="Attempt at most N rows."),
         Grouped(
             ["--only"],
-            type=some,
             metavar="ID",
             heading=ROWS,
-            help="Only the row with this number; all conditions still apply.",
+            help="Only this row; all conditions still apply.",
         ),
         Grouped(
             ["-n", "--dry-run"],

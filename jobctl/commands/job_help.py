@@ -3,18 +3,14 @@
 import inspect
 import textwrap
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from importlib import import_module
 
 import click
 
 from jobctl import settings
-from jobctl.job import UNCLAIMED, At, Due, ListStep
+from jobctl.job import UNCLAIMED, Due, ListStep
 from jobctl.registry import Entry
-from jobctl.runner import due_steps, steps_of
-
-# The conditions' texts are all that is wanted; no row is ever compared with this instant.
-SOME_TIME = At(datetime(2000, 1, 1, tzinfo=UTC))
+from jobctl.runner import SOME_TIME, by_text, due_steps, steps_of
 
 EXIT_CODES = (
     ("0", "all done, nothing to do, a dry run, or another run has the job"),
@@ -93,4 +89,4 @@ def settings_of(entry: Entry) -> Iterator[tuple[str, str]]:
 def examples(entry: Entry) -> Iterator[str]:
     yield f"jobctl {entry.name} --dry-run"
     yield f"jobctl {entry.name} --since 36h --limit 100"
-    yield f"jobctl why {entry.name} 17"
+    yield f"jobctl why {entry.name} {'abc123' if by_text(entry) else 17}"

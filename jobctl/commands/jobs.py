@@ -17,6 +17,7 @@ from jobctl.runner import due_steps
 from jobctl.steps.effect import dead_owners
 from jobctl.steps.selection import Selection
 from jobctl.tables.frame import idle_runs, runs
+from jobctl.tables.types import Key
 
 MOST = 10_000  # waiting rows are counted no further than one more
 
@@ -67,7 +68,7 @@ def waiting(entry: Entry, at: At, connection: Connection, locks: Locks) -> int:
     return min(MOST + 1, sum(connection.scalar(each.count(MOST + 1)) or 0 for each in selections))
 
 
-def left_behind(due: Due, connection: Connection, locks: Locks) -> Sequence[int]:
+def left_behind(due: Due, connection: Connection, locks: Locks) -> Sequence[Key]:
     """Return the rows that runs had claimed which died; nothing else keeps these from the next run."""
     if "claimed_by" not in due.table.c or not (dead := dead_owners(due.table, connection, locks)):
         return ()

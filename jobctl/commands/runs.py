@@ -104,14 +104,28 @@ def errors(run_id: int) -> Select[Any]:
     return select(run_errors).where(run_errors.c.run_id == run_id).order_by(run_errors.c.id)
 
 
+def key_of(row: Any) -> Any:
+    return row.row_id if row.row_key is None else row.row_key
+
+
+def name_of(row: Any) -> str:
+    return f"{row.table_name} {readable(key_of(row))}"
+
+
+def named(row: Any) -> dict[str, Any]:
+    """Return a row of the trail, or an error, with the one name that the row has which it is of."""
+    told = {name: value for name, value in row._asdict().items() if name != "row_key"}
+    return {**told, "row_id": key_of(row)}
+
+
 def print_json(connection: Connection, run: Mapping[str, Any]) -> None:
     """Stream the run as one JSON document, however many rows it changed."""
     click.echo(to_json(run)[:-1], nl=False)
     for name, query in (("changes", trail(run["id"])), ("errors", errors(run["id"]))):
         click.echo(f', "{name}": [', nl=False)
-        streamed = connection.execution_options(yield_per=500).execute(query).mappings()
+        streamed = connection.execution_options(yield_per=500).execute(query)
         for n, row in enumerate(streamed):
-            click.echo(("," if n else "") + "\n" + to_json(dict(row)), nl=False)
+            click.echo(("," if n else "") + "\n" + to_json(named(row)), nl=False)
         click.echo("]", nl=False)
     click.echo("}")
 
@@ -124,12 +138,9 @@ def print_text(connection: Connection, run: Mapping[str, Any]) -> None:
     failed = connection.execute(errors(run["id"]).limit(SHOWN)).all()
     changed = connection.execute(trail(run["id"]).limit(SHOWN)).all()
     if failed:
-        click.echo(
-            "\n"
-            + table(("row", "error"), [(f"{each.table_name} {each.row_id}", each.error) for each in failed])
-        )
+        click.echo("\n" + table(("row", "error"), [(name_of(each), each.error) for each in failed]))
     if changed:
-        rows = [(f"{each.table_name} {each.row_id}", changes(each.before, each.after)) for each in changed]
+        rows = [(name_of(each), changes(each.before, each.after)) for each in changed]
         click.echo("\n" + table(("row", "change"), rows))
     total = connection.scalar(select(func.count()).select_from(trail(run["id"]).subquery())) or 0
     if total > SHOWN:

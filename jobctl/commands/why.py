@@ -1,6 +1,7 @@
 """`jobctl why`: each condition of a job held against one row, with the row's values."""
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -11,17 +12,18 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.visitors import iterate
 
-from jobctl.commands.shared import NUMBER, as_json, job_argument, loaded
+from jobctl.commands.shared import as_json, job_argument, loaded
 from jobctl.db import clock, open_database
 from jobctl.errors import UsageError
 from jobctl.job import UNCLAIMED, At, Due, DueStep, SetStep
 from jobctl.locks import Locks, open_locks
-from jobctl.output import readable, to_json
+from jobctl.output import legible, readable, to_json
 from jobctl.registry import entry
-from jobctl.runner import due_steps
+from jobctl.runner import due_steps, row_named
 from jobctl.steps.selection import Selection
 from jobctl.tables.frame import runs
 from jobctl.tables.journal import money_operations
+from jobctl.tables.types import Key
 
 FAR = timedelta(days=3653)  # what isn't due within ten years is not waiting for time
 NEAR = timedelta(milliseconds=1)
@@ -97,13 +99,13 @@ class Explanation:
 
 @click.command()
 @job_argument()
-@click.argument("row", type=NUMBER)
+@click.argument("row")
 @click.option("--sql", is_flag=True, help="Print the SELECT that finds due rows, with its values.")
 @as_json
-def why(job: str, row: int, *, sql: bool, as_json: bool) -> None:
-    """Explain why the row with that number is, or is not, due for a job."""
+def why(job: str, row: str, *, sql: bool, as_json: bool) -> None:
+    """Explain why a row is, or is not, due for a job."""
     settings = loaded().settings
-    steps = due_steps(entry(job))
+    steps, named = due_steps(entry(job)), row_named(entry(job), row)
     with (
         open_database(settings, read_only=True) as database,
         open_locks(settings) as locks,
@@ -114,14 +116,14 @@ def why(job: str, row: int, *, sql: bool, as_json: bool) -> None:
             for step in steps:
                 click.echo(f"{select_of(step, at, connection)};")
             return
-        found = [each for step in steps if (each := explain(step, at, row, connection, locks))]
+        found = [each for step in steps if (each := explain(step, at, named, connection, locks))]
     if not found:
         tables = ", ".join(dict.fromkeys(step.due(at).table.name for step in steps))
-        raise UsageError(f"there is no row {row} in {tables}")
+        raise UsageError(f"there is no row {legible(row)} in {tables}")
     if as_json:
         click.echo(to_json([each.document() for each in found]))
     else:
-        click.echo("\n\n".join("\n".join(told(each, row, job)) for each in found))
+        click.echo("\n\n".join("\n".join(told(each, named, job)) for each in found))
         # Once, below what all steps have to say of the row.
         for each in {each.table: each for each in found}.values():
             click.echo("\n".join(known(each)))
@@ -133,7 +135,7 @@ def select_of(step: DueStep, at: At, connection: Connection) -> str:
     return str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
 
-def explain(step: DueStep, at: At, row: int, connection: Connection, locks: Locks) -> Explanation | None:
+def explain(step: DueStep, at: At, row: Key, connection: Connection, locks: Locks) -> Explanation | None:
     due = step.due(at)
     this = select(due.table).where(due.key == row)
     values = connection.execute(this).mappings().first()
@@ -162,7 +164,7 @@ def told_of(values: Mapping[Any, Any], of: Table) -> dict[str, Any]:
     return told
 
 
-def operations_on(subject: Table, row: int, connection: Connection) -> list[dict[str, Any]]:
+def operations_on(subject: Table, row: Key, connection: Connection) -> list[dict[str, Any]]:
     """Return the money operations of which the row is the subject, oldest first."""
     if "subject" not in subject.info:
         return []
@@ -172,7 +174,7 @@ def operations_on(subject: Table, row: int, connection: Connection) -> list[dict
     return [told_of(each, money_operations) for each in connection.execute(theirs).mappings()]
 
 
-def truths(due: Due, row: int, connection: Connection) -> list[bool]:
+def truths(due: Due, row: Key, connection: Connection) -> list[bool]:
     """Evaluate each condition on the row; a null counts as not holding, as in a WHERE."""
     query = select(*(condition.label(f"c{n}") for n, condition in enumerate(due.when.values())))
     found = connection.execute(query.select_from(due.rows).where(due.key == row)).one()
@@ -180,7 +182,7 @@ def truths(due: Due, row: int, connection: Connection) -> list[bool]:
 
 
 def shown_values(
-    due: Due, condition: ColumnElement[bool], row: int, connection: Connection
+    due: Due, condition: ColumnElement[bool], row: Key, connection: Connection
 ) -> Mapping[str, Any]:
     """Return the values of the columns that a condition reads of the row, under their names."""
     tables = set(iterate(due.rows))  # not those that a subquery looks into
@@ -202,7 +204,7 @@ def claim_of(values: Mapping[Any, Any], connection: Connection, locks: Locks) ->
     return Claim(owner, run and run.host, run and run.pid, owner in locks.alive([owner]))
 
 
-def when_due(step: DueStep, at: At, row: int, connection: Connection) -> datetime | None:
+def when_due(step: DueStep, at: At, row: Key, connection: Connection) -> datetime | None:
     """Find, by asking the conditions at other times, when they will hold if nothing but time passes."""
 
     def holds(ahead: timedelta) -> bool:
@@ -217,10 +219,10 @@ def when_due(step: DueStep, at: At, row: int, connection: Connection) -> datetim
     return at.now + late
 
 
-def told(explanation: Explanation, row: int, job: str) -> Iterator[str]:
+def told(explanation: Explanation, row: Key, job: str) -> Iterator[str]:
     state = "is due" if explanation.due else "is not due"
     step = f" (its step “{explanation.step}”)" if explanation.step else ""
-    yield f"{explanation.table} {row} {state} for {job}{step}:"
+    yield f"{explanation.table} {readable(row)} {state} for {job}{step}:"
     for each in explanation.conditions:
         values = ", ".join(f"{name} = {readable(value)}" for name, value in each.values.items())
         yield f"  {'✓' if each.holds else '✗'} {each.condition}" + (f"  ({values})" if values else "")
@@ -230,7 +232,7 @@ def told(explanation: Explanation, row: int, job: str) -> Iterator[str]:
     if explanation.due_at:
         yield f"It will be due at {readable(explanation.due_at)}, if nothing but time passes."
     if explanation.due:
-        yield f"What a run would do with it: jobctl {job} --dry-run --only {row}"
+        yield f"What a run would do with it: jobctl {job} --dry-run --only {shlex.quote(str(row))}"
 
 
 def known(explanation: Explanation) -> Iterator[str]:

@@ -266,7 +266,7 @@ def reading(step: AnyMoney, dialect: str, *, lock: bool) -> Select[Any]:
     """Build the query once: building it takes longer than running it."""
     due = any_due(step)
     columns = [each.label(name) for name, each in due.read.items()]
-    theirs = among_named(due.key, bindparam("the_ids", type_=id_list_type(dialect)), dialect)
+    theirs = among_named(due.key, bindparam("the_ids", type_=id_list_type(due.key, dialect)), dialect)
     query = select(*columns).select_from(due.rows).where(theirs).order_by(due.key)
     return query.with_for_update(of=due.table) if lock else query
 
@@ -286,5 +286,5 @@ def locked(connection: Connection, ids: Sequence[int]) -> dict[int, Operation]:
 @cache
 def locking(dialect: str) -> Select[Any]:
     key = money_operations.c.id
-    theirs = among_named(key, bindparam("the_ids", type_=id_list_type(dialect)), dialect)
+    theirs = among_named(key, bindparam("the_ids", type_=id_list_type(key, dialect)), dialect)
     return select(*journal.READ.values()).where(theirs).order_by(key).with_for_update()

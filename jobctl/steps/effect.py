@@ -18,6 +18,7 @@ from jobctl.steps.running import Running
 from jobctl.steps.selection import After, Selection
 from jobctl.steps.settling import Noted, forget_known, looking, note, tally, write
 from jobctl.steps.window import Answered, Window
+from jobctl.tables.types import Key
 
 log = logging.getLogger(__name__)
 AnyEffect = EffectStep[Any, Any, Any, Any]
@@ -62,8 +63,8 @@ class EffectRun(Window):
         self.selection = Selection(self.due, running.options.since, running.options.only)
         paces = step.pace(running.at.settings)
         self.paces = {lane: Pace(rate) for lane, rate in paces.items() if rate}
-        self.read_at: dict[int, float] = {}  # when those that wait were read, by time.monotonic()
-        self.called: set[int] = set()  # those about whom a call was made, until they are settled
+        self.read_at: dict[Key, float] = {}  # when those that wait were read, by time.monotonic()
+        self.called: set[Key] = set()  # those about whom a call was made, until they are settled
         self.after: After | None = None
         self.claims: dict[tuple[bool, int], Select[Any]] = {}  # built once for each shape
 
@@ -83,7 +84,7 @@ class EffectRun(Window):
     def lane_of(self, item: Any) -> str:
         return "" if self.step.lane is None else str(getattr(item, self.step.lane.name))
 
-    def stale(self, waiting: Sequence[Any]) -> set[int]:
+    def stale(self, waiting: Sequence[Any]) -> set[Key]:
         """Look again at those that have waited for long: somebody may have decided about them."""
         now = time.monotonic()
         old = {row.id: row for row in waiting if now - self.read_at[row.id] > FRESH}
@@ -109,7 +110,7 @@ class EffectRun(Window):
         self.called -= {row.id for row, _ in answered}
         return found
 
-    def commit(self, answered: Sequence[Answered], returned: Sequence[int], room: int) -> Sequence[Any]:
+    def commit(self, answered: Sequence[Answered], returned: Sequence[Key], room: int) -> Sequence[Any]:
         try:
             with self.running.transaction() as connection:
                 items = self.settle(connection, answered)
@@ -186,7 +187,7 @@ class EffectRun(Window):
             self.running.open_record(connection)
             self.running.record.error(connection, self.at.present, self.table.name, row.id, reason)
 
-    def give_back(self, connection: Connection, ids: Sequence[int]) -> None:
+    def give_back(self, connection: Connection, ids: Sequence[Key]) -> None:
         """Return rows whose call never began, with their attempt."""
         if not ids:
             return
@@ -263,7 +264,7 @@ def claim_values(table: Table) -> dict[str, Any]:
 
 @cache
 def taking(table: Table, dialect: str) -> Update:
-    theirs = among_named(table.c.id, bindparam("the_ids", type_=id_list_type(dialect)), dialect)
+    theirs = among_named(table.c.id, bindparam("the_ids", type_=id_list_type(table.c.id, dialect)), dialect)
     return update(table).where(theirs).values(claim_values(table))
 
 

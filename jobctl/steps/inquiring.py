@@ -14,13 +14,14 @@ from jobctl.steps.running import Running
 from jobctl.steps.selection import Selection
 from jobctl.steps.settling import forget_known, looking, note, note_listed
 from jobctl.steps.showing import Shown, beside, changed, pages, settled, tell_drift
+from jobctl.tables.types import Key
 
 
 def preview_effect(
     step: EffectStep[Any, Any, Any, Any], running: Running, connection: Connection
 ) -> Iterator[Shown]:
     due = step.due(running.at)
-    again: list[int] = []
+    again: list[Key] = []
     look = looking(connection, locking=False)
     for row in dead_claims(step, running, connection):
         noted = note(step, running.at, row, Lost(DIED), look)

@@ -60,7 +60,8 @@ def numbered(connection: Connection, entries: Sequence[Entry]) -> list[Entry]:
 
 @cache
 def counting(dialect: str) -> Select[Any]:
-    theirs = among_named(ours.subject_id, bindparam("the_ids", type_=id_list_type(dialect)), dialect)
+    ids = bindparam("the_ids", type_=id_list_type(ours.subject_id, dialect))
+    theirs = among_named(ours.subject_id, ids, dialect)
     done = case((ours.status == inline("succeeded"), 1), else_=0)
     return (
         select(ours.subject_id, ours.kind, ours.cycle, func.max(ours.attempt), func.max(done))

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from jobctl.tables.types import Key
+
 
 class Pool:
     """At most `size` threads, started as calls come.
@@ -13,14 +15,14 @@ class Pool:
     """
 
     def __init__(
-        self, size: int, call: Callable[[Any], Any], answers: "queue.SimpleQueue[tuple[int, Any]]"
+        self, size: int, call: Callable[[Any], Any], answers: "queue.SimpleQueue[tuple[Key, Any]]"
     ) -> None:
         self.size, self.call, self.answers = size, call, answers
-        self.work: queue.SimpleQueue[tuple[int, Any] | None] = queue.SimpleQueue()
+        self.work: queue.SimpleQueue[tuple[Key, Any] | None] = queue.SimpleQueue()
         self.threads: list[threading.Thread] = []
         self.idle = threading.Semaphore(0)
 
-    def begin(self, row_id: int, payload: Any) -> None:
+    def begin(self, row_id: Key, payload: Any) -> None:
         if not self.idle.acquire(blocking=False) and len(self.threads) < self.size:
             thread = threading.Thread(target=self.serve, name=f"call-{len(self.threads)}", daemon=True)
             self.threads.append(thread)

@@ -36,6 +36,7 @@ from jobctl.steps.running import Options, Running
 from jobctl.steps.selection import Selection
 from jobctl.steps.settling import Noted, looking
 from jobctl.steps.showing import WITH_IT, Shown, changed, pages, shown
+from jobctl.tables.types import Key
 
 
 def preview(step: Step, running: Running, connection: Connection) -> Iterator[Shown]:
@@ -80,7 +81,7 @@ def changed_in(batch: Batch, outcome: str, row: Any) -> Shown:
     return Shown(table.name, row.id, outcome, before, after, told, money)
 
 
-def what_follows(batch: Batch, ids: Sequence[int], connection: Connection) -> Iterator[Shown]:
+def what_follows(batch: Batch, ids: Sequence[Key], connection: Connection) -> Iterator[Shown]:
     """Show what becomes of others with these rows."""
     dialect = connection.dialect.name
     for each in batch.besides:
@@ -101,11 +102,11 @@ def what_follows(batch: Batch, ids: Sequence[int], connection: Connection) -> It
 
 
 MONEY = ("amount_minor", "currency")
-Totals = dict[tuple[str, int, str], int]  # of tables, rows and columns: what they have come to so far
+Totals = dict[tuple[str, Key, str], int]  # of tables, rows and columns: what they have come to so far
 
 
 def what_is_added(
-    batch: Batch, ids: Sequence[int], totals: Totals, connection: Connection
+    batch: Batch, ids: Sequence[Key], totals: Totals, connection: Connection
 ) -> Iterator[Shown]:
     """Show rows that are new, but for those of a history, and sums that grow."""
     dialect = connection.dialect.name

@@ -15,6 +15,7 @@ from jobctl.errors import Exit, worst
 from jobctl.history import RunRecord
 from jobctl.job import At, ScopeDownError
 from jobctl.locks import Locks
+from jobctl.tables.types import Key
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Options:
     since: datetime | None = None
     as_of: datetime | None = None
     limit: int | None = None
-    only: int | None = None
+    only: Key | None = None
     as_json: bool = False
     share: bool = False
     fail_if_locked: bool = False

@@ -7,14 +7,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, select, tuple_
 
 from jobctl.job import Due
+from jobctl.tables.types import Key
 
-After = tuple[datetime | None, int]
+After = tuple[datetime | None, Key]
 
 
 class Selection:
     """The due rows of a step, in pages by (`order`, key), so that a run meets a row once."""
 
-    def __init__(self, due: Due, since: datetime | None, only: int | None, also: Sequence[int] = ()) -> None:
+    def __init__(self, due: Due, since: datetime | None, only: Key | None, also: Sequence[Key] = ()) -> None:
         """Take `also` the rows of these numbers, though a run that died has them claimed."""
         self.due, self.key = due, due.key
         self.order: ColumnElement[Any] = self.key if due.order is None else due.order

@@ -15,6 +15,7 @@ from jobctl.errors import MisconfiguredError
 from jobctl.job import Due, ScopeDownError, SetStep
 from jobctl.steps.running import Running
 from jobctl.steps.selection import After, Selection
+from jobctl.tables.types import Key
 
 log = logging.getLogger(__name__)
 PAGE = 2000  # rows; at this size no lock is held for long, and the transaction's cost is spread well
@@ -85,7 +86,7 @@ def change(connection: Connection, pages: Pages, found: Sequence[Any], running: 
     return len(ids)
 
 
-def follow(connection: Connection, asked: Asked, due: Due, ids: Sequence[int], running: Running) -> None:
+def follow(connection: Connection, asked: Asked, due: Due, ids: Sequence[Key], running: Running) -> None:
     """Journal what follows from a batch, for settle-operations to send."""
     from jobctl.steps import journalling  # noqa: PLC0415 (no other step pays for it)
 

@@ -15,6 +15,7 @@ from jobctl.history import RunRecord
 from jobctl.job import Ask, At, Broken, EffectStep, ListStep, Look
 from jobctl.money import Money
 from jobctl.outbox import Notice, queue
+from jobctl.tables.types import Key
 
 if TYPE_CHECKING:
     from jobctl.findings import Finding
@@ -46,7 +47,7 @@ class New:
 class Write(NamedTuple):
     """A change of another row than the one in hand."""
 
-    row: int | New
+    row: Key | New
     table: Table
     values: Mapping[str, Any]
     once: Sequence[str] = ()
@@ -70,7 +71,7 @@ class Noted:
     def update(self, **values: Any) -> None:
         self.values |= values
 
-    def update_beside(self, table: Table, row_id: int, /, **values: Any) -> None:
+    def update_beside(self, table: Table, row_id: Key, /, **values: Any) -> None:
         self.writes.append(Write(row_id, table, values))
 
     def insert(self, table: Table, /, *, once: Sequence[str] = (), **values: Any) -> New:

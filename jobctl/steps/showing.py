@@ -10,6 +10,7 @@ from jobctl.changes import UNAUDITED
 from jobctl.steps.running import Running
 from jobctl.steps.selection import Selection
 from jobctl.steps.settling import New, Noted, Write
+from jobctl.tables.types import Key
 
 PAGE = 500
 WITH_IT = "changed with it"
@@ -20,7 +21,7 @@ class Shown:
     """What would become of one row: a change from what to what, a request, or both empty: a deletion."""
 
     table: str
-    row_id: int | str  # of what somebody else lists: its id there
+    row_id: Key  # of what somebody else lists: its id there
     outcome: str
     before: Mapping[str, Any]
     after: Mapping[str, Any]
@@ -68,7 +69,7 @@ def changed(connection: Connection, table: Table, noted: Noted) -> Shown:
     return Shown(table.name, noted.row.id, noted.outcome, {name: before[name] for name in new}, new, told)
 
 
-def before_of(connection: Connection, table: Table, row_id: int, values: Mapping[str, Any]) -> dict[str, Any]:
+def before_of(connection: Connection, table: Table, row_id: Key, values: Mapping[str, Any]) -> dict[str, Any]:
     columns = [table.c[name] for name in values]
     return dict(connection.execute(select(*columns).where(table.c.id == row_id)).mappings().one())
 

@@ -17,6 +17,7 @@ from jobctl.job import Call, Lost, NotBegunError, ScopeDownError
 from jobctl.pace import Pace
 from jobctl.steps.pool import Pool
 from jobctl.steps.running import Running
+from jobctl.tables.types import Key
 
 log = logging.getLogger(__name__)
 Answered = tuple[Any, Any]  # an item and its answer
@@ -30,8 +31,8 @@ class Window(ABC):
         self.running, self.concurrency, self.ahead = running, concurrency, ahead
         self.at = running.at  # renewed with every turn: its `present` moves on
         self.closed: set[str] = set()  # scopes that were found down
-        self.claimed: dict[int, Any] = {}
-        self.answers: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        self.claimed: dict[Key, Any] = {}
+        self.answers: queue.SimpleQueue[tuple[Key, Any]] = queue.SimpleQueue()
         self.exhausted = False
         self.paces: dict[str, Pace] = {}
 
@@ -145,7 +146,7 @@ class Window(ABC):
         """Return the lane whose pace an item keeps; a window of one lane has no name for it."""
         return ""
 
-    def stale(self, waiting: Sequence[Any]) -> set[int]:
+    def stale(self, waiting: Sequence[Any]) -> set[Key]:
         """Return which of them have waited, and are no more what they were when they were claimed."""
         return set()
 

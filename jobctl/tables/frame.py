@@ -1,6 +1,8 @@
 """The frame's own tables: run records, the audit trail, idle counters, the installation's name."""
 
-from sqlalchemy import Column, Identity, Integer, Table, Text
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Identity, Integer, Table, Text
 
 from jobctl.tables.types import Id, Instant, Json, forms, index, metadata, one_of
 
@@ -68,6 +70,12 @@ _watermarks = (
     Column("until", Instant, nullable=False),
 )
 watermarks = Table("watermarks", metadata, *_watermarks, *forms(*_watermarks))
+
+
+def named_in(key: ColumnElement[Any]) -> str:
+    """Return the column of the trail, and of errors, that names a row of a table with this primary key."""
+    return "row_key" if isinstance(key.type, Text) else "row_id"
+
 
 # A job that runs every few seconds mostly finds nothing; it must not fill the table of runs.
 _idle_runs = (

@@ -76,6 +76,7 @@ class Month(TypeDecorator[str]):
     cache_ok = True
 
 
+Key = int | str  # what names a row: its number, or its text where its table's primary key is one
 Id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows by itself only in an INTEGER key
 Json = JSON().with_variant(JSONB(), "postgresql")
 

@@ -43,8 +43,16 @@ from jobctl.tables.types import Key, inline
 
 # What says who works on a row and when it was looked at, and changes nothing for anybody outside; and what
 # the ledger has each movement of.
-UNAUDITED = {"claimed_by", "attempts", "looks", "next_look_at", "seen_pending_at", "confirmed_at"}
-UNAUDITED |= {"balance_minor"}
+UNAUDITED = {
+    "claimed_by",
+    "attempts",
+    "looks",
+    "next_look_at",
+    "seen_pending_at",
+    "confirmed_at",
+    "checked_at",
+    "balance_minor",
+}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What every HTTP caller shares: one session whose connections are bounded in time and guarded.
+"""What every HTTP caller shares: connections that are bounded in time and guarded.
 
 Everything that fails before a request goes out is a urllib3 ConnectTimeoutError or one of its kind
 (NewConnectionError, NameResolutionError), the TLS handshake included: see `certainly_not_begun`.
@@ -20,9 +20,11 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
+    HTTPError,
     LocationParseError,
     NameResolutionError,
     NewConnectionError,
+    ReadTimeoutError,
 )
 from urllib3.util.connection import create_connection
 
@@ -32,6 +34,7 @@ GLOBAL_UNICAST = ip_network("2000::/3")
 NAT64 = ip_network("64:ff9b::/96")
 # What the `ipaddress` of older Pythons takes for public.
 NOT_PUBLIC = [ip_network(each) for each in ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")]
+NO_ANSWER, NO_CONNECTION = "no answer in time", "no connection in time"
 PATIENCE = 60.0  # seconds to connect, for a caller that sets no time-out
 
 
@@ -54,7 +57,18 @@ def session(concurrency: int, *, allow_private: bool) -> requests.Session:
     return made
 
 
-def certainly_not_begun(error: requests.RequestException) -> bool:
+def pool(base: str, concurrency: int) -> HTTPConnectionPool:
+    """Return the connections of that many threads to one server, without what a session costs a request.
+
+    They are as a session's are; urllib3's own errors are raised. Redirects and repeats are the caller's to
+    refuse (`redirect=False, retries=False`).
+    """
+    pools = _Pools(num_pools=1, maxsize=concurrency, block=False, allow_private=True)
+    made: HTTPConnectionPool = pools.connection_from_url(base)
+    return made
+
+
+def certainly_not_begun(error: requests.RequestException | HTTPError) -> bool:
     """Tell whether no byte of the request can have reached the other side; else it may have been handled."""
     unsendable = (
         requests.exceptions.InvalidURL,
@@ -65,12 +79,12 @@ def certainly_not_begun(error: requests.RequestException) -> bool:
     return isinstance(error, unsendable) or isinstance(_innermost(error), ConnectTimeoutError)
 
 
-def trouble(error: requests.RequestException) -> str:
+def trouble(error: requests.RequestException | HTTPError) -> str:
     """Say what went wrong in words that hold no part of the URL."""
     inner = _innermost(error)
     if isinstance(inner, ConnectTimeoutError):
         return _not_connected(inner.__cause__)
-    return "no answer in time" if isinstance(error, requests.Timeout) else "the connection was dropped"
+    return NO_ANSWER if isinstance(inner, ReadTimeoutError) else "the connection was dropped"
 
 
 def _not_connected(cause: BaseException | None) -> str:
@@ -83,7 +97,7 @@ def _not_connected(cause: BaseException | None) -> str:
             return f"TLS failed ({cause.reason})"
         case OSError() if not isinstance(cause, TimeoutError):
             return f"no connection ({parsing.reason(cause)})"
-    return "no connection in time"
+    return NO_CONNECTION
 
 
 def is_public(address: str) -> bool:
@@ -103,8 +117,10 @@ def _embedded(ip: IPv4Address | IPv6Address) -> IPv4Address | None:
     return ip.ipv4_mapped or ip.sixtofour or (IPv4Address(ip.packed[-4:]) if ip in NAT64 else None)
 
 
-def _innermost(error: requests.RequestException) -> Any:
+def _innermost(error: requests.RequestException | HTTPError) -> Any:
     """Return urllib3's reason, which requests wraps in a MaxRetryError and that in its own."""
+    if isinstance(error, HTTPError):
+        return error
     wrapped = error.args[0] if error.args else error
     return getattr(wrapped, "reason", None) or wrapped
 

@@ -136,6 +136,18 @@ class RowChanges(Protocol):
         ...
 
 
+class EffectChanges(RowChanges, Protocol):
+    """What is to change for the row that a call was about, and what there is to say of it."""
+
+    def say(self, line: str) -> None:
+        """Print a line once the changes are committed; a dry run, and a run that is to be quiet, doesn't."""
+        ...
+
+    def fail(self, exit_code: Exit, complaint: str) -> None:
+        """Tell what ails the run as a whole, by its exit code; what is told twice is said once."""
+        ...
+
+
 class MoneyChanges(RowChanges, Protocol):
     """What is to change for the subject of an operation."""
 
@@ -255,7 +267,8 @@ class EffectStep(Generic[RowT, PayloadT, AnswerT, OutsideT]):
     Its `row` has an `id` and the `claimed_by` that it was read with. `ask` returns a `Call`, or an answer
     where none is needed. `settle` gets the answer, `Lost`, `Broken` or the ScopeDownError, and
     returns the word under which the row is counted. looks_up: the calls change nothing there, so that a dry
-    run makes them too.
+    run makes them too, and one that a dead run made is as good as none. opening and closing: lines that a run
+    prints before its rows, whose number they get, and after them, instead of the usual sentence.
     """
 
     row: type[RowT]
@@ -263,11 +276,15 @@ class EffectStep(Generic[RowT, PayloadT, AnswerT, OutsideT]):
     connect: Callable[[At, Means], AbstractContextManager[OutsideT]]
     ask: Callable[[At, RowT], Call[PayloadT] | AnswerT]
     call: Callable[[OutsideT, PayloadT], AnswerT]  # in a pool thread; no database
-    settle: Callable[[At, RowT, AnswerT | Lost | Broken | ScopeDownError, RowChanges], str]
+    settle: Callable[[At, RowT, AnswerT | Lost | Broken | ScopeDownError, EffectChanges], str]
     concurrency: Callable[[Settings], int]
     lane: Column[Any] | None = None  # of those that are read: by what rows are sorted into lanes
     pace: Callable[[Settings], Mapping[str, Rate | None]] = lambda _: {}  # of lanes, by their names
     looks_up: bool = False
+    opening: Callable[[At, int], str] | None = None
+    closing: Callable[[At, int, Mapping[str, int]], str] | None = (
+        None  # with what the rows were counted under
+    )
 
 
 class Listed(Protocol):

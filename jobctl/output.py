@@ -59,6 +59,7 @@ class Output:
     as_json: bool = False
     verbosity: int = 0
     shown: int = 0
+    told: bool = False  # whether the job said what it came to in words of its own
     begun: bool = False  # whether the rows of a dry run are being printed, as one JSON document
     counts: dict[str, int] = field(default_factory=dict)
     amounts: Counter[tuple[str, str]] = field(default_factory=Counter)  # of a dry run, in minor units
@@ -66,6 +67,11 @@ class Output:
     @property
     def talks_when_idle(self) -> bool:
         return self.verbosity > 0 or (self.verbosity == 0 and sys.stdout.isatty())
+
+    def talks(self, record: RunRecord) -> bool:
+        """Tell whether a run that went well ends with a sentence."""
+        did_something = record.id is not None and self.verbosity >= 0
+        return not self.told and (did_something or self.talks_when_idle)
 
     @property
     def aside(self) -> IO[str]:
@@ -92,9 +98,15 @@ class Output:
             complain(each)
         if self.as_json:
             say(to_json(as_document(record, exit_code, complaints)))
-        elif exit_code or (record.id is not None and self.verbosity >= 0) or self.talks_when_idle:
+        elif exit_code or self.talks(record):
             for each in (*drift(record), redact(sentence(record, exit_code))):
                 say(each)
+
+    def tell(self, lines: str) -> None:
+        """Print lines of the job's own; they then stand for the sentence, unless something failed."""
+        if self.verbosity >= 0:
+            self.told = True
+            say(redact(lines), self.aside)
 
     @contextmanager
     def preview(self, record: RunRecord) -> Iterator[Callable[["Shown"], None]]:
@@ -134,12 +146,12 @@ class Output:
         return f"{more}{record.job}, dry run: {counted or 'nothing is due'}{sums}; nothing was changed."
 
 
-def say(text: str) -> None:
+def say(text: str, out: IO[str] | None = None) -> None:
     """Print what a run came to; where it cannot be written, the exit code still has to tell the truth."""
     try:
-        click.echo(text)
+        click.echo(text, out)
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), (out or sys.stdout).fileno())
 
 
 def line(row: "Shown") -> str:

@@ -282,6 +282,30 @@ def http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def private_url(value: str) -> str:
+    """Read where a service of one's own network answers, where connections may do without TLS."""
+    try:
+        parts = urlsplit(value)
+        sound = parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        parts, sound = urlsplit(""), None
+    if not sound or parts.scheme not in ("https", "http") or parts.query or parts.fragment or "@" in value:
+        raise ValueError("an http:// or https:// URL without a user name, a query and a fragment")
+    return value.rstrip("/")
+
+
+def header_value(value: str) -> str:
+    if not re.fullmatch(r"[!-~]+", value):
+        raise ValueError("visible ASCII characters only")
+    return value
+
+
+def field_path(value: str) -> str:
+    if not all(value.split(".")):
+        raise ValueError("the name of a field, or several with dots between them")
+    return value
+
+
 def locale(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*", value):
         raise ValueError("a language tag")

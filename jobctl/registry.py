@@ -80,6 +80,14 @@ JOBS = (
         ("payments", "stripe", "yookassa", "paystack", "telling"),
     ),
     Entry(
+        "checkout-session-monitor",
+        "jobctl.jobs.checkout.checkout_session_monitor",
+        "* * * * *",
+        "5s",
+        "Ask the billing service about every open checkout session.",
+        ("checkout",),
+    ),
+    Entry(
         "autopayments",
         "jobctl.jobs.subscriptions.autopayments",
         "15 3 * * *",

@@ -58,7 +58,8 @@ class Invocation:
         if since and since > now:
             raise UsageError(f"--since {since:%Y-%m-%dT%H:%M:%SZ} is in the future")
         at = At(now, self.settings, since, database.installation)
-        return Running(at, self.options, database, locks, self.stop, record, self.output.aside)
+        out, tell = self.output.aside, self.output.tell
+        return Running(at, self.options, database, locks, self.stop, record, out, tell)
 
     def record(self) -> RunRecord:
         return RunRecord(self.entry.name, self.options.recorded())

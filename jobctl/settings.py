@@ -366,6 +366,57 @@ class Settings:
         secret=True,
     )
 
+    apikey: str | None = setting(
+        parsing.header_value,
+        None,
+        "key of the billing service; needed once a checkout session is open",
+        group="checkout",
+        example="your_billing_service_api_key",
+        secret=True,
+    )
+    billing_base_url: str = setting(
+        parsing.private_url,
+        "http://localhost:4000",
+        "where the billing service answers; http: only within a network that you trust with its key",
+        group="checkout",
+        example="https://billing.example.com",
+    )
+    billing_timeout: timedelta = setting(
+        parsing.duration,
+        "10s",
+        "longest wait for an answer of the billing service",
+        group="checkout",
+        example="5s",
+    )
+    checkout_concurrency: int = setting(
+        parsing.whole(1, 1000),
+        "64",
+        "requests to the billing service under way at once",
+        group="checkout",
+        example="128",
+    )
+    checkout_update_status: bool = setting(
+        parsing.boolean,
+        "false",
+        "whether checkout sessions get the status that the billing service tells",
+        group="checkout",
+        example="true",
+    )
+    checkout_status_field: str = setting(
+        parsing.field_path,
+        "status",
+        "field of its answer that tells the status; dots lead into objects",
+        group="checkout",
+        example="data.status",
+    )
+    checkout_max_age: timedelta = setting(
+        parsing.duration,
+        "24h",
+        "how long a checkout session may be open before it becomes `timeout`, where its status is updated",
+        group="checkout",
+        example="2h",
+    )
+
     notification_channels: tuple[str, ...] = setting(
         parsing.channels,
         "email,tray",

@@ -376,6 +376,7 @@ def all_secrets(word: str) -> dict[str, str]:
         "YOOKASSA_SECRET_KEY": f"live_{''.join(filter(str.isalnum, word))}",
         "STRIPE_SECRET_KEY": f"sk_live_{''.join(filter(str.isalnum, word))}",
         "PAYSTACK_SECRET_KEY": f"sk_live_{''.join(filter(str.isalnum, word))}",
+        "APIKEY": word,
         "JOBCTL_SECRET_KEY": f"{''.join(filter(str.isalnum, word)):x<43.43}=",
     }
     assert set(values) == {variable(each) for each in SECRETS}

@@ -9,11 +9,18 @@ import click
 from jobctl import parsing
 from jobctl.commands.shared import Text
 from jobctl.errors import Exit, MisconfiguredError
-from jobctl.sandbox import PAYSTACK_SECRET_KEY, SECRET_KEY, YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID, Sandbox
+from jobctl.sandbox import (
+    BILLING_KEY,
+    PAYSTACK_SECRET_KEY,
+    SECRET_KEY,
+    YOOKASSA_SECRET_KEY,
+    YOOKASSA_SHOP_ID,
+    Sandbox,
+)
 from jobctl.sandbox.flutterwave import TOKENS
 
 PORT = 4242
-NAMES = "Stripe, YooKassa, Paystack and Flutterwave"
+NAMES = "Stripe, YooKassa, Paystack, Flutterwave and the billing service"
 CODES = {signal.SIGTERM: Exit.TERMINATED, signal.SIGINT: Exit.INTERRUPTED}
 
 
@@ -32,11 +39,12 @@ CODES = {signal.SIGTERM: Exit.TERMINATED, signal.SIGINT: Exit.INTERRUPTED}
     help="Let each request take so long, such as 20ms.",
 )
 def sandbox(*, port: int, latency: timedelta | None) -> int:
-    """Imitate Stripe, YooKassa, Paystack and Flutterwave on this machine: protocols, test cards, bad days.
+    """Imitate Stripe, YooKassa, Paystack, Flutterwave and the billing service: protocols, cards, bad days.
 
     Listens on the loopback address only, until it is stopped, and keeps its state in memory. Below
     /_sandbox/ a ledger tells what has moved (GET ledger), the clock can be moved forward (POST clock), faults
-    can be switched on (POST faults), and customers pay without a request of ours (POST payments).
+    can be switched on (POST faults), customers pay without a request of ours (POST payments), and checkout
+    sessions are opened and closed (POST checkouts).
     """
     try:
         made = Sandbox(port=port, latency=latency.total_seconds() if latency else 0.0)
@@ -54,4 +62,5 @@ def sandbox(*, port: int, latency: timedelta | None) -> int:
         click.echo(f"set YOOKASSA_API_BASE={made.url} {shop}")
         click.echo(f"set PAYSTACK_URL={made.url} PAYSTACK_SECRET_KEY={PAYSTACK_SECRET_KEY}")
         click.echo(f"set FLUTTERWAVE_TOKEN_URL={made.url}{TOKENS}")
+        click.echo(f"set BILLING_BASE_URL={made.url} APIKEY={BILLING_KEY}")
         return CODES[signal.Signals(signal.sigwait(CODES))]

@@ -5,6 +5,7 @@ that a misreading of the one is not repeated in the other.
 """
 
 from jobctl.sandbox.accounts import (
+    BILLING_KEY,
     FLUTTERWAVE_CLIENT_ID,
     FLUTTERWAVE_CLIENT_SECRET,
     PAYSTACK_SECRET_KEY,
@@ -15,6 +16,7 @@ from jobctl.sandbox.accounts import (
 from jobctl.sandbox.sandbox import Sandbox
 
 __all__ = [
+    "BILLING_KEY",
     "FLUTTERWAVE_CLIENT_ID",
     "FLUTTERWAVE_CLIENT_SECRET",
     "PAYSTACK_SECRET_KEY",

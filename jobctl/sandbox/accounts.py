@@ -10,3 +10,5 @@ PAYSTACK_FORBIDDEN_KEY = "sk_test_forbidden"
 FLUTTERWAVE_CLIENT_ID = "sandbox"
 FLUTTERWAVE_CLIENT_SECRET = "test_sandbox"  # noqa: S105
 FLUTTERWAVE_FORBIDDEN_SECRET = "test_forbidden"  # noqa: S105
+BILLING_KEY = "test_sandbox"
+BILLING_FORBIDDEN_KEY = "test_forbidden"

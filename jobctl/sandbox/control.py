@@ -73,6 +73,11 @@ def pay(desk: Desk, wanted: dict[str, Any]) -> dict[str, Any]:
     return {"id": desk.pay(**{**wanted, **times})}
 
 
+def checkout(desk: Desk, wanted: dict[str, Any]) -> dict[str, Any]:
+    desk.checkout(**wanted)
+    return {}
+
+
 def requests(desk: Desk, _: dict[str, Any]) -> dict[str, Any]:
     return {"calls": desk.requests(), "versions": desk.versions()}
 
@@ -88,6 +93,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "clock"): clock,
     ("POST", "reset"): reset,
     ("POST", "payments"): pay,
+    ("POST", "checkouts"): checkout,
     ("GET", "requests"): requests,
     ("GET", "pending"): pending,
 }

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from jobctl.sandbox.billing import Billing
 from jobctl.sandbox.clock import Agenda, Clock, instant
 from jobctl.sandbox.faults import ANSWER, ARRIVAL, DURATION, EFFECT, Fault, Faults, require
 from jobctl.sandbox.flutterwave import Flutterwave
@@ -37,12 +38,14 @@ class Desk:
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
         self._versions: Counter[str] = Counter()
         paystack = Paystack(self._ledger, self._agenda, self._forbidden)
+        self._billing = Billing(self._forbidden)
         self._providers: dict[str, Provider] = {
             "/v1/": Stripe(self._ledger, self._agenda, self._forbidden),
             "/v3/": YooKassa(self._ledger, self._agenda, self._forbidden),
             "/transaction": paystack,
             "/refund": paystack,
             "/realms/": Flutterwave(self._forbidden),
+            "/billing/": self._billing,
         }
 
     # ── what a test, or the control API, asks of it ──────────────────────────────────────────
@@ -141,6 +144,14 @@ class Desk:
                 status=status,
             )
             return self._named(provider).pay(paid, account)
+
+    def checkout(self, session: str, status: str = "open", http_status: int = 200, **more: Any) -> None:
+        """Have the billing service know a checkout session, and what it is to say of it from now on.
+
+        more: further fields of its answer. Raises ValueError for what no answer can be.
+        """
+        with self._lock:
+            self._billing.know(session, status, http_status, more)
 
     def requests(self) -> dict[str, dict[str, int]]:
         """Return for each call how many requests came, and how many were answered from their key."""

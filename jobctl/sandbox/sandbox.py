@@ -6,6 +6,7 @@ from typing import Self
 
 from jobctl.sandbox import control
 from jobctl.sandbox.accounts import (
+    BILLING_FORBIDDEN_KEY,
     FLUTTERWAVE_FORBIDDEN_SECRET,
     FORBIDDEN_KEY,
     PAYSTACK_FORBIDDEN_KEY,
@@ -20,6 +21,7 @@ FORBIDDEN = {
     YOOKASSA_FORBIDDEN_KEY,
     PAYSTACK_FORBIDDEN_KEY,
     FLUTTERWAVE_FORBIDDEN_SECRET,
+    BILLING_FORBIDDEN_KEY,
 }
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -42,12 +43,16 @@ def run(step: AnyEffect, running: Running) -> None:
     """Do one run of the step. Raises UnreachableError when the database goes away."""
     work = EffectRun(step, running)
     work.recover()
-    with running.transaction() as connection:
-        if connection.scalar(work.selection.one()) is None:
-            return
-        running.open_record(connection)
+    number = work.number_due()
+    if not number:
+        work.tell_opening(0)
+        return
+    counted = Counter(running.record.counts)
     with step.connect(running.at, Means(running.stop, work.concurrency, running.out)) as outside:
+        work.tell_opening(number)
         work.serve(outside)
+    if step.closing:
+        running.tell(step.closing(running.at, number, running.record.counts - counted))
     work.free_what_failed()
 
 
@@ -69,11 +74,31 @@ class EffectRun(Window):
         self.claims: dict[tuple[bool, int], Select[Any]] = {}  # built once for each shape
 
     def recover(self) -> None:
-        """Settle as lost what dead runs had claimed."""
+        """Settle as lost what dead runs had claimed; look-ups only have to be made again."""
         with self.running.transaction() as connection:
             dead = dead_claims(self.step, self.running, connection)
+            if dead and self.step.looks_up:
+                theirs = among(self.table.c.id, [row.id for row in dead], connection.dialect.name)
+                ended = self.table.c.claimed_by.in_({row.claimed_by for row in dead})
+                connection.execute(update(self.table).where(theirs, ended).values(claimed_by=None))
+                return
         for row in dead:
             self.commit([(row, Lost(DIED))], [], 0)
+
+    def number_due(self) -> int:
+        """Return how many rows are due, or with no opening to tell it in, whether any is; open the record."""
+        with self.running.transaction() as connection:
+            if self.step.opening:
+                number = connection.scalar(self.selection.count(self.running.left())) or 0
+            else:
+                number = int(connection.scalar(self.selection.one()) is not None)
+            if number:
+                self.running.open_record(connection)
+        return number
+
+    def tell_opening(self, number: int) -> None:
+        if self.step.opening:
+            self.running.tell(self.step.opening(self.at, number))
 
     def decide(self, item: Any) -> Any:
         asked = decide(self.step, self.at, item)
@@ -122,8 +147,7 @@ class EffectRun(Window):
             for row, answer in answered:
                 self.settle_alone(row, answer)
             return self.commit([], returned, room)
-        for item in items:
-            self.count(item)
+        self.count(items)
         self.running.record.counts.update({PUT_BACK: len(returned)} if returned else {})
         return self.remember(found, room)
 
@@ -146,9 +170,14 @@ class EffectRun(Window):
         self.read_at |= dict.fromkeys([row.id for row in found], time.monotonic())
         return [self.step.row(*row[:-1]) for row in found]
 
-    def count(self, item: Noted) -> None:
-        tally(self.running.record, item)
-        log.info("row.settled", extra={"row": item.row.id, "outcome": item.outcome})
+    def count(self, items: Sequence[Noted]) -> None:
+        for item in items:
+            tally(self.running.record, item)
+            for exit_code, complaint in item.complaints:
+                self.running.fail(exit_code, complaint)
+            log.info("row.settled", extra={"row": item.row.id, "outcome": item.outcome})
+        if lines := [line for item in items for line in item.said]:
+            self.running.tell("\n".join(lines))
 
     def settle_alone(self, row: Any, answer: Any) -> None:
         """Settle what a batch could not; what the database refuses of it is the row's own failure."""
@@ -166,7 +195,7 @@ class EffectRun(Window):
             self.record_error(row, reason)
             self.running.record.counts["failed"] += 1
         else:
-            self.count(item)
+            self.count([item])
 
     def instead(self, row: Any, reason: str) -> Lost | Broken:
         """Return what to settle a row by whose outcome the database refused: a call that was made is lost."""

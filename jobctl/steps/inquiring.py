@@ -24,6 +24,9 @@ def preview_effect(
     again: list[Key] = []
     look = looking(connection, locking=False)
     for row in dead_claims(step, running, connection):
+        if step.looks_up:
+            again.append(row.id)
+            continue
         noted = note(step, running.at, row, Lost(DIED), look)
         if noted.values.get("status", "queued") == "queued":
             again.append(row.id)
@@ -69,6 +72,8 @@ def foreseen(
     else:
         noted = note(step, running.at, row, answer, looking(connection, locking=False))
         forget_known(noted, connection)
+        for exit_code, complaint in noted.complaints:
+            running.fail(exit_code, complaint)
         if set(noted.values) - UNAUDITED:
             tell_drift(noted, running)
             yield changed(connection, table, noted)

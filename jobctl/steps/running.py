@@ -82,6 +82,7 @@ class Running:
     stop: Stop
     record: RunRecord
     out: IO[str]
+    tell: Callable[[str], None] = lambda _: None  # prints lines of the job's own, unless it is to be quiet
     attempted: int = 0
     began: float = field(default_factory=time.monotonic)
     exit_code: Exit = Exit.DONE

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from jobctl import changes
 from jobctl.changes import Author, ChangedMeanwhileError
 from jobctl.db import first_line
+from jobctl.errors import Exit
 from jobctl.history import RunRecord
 from jobctl.job import Ask, At, Broken, EffectStep, ListStep, Look
 from jobctl.money import Money
@@ -67,6 +68,8 @@ class Noted:
     findings: "list[Finding]" = field(default_factory=list)
     drifts: list[tuple[str, Money]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    complaints: list[tuple[Exit, str]] = field(default_factory=list)
 
     def update(self, **values: Any) -> None:
         self.values |= values
@@ -95,6 +98,12 @@ class Noted:
 
     def error(self, reason: str) -> None:
         self.errors.append(reason)
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def fail(self, exit_code: Exit, complaint: str) -> None:
+        self.complaints.append((exit_code, complaint))
 
 
 def note(step: EffectStep[Any, Any, Any, Any], at: At, row: Any, answer: Any, look: Look) -> Noted:

@@ -51,7 +51,9 @@ def test_the_help_loads_neither_sqlalchemy_nor_requests() -> None:
     assert not loaded(None, "--help") & {"sqlalchemy", "requests", "psycopg", "jobctl.settings", "logging"}
 
 
-@pytest.mark.parametrize("job", ["notification-sender", "history-prune", "flutterwave-key-update"])
+@pytest.mark.parametrize(
+    "job", ["notification-sender", "history-prune", "flutterwave-key-update", "checkout-session-monitor"]
+)
 def test_a_run_with_nothing_due_loads_only_what_it_needs(world: World, job: str) -> None:
     modules = loaded(world, job)
     ours = {each for each in modules - unavoidable(world) if each.partition(".")[0] in HEAVY}

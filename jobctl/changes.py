@@ -50,7 +50,6 @@ UNAUDITED = {
     "next_look_at",
     "seen_pending_at",
     "confirmed_at",
-    "checked_at",
     "balance_minor",
 }
 

@@ -267,7 +267,9 @@ class EffectStep(Generic[RowT, PayloadT, AnswerT, OutsideT]):
     Its `row` has an `id` and the `claimed_by` that it was read with. `ask` returns a `Call`, or an answer
     where none is needed. `settle` gets the answer, `Lost`, `Broken` or the ScopeDownError, and
     returns the word under which the row is counted. looks_up: the calls change nothing there, so that a dry
-    run makes them too, and one that a dead run made is as good as none. opening and closing: lines that a run
+    run makes them too, and one that a dead run made is as good as none. polls: they are made again and again
+    about the same rows, of which nothing is written unless they change; a row is then claimed only where runs
+    share the work, until the run that has it is through. opening and closing: lines that a run
     prints before its rows, whose number they get, and after them, instead of the usual sentence.
     """
 
@@ -281,6 +283,7 @@ class EffectStep(Generic[RowT, PayloadT, AnswerT, OutsideT]):
     lane: Column[Any] | None = None  # of those that are read: by what rows are sorted into lanes
     pace: Callable[[Settings], Mapping[str, Rate | None]] = lambda _: {}  # of lanes, by their names
     looks_up: bool = False
+    polls: bool = False
     opening: Callable[[At, int], str] | None = None
     closing: Callable[[At, int, Mapping[str, int]], str] | None = (
         None  # with what the rows were counted under

@@ -53,7 +53,7 @@ def run(step: AnyEffect, running: Running) -> None:
         work.serve(outside)
     if step.closing:
         running.tell(step.closing(running.at, number, running.record.counts - counted))
-    work.free_what_failed()
+    work.free_what_is_left()
 
 
 class EffectRun(Window):
@@ -63,6 +63,7 @@ class EffectRun(Window):
         concurrency = running.options.concurrency or step.concurrency(running.at.settings)
         super().__init__(running, concurrency, ahead=concurrency // 2)
         self.step = step
+        self.claims_rows = running.options.share or not step.polls
         self.due = step.due(running.at)
         self.table = self.due.table
         self.selection = Selection(self.due, running.options.since, running.options.only)
@@ -158,7 +159,8 @@ class EffectRun(Window):
             forget_known(item, connection)
         if items:
             self.running.open_record(connection)
-            write(connection, self.table, items, self.running.record, self.at)
+            how = {"claimed": self.claims_rows, "free": not self.step.polls}
+            write(connection, self.table, items, self.running.record, self.at, **how)
         return items
 
     def remember(self, found: Sequence[Any], room: int) -> Sequence[Any]:
@@ -206,6 +208,8 @@ class EffectRun(Window):
 
     def let_go(self, row: Any) -> None:
         """Free the claim, if it is still the one, on a row that somebody else has decided about."""
+        if not self.claims_rows:
+            return
         theirs, owner = self.table.c.id == row.id, row.claimed_by or self.running.run_id
         with self.running.transaction() as connection:
             freed = update(self.table).where(theirs, self.table.c.claimed_by == owner)
@@ -218,7 +222,7 @@ class EffectRun(Window):
 
     def give_back(self, connection: Connection, ids: Sequence[Key]) -> None:
         """Return rows whose call never began, with their attempt."""
-        if not ids:
+        if not ids or not self.claims_rows:
             return
         values: dict[str, Any] = {"claimed_by": None}
         if "attempts" in self.table.c:
@@ -234,24 +238,25 @@ class EffectRun(Window):
         values = {**self.selection.place(self.after, room), "the_owner": self.running.run_id}
         dialect = connection.dialect.name
         found = connection.execute(self.claiming(dialect), values).all()
-        if found and dialect != "postgresql":
+        if found and self.claims_rows and dialect != "postgresql":
             ids = id_list([row.id for row in found], dialect)
             connection.execute(taking(self.table, dialect), {**values, "the_ids": ids})
         return found
 
     def claiming(self, dialect: str) -> Select[Any]:
-        """Return the SELECT that finds rows to claim; on PostgreSQL it claims them as well."""
+        """Return the SELECT that finds rows; on PostgreSQL it claims them as well."""
         shape = (self.after is None, len(self.closed))
         if shape not in self.claims:
             page = self.selection.page(first=self.after is None)
             if self.closed and self.step.lane is not None:
                 page = page.where(self.step.lane.not_in(sorted(self.closed)))
-            self.claims[shape] = taken_at_once(page, self.table) if dialect == "postgresql" else page
+            at_once = self.claims_rows and dialect == "postgresql"
+            self.claims[shape] = taken_at_once(page, self.table) if at_once else page
         return self.claims[shape]
 
-    def free_what_failed(self) -> None:
-        """Give up the claims on rows that could not be settled, but not on calls still under way."""
-        if self.running.record.id is None:
+    def free_what_is_left(self) -> None:
+        """Give up the claims on rows that nobody has settled, but not on calls still under way."""
+        if self.running.record.id is None or not self.claims_rows:
             return
         ours = self.table.c.claimed_by == self.running.run_id
         with self.running.transaction() as connection:

@@ -150,18 +150,25 @@ def failed(row: Any, error: Exception, look: Look) -> Noted:
     return Noted(row, look, outcome="failed", errors=[reason])
 
 
-def write(connection: Connection, table: Table, items: Sequence[Noted], record: RunRecord, at: At) -> None:
-    """Write the changes of rows that are ours, with their audit rows.
+def write(
+    connection: Connection,
+    table: Table,
+    items: Sequence[Noted],
+    record: RunRecord,
+    at: At,
+    *,
+    claimed: bool,
+    free: bool,
+) -> None:
+    """Write the changes of rows, with their audit rows; those that are claimed must be ours, and are freed.
 
     Raises ChangedMeanwhileError where a row is not ours any more, or its status forbids the change.
     """
     assert record.id is not None
-    author = Author(record.id, at.present)
+    author, freed = Author(record.id, at.present), {"claimed_by": None} if free else {}
     for owner in {item.row.claimed_by for item in items}:
-        theirs = {
-            item.row.id: {**item.values, "claimed_by": None} for item in items if item.row.claimed_by == owner
-        }
-        changes.update_each(connection, table, theirs, owner or record.id, author)
+        theirs = {item.row.id: {**item.values, **freed} for item in items if item.row.claimed_by == owner}
+        changes.update_each(connection, table, theirs, (owner or record.id) if claimed else None, author)
     write_beside(connection, items, record, at)
     for item in items:
         for reason in item.errors:

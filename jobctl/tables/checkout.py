@@ -18,7 +18,6 @@ _checkout_session = (
     Column("billing_order_id", Text),
     Column("status", Text, nullable=False, server_default="open"),
     Column("opened_at", Instant, nullable=False, server_default=Present()),
-    Column("checked_at", Instant),  # when the billing service was last asked about it
     Column("closed_at", Instant),
     Column("claimed_by", Id),
 )

@@ -54,7 +54,6 @@ def checkout_session() -> None:
         sa.Column("billing_order_id", sa.Text),
         sa.Column("status", sa.Text, nullable=False, server_default="open"),
         sa.Column("opened_at", Instant, nullable=False, server_default=Present()),
-        sa.Column("checked_at", Instant),
         sa.Column("closed_at", Instant),
         sa.Column("claimed_by", Id),
         one_of(table, "status", "open", "success", "failure", "timeout"),

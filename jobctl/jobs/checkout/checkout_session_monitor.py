@@ -11,8 +11,6 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import or_
-
 from jobctl.errors import Exit
 from jobctl.job import At, Broken, Call, Due, EffectChanges, EffectStep, Lost, Means, ScopeDownError
 from jobctl.output import legible
@@ -47,10 +45,6 @@ def due(at: At) -> Due:
         {
             "it is open": ours.status == inline("open"),
             "it was opened before the run began": ours.opened_at <= at.now,
-            # Of runs that share the work, another one may have asked.
-            "nobody has asked about it since the run began": or_(
-                ours.checked_at.is_(None), ours.checked_at < at.now
-            ),
         },
         since=ours.opened_at,
         order=ours.opened_at,
@@ -86,7 +80,6 @@ def settle(
 ) -> str:
     if isinstance(answer, Answered):
         return answered(at, session, answer, change)
-    change.update(checked_at=at.present)
     reason = answer.reason
     change.error(reason)
     if isinstance(answer, Silent) and not answer.reached:
@@ -101,7 +94,6 @@ def settle(
 def answered(at: At, session: Session, answer: Answered, change: EffectChanges) -> str:
     active = answer.status == HTTPStatus.OK
     becomes = status_of(at, session, answer) if at.settings.checkout_update_status else None
-    change.update(checked_at=at.present)
     if becomes:
         change.update(status=becomes, closed_at=at.present)
     now = f"is now {becomes}" if becomes else "is still active"
@@ -154,6 +146,7 @@ JOB = EffectStep(
     settle=settle,
     concurrency=concurrency,
     looks_up=True,
+    polls=True,
     opening=opening,
     closing=closing,
 )

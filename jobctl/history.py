@@ -101,25 +101,28 @@ class RunRecord:
         log.info("run.ended", extra={"outcome": values["outcome"], "exit_code": int(exit_code)})
 
 
-def note_idle(connection: Connection, job: str, now: datetime, exit_code: Exit) -> None:
-    """Count a run that changed nothing in the job's one row."""
-    count(
-        connection, job, "idle_runs", {"last_idle_at": now, "last_idle_exit": int(exit_code), "last_at": now}
-    )
+def note_tick(connection: Connection, job: str, now: datetime, *, idle: Exit | None, success: bool) -> None:
+    """Write into the job's one row that a tick changed nothing, and how it ended, or that all went well."""
+    values: dict[str, Any] = {"last_at": now}
+    if idle is not None:
+        values |= {"last_idle_at": now, "last_idle_exit": int(idle)}
+    if success:
+        values["last_success_at"] = now
+    note(connection, job, values, None if idle is None else "idle_runs")
 
 
 def note_overlap(connection: Connection, job: str, now: datetime) -> None:
     """Count a run that found another one at work in the job's one row."""
-    count(connection, job, "overlapped", {"last_overlap_at": now, "last_at": now})
+    note(connection, job, {"last_overlap_at": now, "last_at": now}, "overlapped")
 
 
-def count(connection: Connection, job: str, what: str, values: Mapping[str, Any]) -> None:
-    once_more = (
-        update(idle_runs).where(idle_runs.c.job == job).values({what: idle_runs.c[what] + 1, **values})
-    )
-    if connection.execute(once_more).rowcount:
+def note(connection: Connection, job: str, values: Mapping[str, Any], counted: str | None) -> None:
+    """Write into the job's one row, which is made where it lacks; count one more of `counted`."""
+    more = {counted: idle_runs.c[counted] + 1} if counted else {}
+    known = update(idle_runs).where(idle_runs.c.job == job).values({**values, **more})
+    if connection.execute(known).rowcount:
         return
-    fresh = {"job": job, "idle_runs": 0, "overlapped": 0, **values, what: 1}
+    fresh = {"job": job, "idle_runs": 0, "overlapped": 0, **values, **dict.fromkeys(more, 1)}
     connection.execute(insert_once(idle_runs, ("job",), fresh, connection.dialect.name))
 
 

@@ -215,6 +215,11 @@ def run_step(step: Step, running: Running) -> None:
             money.recover(step, running, owners)
 
 
+def went_well(running: Running) -> bool:
+    """Tell whether a tick saw to all that was due, and there was nothing to complain of."""
+    return running.exit_code == Exit.DONE and not running.stopping and not running.options.bounded
+
+
 @dataclass
 class Loop:
     """The ticks of one invocation, and the one run record that they share."""
@@ -231,7 +236,7 @@ class Loop:
 
     def tick(self) -> None:
         running = self.invocation.running(self.database, self.locks, self.now(), self.record)
-        counted = self.record.counts.total()
+        counted, errors = self.record.counts.total(), self.record.errors
         try:
             for step in steps_of(self.invocation.entry):
                 run_step(step, running)
@@ -239,9 +244,11 @@ class Loop:
             self.fail(running.exit_code, *running.complaints)
         if self.record.errors:
             self.fail(Exit.ITEMS_FAILED)
-        if self.record.counts.total() == counted:
+        idle = running.exit_code if self.record.counts.total() == counted else None
+        success = self.record.errors == errors and went_well(running)
+        if idle is not None or success:
             with self.database.transaction() as connection:
-                history.note_idle(connection, self.record.job, running.at.now, running.exit_code)
+                history.note_tick(connection, self.record.job, running.at.now, idle=idle, success=success)
 
     def fail(self, exit_code: Exit, *complaints: str) -> None:
         self.exit_code = worst(self.exit_code, exit_code)

@@ -35,6 +35,11 @@ class Options:
     concurrency: int | None = None
     verbosity: int = 0
 
+    @property
+    def bounded(self) -> bool:
+        """Tell whether they leave out rows that are due."""
+        return any(each is not None for each in (self.since, self.limit, self.only))
+
     def recorded(self) -> dict[str, object]:
         """Return what a run record keeps of them: those that were given."""
         given = {

@@ -203,6 +203,7 @@ JOBS = (
 COMMANDS = (
     ("db", "jobctl.commands.db:db", "Create, upgrade and check the database."),
     ("jobs", "jobctl.commands.jobs:jobs", "List every job with its schedule, last run and waiting rows."),
+    ("health", "jobctl.commands.health:health", "Tell whether the jobs succeed on schedule, for a probe."),
     ("runs", "jobctl.commands.runs:runs_group", "Look at past runs: counts, changed rows, errors."),
     ("why", "jobctl.commands.why:why", "Explain why a row is, or is not, due for a job."),
     (

@@ -556,6 +556,14 @@ class Settings:
         example="14d",
     )
 
+    health_grace: timedelta = setting(
+        parsing.duration,
+        "15m",
+        "how long after its scheduled time a job may still lack its success, to `jobctl health`",
+        group="health",
+        example="1h",
+    )
+
     @property
     def embedded_path(self) -> Path:
         return self.jobctl_home / "jobctl.db"

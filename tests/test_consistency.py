@@ -137,9 +137,9 @@ def test_every_documented_command_runs(line: str, world: World, monkeypatch: pyt
     for name, value in world.environment().items():
         monkeypatch.setenv(name, value)
     world.message(status="failed", settled_at=NOW)
-    world.run("notification-sender")
+    world.run("notification-sender", now=None)
     world.message()
-    world.run("notification-sender")
+    world.run("notification-sender", now=None)
     arguments = shlex.split(line.replace("--every 10s --for 1m", "--every 50ms --for 100ms"), comments=True)[
         1:
     ]

@@ -51,6 +51,14 @@ def test_the_help_loads_neither_sqlalchemy_nor_requests() -> None:
     assert not loaded(None, "--help") & {"sqlalchemy", "requests", "psycopg", "jobctl.settings", "logging"}
 
 
+def test_a_probe_loads_only_what_it_needs(world: World) -> None:
+    modules = loaded(world, "health")
+    ours = {each for each in modules - unavoidable(world) if each.partition(".")[0] in HEAVY}
+    assert not ours
+    assert not modules & {"sqlalchemy.orm", "jobctl.runner", "jobctl.job"}
+    assert not {each for each in modules if each.startswith(("jobctl.jobs", "jobctl.steps"))}
+
+
 @pytest.mark.parametrize(
     "job", ["notification-sender", "history-prune", "flutterwave-key-update", "checkout-session-monitor"]
 )
@@ -59,4 +67,5 @@ def test_a_run_with_nothing_due_loads_only_what_it_needs(world: World, job: str)
     ours = {each for each in modules - unavoidable(world) if each.partition(".")[0] in HEAVY}
     assert not ours
     assert "sqlalchemy.orm" not in modules
+    assert "cronsim" not in modules
     assert ("psycopg" in modules) == bool(world.settings.database_url)

@@ -1,0 +1,198 @@
+"""`jobctl health`: does the database answer, are its migrations current, do the jobs succeed on schedule."""
+
+import queue
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import click
+from cronsim import CronSim
+from sqlalchemy import Connection, Row, select
+
+from jobctl.commands.shared import as_json, loaded
+from jobctl.db import (
+    SCHEMA,
+    Database,
+    check_embedded,
+    clock,
+    current_revision,
+    first_line,
+    wrong_schema,
+)
+from jobctl.errors import Exit, JobctlError, UnreachableError
+from jobctl.logs import redact
+from jobctl.output import legible, readable, to_json
+from jobctl.registry import JOBS, Entry
+from jobctl.settings import Settings
+from jobctl.tables.frame import idle_runs, runs
+
+PATIENCE = 4.0  # seconds: a probe has to know within some five
+NOT_CHECKED = "not checked"
+MARKS = {True: "✓", False: "✗", None: "-"}
+
+
+@dataclass(frozen=True)
+class Check:
+    check: str
+    healthy: bool | None  # None: nobody knows, or nobody needs to
+    said: str
+    job: str | None = None
+    last_success_at: datetime | None = None
+    due_at: datetime | None = None  # the first scheduled time after that
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the database knows of a job."""
+
+    last_success_at: datetime | None
+    first_run_at: datetime | None  # where it never succeeded; as far as anything was kept of it
+    exit_code: int | None  # of its last idle run
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the database told, and how long it took to tell anything."""
+
+    kind: str
+    seconds: float
+    revision: str | None
+    now: datetime
+    jobs: Mapping[str, Known]
+
+
+@click.command()
+@click.argument("jobs", metavar="[JOB]...", nargs=-1, type=click.Choice([each.name for each in JOBS]))
+@as_json
+def health(jobs: tuple[str, ...], *, as_json: bool) -> int:
+    """Tell whether all is well: exit code 0, else 1. Nothing is written, and it takes no more than 5 s.
+
+    The database is reachable, its migrations are current, and each job, or each that is named, has succeeded
+    since the last of its scheduled times (UTC) that is HEALTH_GRACE ago. A success is a run with exit code 0,
+    even if nothing was due, that neither --since, --limit nor --only bounded. A job that never ran is a fault
+    only where it is named.
+    """
+    entries = [each for each in JOBS if not jobs or each.name in jobs]
+    made = list(checks(entries, named=bool(jobs)))
+    report = [*made, *unmade(entries)[len(made) :]]
+    healthy = all(each.healthy is not False for each in report)
+    if as_json:
+        click.echo(to_json({"healthy": healthy, "checks": [vars(each) for each in report]}))
+    else:
+        width = max(len(each.job or each.check) for each in report)
+        for each in report:
+            said = legible(redact(each.said))
+            click.echo(f"{MARKS[each.healthy]} {each.job or each.check:{width}}  {said}")
+    return Exit.DONE if healthy else Exit.UNEXPECTED
+
+
+def unmade(entries: Sequence[Entry]) -> list[Check]:
+    frame = [Check(each, None, NOT_CHECKED) for each in ("settings", "database", "migrations")]
+    return frame + [Check("job", None, NOT_CHECKED, each.name) for each in entries]
+
+
+def checks(entries: Sequence[Entry], *, named: bool) -> Iterator[Check]:
+    """Make the checks in the order of `unmade`, up to the first that leaves the rest without sense."""
+    try:
+        settings = loaded().settings
+    except JobctlError as error:
+        yield Check("settings", False, sentence(error))
+        return
+    yield Check("settings", True, "sound")
+    try:
+        found = answer(settings, entries)
+    except Exception as error:  # noqa: BLE001 (whatever it is: a probe gets its report)
+        yield Check("database", False, sentence(error))
+        return
+    yield Check("database", True, f"{found.kind} reachable, {found.seconds * 1000:.0f} ms")
+    if found.revision != SCHEMA:
+        yield Check("migrations", False, wrong_schema(found.revision))
+        return
+    yield Check("migrations", True, SCHEMA)
+    for each in entries:
+        yield judged(each, found, settings, named=named)
+
+
+def sentence(error: Exception) -> str:
+    """Bring what went wrong into one line."""
+    if not isinstance(error, JobctlError):
+        return f"{type(error).__name__}: {first_line(error)}"
+    first, *problems = str(error).splitlines()
+    return " ".join([first, "; ".join(each.strip() for each in problems)]).strip()
+
+
+def answer(settings: Settings, entries: Sequence[Entry]) -> Found:
+    """Return what the database tells; raise what keeps it from that, be it only that it takes too long.
+
+    In a thread that nobody has to wait for: a name server, a lock, a server that is stopped each have a
+    patience of their own, if any.
+    """
+    answers: queue.SimpleQueue[Found | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(look(settings, entries))
+        except Exception as error:  # noqa: BLE001 (raised below)
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answered = answers.get(timeout=PATIENCE)
+    except queue.Empty:
+        raise UnreachableError(f"the database did not answer within {PATIENCE:g} s") from None
+    if isinstance(answered, Exception):
+        raise answered
+    return answered
+
+
+def look(settings: Settings, entries: Sequence[Entry]) -> Found:
+    if not settings.database_url:
+        check_embedded(settings)
+    began = time.monotonic()
+    database = Database(settings, read_only=True, name="jobctl health")
+    try:
+        with database.transaction() as connection:
+            now, seconds = clock(connection), time.monotonic() - began
+            revision = current_revision(connection)
+            jobs = known(connection, entries) if revision == SCHEMA else {}
+    finally:
+        database.close()
+    return Found("SQLite" if database.embedded else "PostgreSQL", seconds, revision, now, jobs)
+
+
+def known(connection: Connection, entries: Sequence[Entry]) -> dict[str, Known]:
+    """Return what is known of those jobs that ever ran."""
+    noted = {each.job: each for each in connection.execute(select(idle_runs))}
+    found = {each.name: known_of(each.name, noted.get(each.name), connection) for each in entries}
+    return {name: each for name, each in found.items() if each}
+
+
+def known_of(job: str, noted: Row[Any] | None, connection: Connection) -> Known | None:
+    if noted and noted.last_success_at:
+        return Known(noted.last_success_at, None, None)
+    oldest = select(runs.c.started_at).where(runs.c.job == job).order_by(runs.c.id).limit(1)
+    first: datetime | None = connection.scalar(oldest)
+    if not noted:
+        return Known(None, first, None) if first else None
+    if not first and not noted.last_idle_exit:
+        # Of idle runs only the last is known. One that failed tells nothing of when that began.
+        first = noted.last_at
+    return Known(None, first, noted.last_idle_exit)
+
+
+def judged(entry: Entry, found: Found, settings: Settings, *, named: bool) -> Check:
+    """Hold a job's last success, or else its first run, against its schedule."""
+    if not (job := found.jobs.get(entry.name)):
+        return Check("job", False if named else None, "never ran", entry.name)
+    since = job.last_success_at or job.first_run_at
+    if not since:
+        said = f"never succeeded; its last run ended with exit code {job.exit_code}: jobctl jobs"
+        return Check("job", False, said, entry.name)
+    due = next(CronSim(entry.cron, since))
+    late = due <= found.now - settings.health_grace
+    success = f"succeeded {readable(since)}" if job.last_success_at else "has not succeeded yet"
+    said = f"{success}, due {readable(due)}" + (" and late: jobctl jobs" if late else "")
+    return Check("job", not late, said, entry.name, job.last_success_at, due)

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -30,6 +30,7 @@ from jobctl.settings import Settings
 from jobctl.tables.frame import idle_runs, runs
 
 PATIENCE = 4.0  # seconds: a probe has to know within some five
+SKEW = timedelta(minutes=1)  # by the database's clock a run may begin a little before its time
 NOT_CHECKED = "not checked"
 MARKS = {True: "✓", False: "✗", None: "-"}
 
@@ -191,7 +192,7 @@ def judged(entry: Entry, found: Found, settings: Settings, *, named: bool) -> Ch
     if not since:
         said = f"never succeeded; its last run ended with exit code {job.exit_code}: jobctl jobs"
         return Check("job", False, said, entry.name)
-    due = next(CronSim(entry.cron, since))
+    due = next(CronSim(entry.cron, since + SKEW))
     late = due <= found.now - settings.health_grace
     success = f"succeeded {readable(since)}" if job.last_success_at else "has not succeeded yet"
     said = f"{success}, due {readable(due)}" + (" and late: jobctl jobs" if late else "")

@@ -10,7 +10,9 @@ from sqlalchemy import (
     FromClause,
     Select,
     Table,
+    Text,
     bindparam,
+    cast,
     delete,
     func,
     select,
@@ -31,13 +33,15 @@ from jobctl.changes import (
     in_turn,
     into_the_trail,
     permitted,
+    summed,
     trail_of,
     value_of,
 )
 from jobctl.db import among, among_named, id_list, id_list_type
 from jobctl.job import Ask, At, Due
 from jobctl.outbox import Notice
-from jobctl.tables.types import Key
+from jobctl.tables.findings import findings
+from jobctl.tables.types import Key, inline
 
 
 @dataclass(frozen=True)
@@ -91,9 +95,11 @@ class Inserted:
     table: Table
     once: bool
     values: Mapping[str, Any]
+    order: Sequence[Any] = ()
 
     def rows(self) -> Select[Any]:
-        return select(*(value_of(self.table, name, each).label(name) for name, each in self.values.items()))
+        values = (value_of(self.table, name, each).label(name) for name, each in self.values.items())
+        return select(*values).order_by(*self.order)
 
     def part(self, dialect: str) -> Part:
         def effects(found: Select[Any]) -> Sequence[Any]:
@@ -152,6 +158,8 @@ class Batch:
     besides: list[Beside] = field(default_factory=list)
     inserted: list[Inserted] = field(default_factory=list)
     added: list[Added] = field(default_factory=list)
+    sums: dict[str, ColumnElement[Any]] = field(default_factory=dict)
+    finds: bool = False
     notices: list[Notice] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -163,8 +171,10 @@ class Batch:
     def update_beside(self, table: Table, where: ColumnElement[bool], /, **values: Any) -> None:
         self.besides.append(Beside(table, where, values))
 
-    def insert(self, table: Table, /, *, once: bool = False, **values: Any) -> None:
-        self.inserted.append(Inserted(table, once, values))
+    def insert(
+        self, table: Table, /, *, once: bool = False, order: Sequence[Any] = (), **values: Any
+    ) -> None:
+        self.inserted.append(Inserted(table, once, values, order))
 
     def add(self, table: Table, row_id: ColumnElement[Any], /, **amounts: ColumnElement[Any]) -> None:
         self.added.append(Added(table, row_id, amounts))
@@ -174,6 +184,14 @@ class Batch:
 
     def ask(self, subject: str, rows: Select[Any], make: Callable[[Any], Ask]) -> None:
         self.asked.append(Asked(subject, rows, make))
+
+    def count(self, **sums: ColumnElement[Any]) -> None:
+        self.sums |= sums
+
+    def finding(self, kind: str, /, *, once: Sequence[Any], reason: Any, **more: Any) -> None:
+        self.finds = True
+        made = {"kind": kind, "once_key": once_key(kind, once), "reason": reason, "facts": {}, **more}
+        self.insert(findings, once=True, **made, run_id=PARAMETERS[0], found_at=self.at.now)
 
     def error(self, reason: str) -> None:
         self.errors.append(reason)
@@ -193,15 +211,23 @@ class Batch:
             *trail_of(table, values, author, dialect),
             *(self.queue(each, dialect) for each in self.notices),
             *(each.part(author, dialect) for each in self.besides),
-            *(each.part() for each in self.added),
+            # New rows may tell what a sum was before it is added to.
             *(each.part(dialect) for each in self.inserted),
+            *(each.part() for each in self.added),
         ]
         change = update(table) if values else None
-        return Plan(table, self.due.rows, parts, change, values, computed)
+        return Plan(table, self.due.rows, parts, change, values, computed, self.sums)
 
     def queue(self, notice: Notice, dialect: str) -> Part:
         rows = outbox.queued(notice, self.at, dialect)
         return Part(rows, lambda found: [outbox.insertion(found, dialect)])
+
+
+class Applied(NamedTuple):
+    """The keys of the rows that were changed, and what was to be counted of them."""
+
+    ids: list[Key]
+    sums: Mapping[str, int] = {}
 
 
 class Application:
@@ -219,22 +245,35 @@ class Application:
         plan = batch.plan(Author(*PARAMETERS), dialect)
         if dialect == "postgresql":
             locked, result = at_once(plan, self.chosen)
-            self.statements = [result.add_columns(func.array_agg(locked.c.id))]
+            self.statements = [result.add_columns(func.array_agg(locked.c.id).label("ids"))]
         else:
             self.statements = in_turn(plan, theirs)
+            self.sums = summed(plan.sums).select_from(due.rows).where(theirs) if plan.sums else None
 
-    def apply(self, connection: Connection, run_id: int, ids: Sequence[Key]) -> list[Key]:
-        """Change those of the rows that are still due; return their keys."""
+    def apply(self, connection: Connection, run_id: int, ids: Sequence[Key]) -> Applied:
+        """Change those of the rows that are still due."""
         values = {"the_run": run_id, "the_time": self.now, "the_ids": id_list(ids, self.dialect)}
         if self.dialect == "postgresql":
-            return list(connection.scalar(self.statements[0], values) or [])
+            done = dict(connection.execute(self.statements[0], values).mappings().one())
+            return Applied(list(done.pop("ids") or []), {name: int(each or 0) for name, each in done.items()})
         still = list(connection.scalars(self.chosen, values))
+        if not still:
+            return Applied([])
         values["the_ids"] = id_list(still, self.dialect)
-        for each in self.statements if still else ():
+        sums = dict(connection.execute(self.sums, values).mappings().one()) if self.sums is not None else {}
+        for each in self.statements:
             result = connection.execute(each, values)
             if result.returns_rows:  # the numbers of new rows, for the trail
                 values["the_added"] = id_list(result.scalars().all(), self.dialect)
-        return still
+        return Applied(still, {name: int(each or 0) for name, each in sums.items()})
+
+
+def once_key(kind: str, once: Sequence[Any]) -> ColumnElement[str]:
+    """Derive what tells a finding from others of its kind, of a row."""
+    whole: ColumnElement[str] = inline(kind)
+    for each in once:
+        whole = whole + inline(".") + cast(each, Text)
+    return whole
 
 
 def rows_beside(batch: Batch, source: Select[Any], ids: Sequence[Key], dialect: str) -> Select[Any]:

@@ -157,6 +157,11 @@ class Plan:
     change: Any
     values: Mapping[str, Any] = field(default_factory=dict)
     computed: Sequence[ColumnElement[Any]] = ()
+    sums: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)  # what to sum up over the rows
+
+
+def summed(sums: Mapping[str, ColumnElement[Any]]) -> Select[Any]:
+    return select(*(func.sum(each).label(name) for name, each in sums.items()))
 
 
 def at_once(plan: Plan, chosen: Select[Any]) -> tuple[CTE, Select[Any]]:
@@ -177,7 +182,7 @@ def at_once(plan: Plan, chosen: Select[Any]) -> tuple[CTE, Select[Any]]:
         return found
 
     change = plan.change
-    result = select().select_from(batch)
+    result = within(summed(plan.sums)).select_from(batch)
     if plan.values:
         new = {
             name: within(value) if isinstance(value, ColumnElement) else value
@@ -195,7 +200,7 @@ def at_once(plan: Plan, chosen: Select[Any]) -> tuple[CTE, Select[Any]]:
 def names_of(plan: Plan) -> dict[ColumnElement[Any], str]:
     """Name what the plan reads of its rows, computed expressions and columns."""
     values = [each for each in plan.values.values() if isinstance(each, ColumnElement)]
-    expressions: list[Any] = [*(part.source for part in plan.parts), *values]
+    expressions: list[Any] = [*(part.source for part in plan.parts), *values, *plan.sums.values()]
     read = [each for expression in expressions for each in visitors.iterate(expression)]
     met = {id(each) for each in read}
     computed = {each: f"computed_{n}" for n, each in enumerate(plan.computed) if id(each) in met}

@@ -8,7 +8,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -260,8 +260,8 @@ def translate(error: Exception, settings: Settings) -> JobctlError | None:
     return unreachable(said, state=state)
 
 
-# A deadlock, a serialization failure: of two transactions, and not of the database.
-CONFLICTS = {"40001", "40P01"}
+# A deadlock, a serialization failure, a lock waited for in vain: of two transactions, not of the database.
+CONFLICTS = {"40001", "40P01", "55P03"}
 READ_ONLY = "25006"  # a standby after a failover, say
 # Classes of SQLSTATEs where trying again would not help: not let in, no such database.
 WRONG_STATES = ("28", "3D")
@@ -332,6 +332,12 @@ def in_one_process(connection: Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))
+
+
+def bound_waiting(connection: Connection, patience: timedelta) -> None:
+    """Have PostgreSQL refuse a statement of this transaction that waits longer for others' rows."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL lock_timeout = {int(patience.total_seconds() * 1000)}"))
 
 
 def among(key: ColumnElement[Any], ids: Sequence[Any], dialect: str) -> ColumnElement[bool]:

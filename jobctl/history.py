@@ -88,6 +88,17 @@ class RunRecord:
         named = "row_key" if isinstance(row, str) else "row_id"
         connection.execute(insert(run_errors).values({**values, named: row}))
 
+    def tell_findings(self, connection: Connection, at: datetime) -> None:
+        """Record, as errors of this run, what it was the first to find and has not told of yet."""
+        from jobctl.tables.findings import findings  # noqa: PLC0415 (most runs find nothing)
+
+        ours = (run_errors.c.run_id == self.id, run_errors.c.table_name == "findings")
+        told = select(run_errors.c.row_id).where(*ours)
+        new = select(findings).where(findings.c.run_id == self.id, findings.c.id.not_in(told))
+        for each in connection.execute(new.order_by(findings.c.id)).all():
+            self.error(connection, at, "findings", each.id, f"{each.kind}: {each.reason}")
+            self.findings += 1
+
     def close(self, connection: Connection, now: datetime, exit_code: Exit, error: str | None) -> None:
         values = {
             "ended_at": now,

@@ -60,6 +60,7 @@ class Due:
     rows: FromClause
     when: Mapping[str, ColumnElement[bool]]
     since: ColumnElement[Any] | None = None  # what --since bounds from below
+    since_means: str | None = None  # what it says instead, where it is no bound
     order: ColumnElement[Any] | None = None  # instants, oldest first; the primary key where there is none
     read: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)  # the row that `ask` gets
     locks: Sequence[Table] = ()  # of inner joins: what else must stay as it is while the row is changed
@@ -165,10 +166,13 @@ class BatchChanges(Protocol):
         """Change, to constants, the rows of another table that `where` ties to those of the batch."""
         ...
 
-    def insert(self, table: Table, /, *, once: bool = False, **values: Any) -> None:
+    def insert(
+        self, table: Table, /, *, once: bool = False, order: Sequence[Any] = (), **values: Any
+    ) -> None:
         """Add a row to another table for each of the batch; one of its values at least is SQL over them.
 
-        once: one that is there already, by any of its unique columns, is left as it is.
+        once: one that is there already, by any of its unique columns, is left as it is. order: in which they
+        are numbered.
         """
         ...
 
@@ -182,6 +186,17 @@ class BatchChanges(Protocol):
 
     def ask(self, subject: str, rows: Select[Any], make: Callable[[Any], "Ask"]) -> None:
         """Journal an operation for each subject that `rows`, read with the batch's table, finds by `id`."""
+        ...
+
+    def count(self, **sums: ColumnElement[Any]) -> None:
+        """Count these sums over the batch, beside its rows."""
+        ...
+
+    def finding(self, kind: str, /, *, once: Sequence[Any], reason: Any, **more: Any) -> None:
+        """Record of each row what a person has to decide, once; the first run to find it exits with 3.
+
+        once, reason, and more (`amount_minor`, `currency`) are constants, or SQL over the row.
+        """
         ...
 
     def error(self, reason: str) -> None:

@@ -120,7 +120,8 @@ class Output:
                 {"kind": kind, "currency": currency, "amount_minor": minor}
                 for (kind, currency), minor in self.amounts.items()
             ]
-            told = {"counts": self.counts, "amounts": sums, "drift": record.drift_document()}
+            counts = {**self.counts, **record.counts}
+            told = {"counts": counts, "amounts": sums, "drift": record.drift_document()}
             click.echo(f"\n], {to_json(told)[1:]}")
         elif self.counts or self.talks_when_idle:
             click.echo(self.totals(record))
@@ -139,7 +140,8 @@ class Output:
     def totals(self, record: RunRecord) -> str:
         more = f"… and {self.shown - SHOWN} more (--json shows all)\n" if self.shown > SHOWN else ""
         more += "".join(f"{each}\n" for each in drift(record))
-        counted = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items())
+        counts = {**self.counts, **record.counts}.items()
+        counted = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in counts)
         sums = "".join(
             f"; {kind}: {Money(minor, currency)}" for (kind, currency), minor in self.amounts.items()
         )
@@ -192,7 +194,7 @@ def drift_sentence(each: Mapping[str, Any]) -> str:
 
 def sentence(record: RunRecord, exit_code: Exit) -> str:
     most_first = sorted(record.counts.items(), key=lambda each: (-each[1], each[0]))
-    counted = ", ".join(f"{count:,} {outcome}" for outcome, count in most_first if count)
+    counted = ", ".join(f"{count:,} {outcome.replace('_', ' ')}" for outcome, count in most_first if count)
     stopped = " before it was stopped" if exit_code in (Exit.INTERRUPTED, Exit.TERMINATED) else ""
     nothing = "nothing was done" if exit_code else "nothing was due"
     said = f"{record.job}: {counted or nothing}{stopped}."

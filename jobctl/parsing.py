@@ -306,6 +306,13 @@ def field_path(value: str) -> str:
     return value
 
 
+def months(value: str) -> int:
+    found = re.fullmatch(r"([1-9][0-9]{0,2})mo", value)
+    if not found:
+        raise ValueError("calendar months such as 6mo")
+    return int(found[1])
+
+
 def locale(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*", value):
         raise ValueError("a language tag")

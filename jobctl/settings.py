@@ -542,6 +542,28 @@ class Settings:
         example="NGN",
     )
 
+    monthly_free_credits: int = setting(
+        parsing.whole(0, 1_000_000_000),
+        "100",
+        "free credits that each verified professional has at the beginning of a month",
+        group="credits",
+        example="50",
+    )
+    credit_lifetime: int = setting(
+        parsing.months,
+        "6mo",
+        "how long after they were bought credits expire that say nothing of it, in calendar months",
+        group="credits",
+        example="12mo",
+    )
+    credit_expiry_warning: timedelta = setting(
+        parsing.duration,
+        "7d",
+        "how long before their credits expire professionals are told so",
+        group="credits",
+        example="14d",
+    )
+
     run_retention: timedelta = setting(
         parsing.duration, "90d", "how long run records are kept", group="retention", example="30d"
     )

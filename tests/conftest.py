@@ -18,6 +18,7 @@ from jobctl.sandbox import Sandbox
 from jobctl.settings import Settings, declared, variable
 from tests import postgres
 from tests.bazaar import Bazaar
+from tests.credits import Office
 from tests.payments import Market
 from tests.servers import MailServer
 from tests.subscribers import Club, Subscribers
@@ -150,6 +151,11 @@ def bazaar(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bazaar]:
     monkeypatch.setattr(transport, "PATIENCE", timedelta(0))
     with Sandbox() as sandbox:
         yield Bazaar(world, sandbox)
+
+
+@pytest.fixture
+def office(world: World) -> Office:
+    return Office(world)
 
 
 @pytest.fixture

@@ -49,6 +49,8 @@ CONTEXTS: dict[str, dict[str, Any]] = {
     "request-declined": {"amount": {"minor": 4500, "currency": "NGN"}},
     "request-refunded": {"amount": {"minor": 4500, "currency": "NGN"}},
     "subscription-expired": {"plan": "Gold", "ended_at": "2026-11-22T13:00:00+00:00"},
+    "credits-reset": {"free_credits": 100},
+    "credits-expiring": {"credits": 40, "expires_at": "2026-11-29T13:00:00+00:00"},
     "session-receipt": {
         "amount": {"minor": 4500, "currency": "EUR"},
         "starts_at": "2026-11-22T13:00:00+00:00",

@@ -59,9 +59,8 @@ def write_reference(entry: Entry, formatter: click.HelpFormatter) -> None:
     with formatter.section("What --since bounds"):
         if any(isinstance(step, ListStep) for step in steps_of(entry)):
             formatter.write_text("the start of the window that lists are asked for")
-        formatter.write_text(
-            ", ".join(dict.fromkeys(str(due.since) for due in dues(entry) if due.since is not None))
-        )
+        bounded = [due.since_means or str(due.since) for due in dues(entry)]
+        formatter.write_text(", ".join(dict.fromkeys(bounded)))
     with formatter.section("Recommended schedule"):
         formatter.write_text(f"{entry.cron}  {command_line(entry)}")
     with formatter.section("Settings and their defaults (jobctl config shows all)"):

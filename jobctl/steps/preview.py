@@ -5,11 +5,11 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Select, Table, select
 
 from jobctl import journal, outbox
 from jobctl.batches import Batch, rows_beside
-from jobctl.changes import value_of
+from jobctl.changes import summed, value_of
 from jobctl.db import among
 from jobctl.job import (
     Ask,
@@ -36,6 +36,7 @@ from jobctl.steps.running import Options, Running
 from jobctl.steps.selection import Selection
 from jobctl.steps.settling import Noted, looking
 from jobctl.steps.showing import WITH_IT, Shown, changed, pages, shown
+from jobctl.tables.findings import findings
 from jobctl.tables.types import Key
 
 
@@ -64,12 +65,15 @@ def preview_set(step: SetStep, running: Running, connection: Connection) -> Iter
     step.change(running.at, batch)
     columns = replace(due, read=batch_columns(batch))
     selection = Selection(columns, running.options.since, running.options.only)
-    totals: Totals = {}
     for page in pages(selection, running, connection):
         yield from (changed_in(batch, step.outcome, row) for row in page)
         ids = [row.id for row in page]
         yield from what_follows(batch, ids, connection)
-        yield from what_is_added(batch, ids, totals, connection)
+        yield from what_is_added(batch, ids, running.sums, connection)
+        if batch.sums:
+            sums = rows_beside(batch, summed(batch.sums), ids, connection.dialect.name)
+            found = connection.execute(sums).mappings().one()
+            running.record.counts.update({name: int(value or 0) for name, value in found.items()})
 
 
 def changed_in(batch: Batch, outcome: str, row: Any) -> Shown:
@@ -102,18 +106,20 @@ def what_follows(batch: Batch, ids: Sequence[Key], connection: Connection) -> It
 
 
 MONEY = ("amount_minor", "currency")
-Totals = dict[tuple[str, Key, str], int]  # of tables, rows and columns: what they have come to so far
 
 
 def what_is_added(
-    batch: Batch, ids: Sequence[Key], totals: Totals, connection: Connection
+    batch: Batch, ids: Sequence[Key], totals: dict[tuple[str, Key, str], int], connection: Connection
 ) -> Iterator[Shown]:
     """Show rows that are new, but for those of a history, and sums that grow."""
     dialect = connection.dialect.name
     for new in batch.inserted:
         if not new.table.info.get("history"):
-            for row in connection.execute(rows_beside(batch, new.rows(), ids, dialect)):
-                after = {name: shown(new.table, name, value) for name, value in row_named(row).items()}
+            rows = rows_beside(batch, new.rows(), ids, dialect)
+            rows = not_known(rows) if new.table is findings else rows
+            for row in connection.execute(rows, {"the_run": None}):
+                told = {name: value for name, value in row_named(row).items() if value is not None}
+                after = {name: shown(new.table, name, value) for name, value in told.items()}
                 yield Shown(new.table.name, "new", WITH_IT, {}, after, {})
     for each in batch.added:
         lines = rows_beside(batch, each.lines(), ids, dialect).cte("lines")
@@ -212,6 +218,12 @@ def amount_of(entry: Entry) -> dict[str, Any]:
     if isinstance(asked, Release):
         return {}
     return {"amount_minor": asked.amount.minor, "currency": asked.amount.currency}
+
+
+def not_known(rows: Select[Any]) -> Select[Any]:
+    """Select of findings those that nobody has found before."""
+    found = rows.subquery("found")
+    return select(found).where(found.c.once_key.not_in(select(findings.c.once_key)))
 
 
 def row_named(row: Any) -> Mapping[str, Any]:

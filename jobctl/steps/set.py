@@ -3,14 +3,15 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table, select
 from sqlalchemy.exc import DBAPIError
 
-from jobctl.batches import Application, Asked, Batch
-from jobctl.db import among, first_line, passing_over
+from jobctl.batches import Application, Applied, Asked, Batch
+from jobctl.db import among, bound_waiting, first_line, passing_over
 from jobctl.errors import MisconfiguredError
 from jobctl.job import Due, ScopeDownError, SetStep
 from jobctl.steps.running import Running
@@ -18,6 +19,8 @@ from jobctl.steps.selection import After, Selection
 from jobctl.tables.types import Key
 
 log = logging.getLogger(__name__)
+PATIENCE = timedelta(seconds=5)  # with whoever else has a row
+WAITED_FOR = 64  # rows at once
 PAGE = 2000  # rows; at this size no lock is held for long, and the transaction's cost is spread well
 
 
@@ -40,9 +43,20 @@ class Pages:
 
     @cached_property
     def application(self) -> Application:
-        due = self.batch.due
-        chosen = self.selection.keys().with_for_update(**passing_over(due.table, *due.locks))
+        """Return the change of those rows that nobody else has."""
+        chosen = self.selection.keys().with_for_update(**passing_over(*self.locked))
         return Application(self.batch, chosen, self.dialect)
+
+    @property
+    def locked(self) -> Sequence[Table]:
+        # What rows belong to before the rows, as whoever else writes both.
+        return (*self.batch.due.locks, self.batch.due.table)
+
+    def lock(self, connection: Connection, ids: Sequence[Key]) -> None:
+        """Wait until nobody else has these rows; what is read from then on is as they have left it."""
+        theirs = among(self.batch.due.key, ids, self.dialect)
+        rows = select(self.batch.due.key).select_from(self.batch.due.rows).where(theirs)
+        connection.execute(rows.with_for_update(of=self.locked))
 
     def next(self, connection: Connection, after: After | None, size: int) -> Sequence[Any]:
         page = self.first if after is None else self.further
@@ -50,40 +64,73 @@ class Pages:
 
 
 def run(step: SetStep, running: Running) -> None:
-    """Do one run of the step; a row that the database refuses is recorded, and passed over."""
+    """Do one run of the step; a row that the database refuses is recorded, and passed over.
+
+    Rows that somebody else has are left for the end, and then waited for: the next run may be a month away.
+    """
     batch = Batch(running.at, step.due(running.at))
     step.change(running.at, batch)
-    pages, place = Pages(batch, running), Place()
+    pages, place, left = Pages(batch, running), Place(), list[Key]()
+    # What is summed up is told even where it comes to nothing.
+    running.record.counts.update(dict.fromkeys((step.outcome, *batch.sums) if batch.sums else (), 0))
     while not running.stopping and running.left():
         try:
             with running.transaction() as connection:
                 found = pages.next(connection, place.after, min(place.size, running.left()))
-                count = change(connection, pages, found, running) if found else 0
+                ids = [row.id for row in found]
+                done = change(connection, pages, ids, running) if found else Applied([])
         except DBAPIError as error:
             narrow(pages, place, running, error)
             continue
         if not found:
-            return
+            break
         place.after, place.size = place_of(found[-1]), min(PAGE, place.size * 2)
-        running.record.counts[step.outcome] += count
-        running.attempted += count
-        log.info("page.changed", extra={"rows": count, "last": found[-1].id, "outcome": step.outcome})
+        left += set(ids) - set(done.ids)
+        count(step, done, running)
+    for n in range(0, len(left), WAITED_FOR):
+        wait_for(pages, step, left[n : n + WAITED_FOR], running)
 
 
 def place_of(row: Any) -> After:
     return row.place_in_order, row.id
 
 
-def change(connection: Connection, pages: Pages, found: Sequence[Any], running: Running) -> int:
-    """Change those of a page's rows that are still due, and nobody's meanwhile; return how many."""
+def count(step: SetStep, done: Applied, running: Running) -> None:
+    running.record.counts.update({step.outcome: len(done.ids), **done.sums})
+    running.attempted += len(done.ids)
+    log.info("page.changed", extra={"rows": len(done.ids), "outcome": step.outcome})
+
+
+def change(connection: Connection, pages: Pages, ids: Sequence[Key], running: Running) -> Applied:
+    """Change those rows that are still due, and nobody's meanwhile."""
     run_id, table = running.open_record(connection), pages.batch.due.table.name
-    ids = pages.application.apply(connection, run_id, [row.id for row in found])
-    for asked in pages.batch.asked if ids else ():
-        follow(connection, asked, pages.batch.due, ids, running)
+    done = pages.application.apply(connection, run_id, ids)
+    if done.ids and pages.batch.finds:
+        running.record.tell_findings(connection, running.at.now)
+    for asked in pages.batch.asked if done.ids else ():
+        follow(connection, asked, pages.batch.due, done.ids, running)
     for reason in pages.batch.errors:
-        for each in ids:
+        for each in done.ids:
             running.record.error(connection, running.at.now, table, each, reason)
-    return len(ids)
+    return done
+
+
+def wait_for(pages: Pages, step: SetStep, ids: Sequence[Key], running: Running) -> None:
+    """Change rows that somebody had, as soon as they are free; one that doesn't become so is recorded."""
+    if running.stopping or not running.left():
+        return
+    try:
+        with running.transaction() as connection:
+            bound_waiting(connection, PATIENCE)
+            pages.lock(connection, ids)
+            done = change(connection, pages, ids[: running.left()], running)
+        count(step, done, running)
+    except DBAPIError as error:
+        middle = len(ids) // 2
+        for half in (ids[:middle], ids[middle:]) if middle else ():
+            wait_for(pages, step, half, running)
+        if not middle:
+            refuse(pages, ids[0], running, error)
 
 
 def follow(connection: Connection, asked: Asked, due: Due, ids: Sequence[Key], running: Running) -> None:
@@ -105,12 +152,19 @@ def narrow(pages: Pages, place: Place, running: Running, error: DBAPIError) -> N
     if place.size > 1:
         place.size //= 2
         return
+    with running.transaction() as connection:
+        alone = pages.next(connection, place.after, 1)
+    for row in alone:
+        place.after = place_of(row)
+        refuse(pages, row.id, running, error)
+    place.size = PAGE
+
+
+def refuse(pages: Pages, row: Key, running: Running, error: DBAPIError) -> None:
+    """Record what the database had against a row's change."""
     reason = f"the database refused its change: {first_line(error.orig or error)}"
     with running.transaction() as connection:
         running.open_record(connection)
-        for row in pages.next(connection, place.after, 1):
-            place.after = place_of(row)
-            running.record.error(connection, running.at.now, pages.batch.due.table.name, row.id, reason)
-            running.record.counts["failed"] += 1
-            running.attempted += 1
-    place.size = PAGE
+        running.record.error(connection, running.at.now, pages.batch.due.table.name, row, reason)
+    running.record.counts["failed"] += 1
+    running.attempted += 1

@@ -74,6 +74,7 @@ _credit_transactions = (
     Column("remaining_amount", BigInteger),  # of a lot; null: it is none
     Column("expires_at", Instant),  # of a lot; null: CREDIT_LIFETIME after it was bought
     Column("period", Month),  # of a monthly reset: which month it was for
+    Column("warned_at", Instant),  # of a lot: when its professional was told that it is about to expire
     Column("lot_id", Id, ForeignKey("credit_transactions.id"), unique=True),  # of an expiry: what expired
     Column("free_before", BigInteger, nullable=False),
     Column("free_after", BigInteger, nullable=False),

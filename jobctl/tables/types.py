@@ -180,7 +180,7 @@ class MonthsLater(FunctionElement[Any]):
     inherit_cache = True
     name = "months_later"
 
-    def __init__(self, instant: Column[Any], months: int) -> None:
+    def __init__(self, instant: ColumnElement[Any], months: int) -> None:
         super().__init__(instant, literal_column(str(months)))
         self.type = instant.type
 
@@ -198,6 +198,27 @@ def _moved_months(element: MonthsLater, compiler: SQLCompiler, **kw: Any) -> str
     day = f"date(substr({instant}, 1, 10), '+{months} months')"
     last = f"date(substr({instant}, 1, 10), 'start of month', '+{months} months', '+1 month', '-1 day')"
     return f"(min({day}, {last}) || substr({instant}, 11))"
+
+
+class Day(FunctionElement[str]):
+    """The day of an instant, UTC: `YYYY-MM-DD`."""
+
+    inherit_cache = True
+    name = "day"
+    type = Text()
+
+    def __init__(self, instant: ColumnElement[Any]) -> None:
+        super().__init__(instant)
+
+
+@compiles(Day, "postgresql")
+def _day(element: Day, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"to_char(timezone('UTC', {compiler.process(element.clauses, **kw)}), 'YYYY-MM-DD')"
+
+
+@compiles(Day, "sqlite")
+def _first_ten(element: Day, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"substr({compiler.process(element.clauses, **kw)}, 1, 10)"
 
 
 class Present(FunctionElement[Any]):

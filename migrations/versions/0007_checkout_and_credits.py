@@ -99,6 +99,7 @@ def transactions() -> None:
         sa.Column("amount", sa.BigInteger, nullable=False),
         sa.Column("remaining_amount", sa.BigInteger),
         sa.Column("expires_at", Instant),
+        sa.Column("warned_at", Instant),
         sa.Column("period", Month),
         sa.Column("lot_id", Id),
         sa.Column("free_before", sa.BigInteger, nullable=False),

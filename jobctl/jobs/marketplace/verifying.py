@@ -22,7 +22,6 @@ from jobctl.jobs.marketplace.concluding import READ, Payment
 from jobctl.journal import next_time
 from jobctl.providers.protocol import Declined, Found, NoEffect, Paid, Pending, Unknown, UnrepresentableError
 from jobctl.providers.switchboard import Providers, account, concurrency, connect
-from jobctl.tables.findings import findings
 from jobctl.tables.marketplace import provider_silences, wallet_transactions
 from jobctl.tables.types import inline
 
@@ -136,21 +135,16 @@ def given_up(at: At) -> Due:
     )
 
 
-def give_up(at: At, batch: BatchChanges) -> None:
+def give_up(_: At, batch: BatchChanges) -> None:
     silent = "its provider has not answered for PAYMENT_VERIFY_GIVE_UP: ask there, and decide what it is"
     batch.update(status="unverified")
-    batch.insert(
-        findings,
-        once=True,
-        kind=UNVERIFIED,
-        once_key=inline(f"{UNVERIFIED}.") + ours.provider + inline(".") + ours.reference,
+    batch.finding(
+        UNVERIFIED,
+        once=[ours.provider, ours.reference],
         reason=inline("payment ") + ours.reference + inline(f": {silent}"),
-        facts={},
         amount_minor=ours.amount_minor,
         currency=ours.currency,
-        found_at=at.now,
     )
-    batch.error(silent)
 
 
 STEP = EffectStep(

@@ -35,8 +35,8 @@ def verified(_: At) -> Due:
 
 
 def first(at: At, batch: BatchChanges) -> None:
-    wallet = {"user_id": users.c.id, "currency": at.settings.default_wallet_currency, "created_at": at.now}
-    batch.insert(wallets, once=True, **wallet)
+    usual = at.settings.default_wallet_currency
+    batch.insert(wallets, once=True, user_id=users.c.id, currency=usual, created_at=at.now)
 
 
 def lacking(has_one: ColumnElement[bool], same: ColumnElement[bool]) -> dict[str, ColumnElement[bool]]:
@@ -69,8 +69,8 @@ def creators(at: At) -> Due:
 
 
 def in_its_currency(at: At, batch: BatchChanges) -> None:
-    wallet = {"user_id": requests.c.creator_id, "currency": held.currency, "created_at": at.now}
-    batch.insert(wallets, once=True, **wallet)
+    creator = requests.c.creator_id
+    batch.insert(wallets, once=True, user_id=creator, currency=held.currency, created_at=at.now)
 
 
 def platform(_: At) -> Due:

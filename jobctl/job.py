@@ -60,7 +60,7 @@ class Due:
     rows: FromClause
     when: Mapping[str, ColumnElement[bool]]
     since: ColumnElement[Any] | None = None  # what --since bounds from below
-    since_means: str | None = None  # what it says instead, where it is no bound
+    since_means: str | None = None  # that in words, or what it says instead, where it is no bound
     order: ColumnElement[Any] | None = None  # instants, oldest first; the primary key where there is none
     read: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)  # the row that `ask` gets
     locks: Sequence[Table] = ()  # of inner joins: what else must stay as it is while the row is changed

@@ -301,16 +301,26 @@ def header_value(value: str) -> str:
 
 
 def field_path(value: str) -> str:
-    if not all(value.split(".")):
+    if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", value):
         raise ValueError("the name of a field, or several with dots between them")
     return value
 
 
-def months(value: str) -> int:
+@dataclass(frozen=True)
+class Months:
+    """A span of calendar months."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.number}mo"
+
+
+def months(value: str) -> Months:
     found = re.fullmatch(r"([1-9][0-9]{0,2})mo", value)
     if not found:
         raise ValueError("calendar months such as 6mo")
-    return int(found[1])
+    return Months(int(found[1]))
 
 
 def locale(value: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobctl import logs, parsing
 from jobctl.errors import MisconfiguredError
-from jobctl.parsing import Parser, Percent, Rate, Uncertain
+from jobctl.parsing import Months, Parser, Percent, Rate, Uncertain
 
 if TYPE_CHECKING:
     from dotenv.parser import Binding
@@ -549,7 +549,7 @@ class Settings:
         group="credits",
         example="50",
     )
-    credit_lifetime: int = setting(
+    credit_lifetime: Months = setting(
         parsing.months,
         "6mo",
         "how long after they were bought credits expire that say nothing of it, in calendar months",

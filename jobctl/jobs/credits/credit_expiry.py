@@ -57,6 +57,7 @@ def due(
             >= all_of(ours.professional_id, at),
         },
         since=since,
+        since_means="when credits expired",
         order=order,
         locks=[credit_balances],
     )

@@ -32,6 +32,7 @@ def due(at: At) -> Due:
             "the professional is still here": users.c.deleted_at.is_(None),
         },
         since=expires,
+        since_means="when credits expire",
     )
 
 

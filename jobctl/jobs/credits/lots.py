@@ -15,7 +15,7 @@ def has_some_left(lots: FromClause) -> ColumnElement[bool]:
 
 def without_date(lots: FromClause, settings: Settings) -> ColumnElement[Any]:
     """Return when a lot expires that says nothing of it."""
-    return MonthsLater(lots.c.created_at, settings.credit_lifetime)
+    return MonthsLater(lots.c.created_at, settings.credit_lifetime.number)
 
 
 def expiry(lots: FromClause, settings: Settings) -> ColumnElement[Any]:

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from jobctl.errors import Exit
+from jobctl.parsing import Months
 from jobctl.steps import set as set_step
 from jobctl.tables.credits import credit_balances, credit_transactions
 from jobctl.tables.findings import findings
@@ -107,7 +108,7 @@ class TestLifetime:
         assert office.run(JOB).counts == {"expired_transactions": 1, "total_expired": 40}
 
     def test_it_is_a_setting(self, office: Office) -> None:
-        office.world.configure(credit_lifetime=1)
+        office.world.configure(credit_lifetime=Months(1))
         office.lot(office.professional(), 40, created_at=datetime(2026, 1, 31, 12, tzinfo=UTC))
         office.now = datetime(2026, 2, 28, 12, tzinfo=UTC)
         assert office.run(JOB).counts["total_expired"] == 40

@@ -38,14 +38,15 @@ from jobctl.changes import (
     value_of,
 )
 from jobctl.db import among, among_named, id_list, id_list_type
-from jobctl.job import Ask, At, Due
+from jobctl.job import Ask, At, Beside, Due
 from jobctl.outbox import Notice
 from jobctl.tables.findings import findings
+from jobctl.tables.frame import named_in
 from jobctl.tables.types import Key, inline
 
 
 @dataclass(frozen=True)
-class Beside:
+class Neighbours:
     """A change of rows of another table that belong to those of the batch; its values are constants."""
 
     table: Table
@@ -70,12 +71,12 @@ class Beside:
         def effects(found: Select[Any]) -> Sequence[Any]:
             locked = found.cte(f"{self.table.name}_beside")
             changed = update(self.table).values(dict(self.values))
-            return [
-                *into_the_trail(select(*locked.c)),
-                changed.where(self.table.c.id.in_(select(locked.c.row_id))),
-            ]
+            ids = select(locked.c[named_in(self.table.c.id)])
+            trail = into_the_trail(select(*locked.c)) if shown else ()
+            return [*trail, changed.where(self.table.c.id.in_(ids))]
 
-        return Part(rows.with_for_update(of=theirs), effects)
+        # What the trail is to tell must stay as it is until it is changed.
+        return Part(rows.with_for_update(of=theirs) if shown else rows, effects)
 
 
 def renamed(condition: ColumnElement[bool], table: Table, name: FromClause) -> ColumnElement[bool]:
@@ -95,11 +96,12 @@ class Inserted:
     table: Table
     once: bool
     values: Mapping[str, Any]
-    order: Sequence[Any] = ()
+    of: Beside | None
 
     def rows(self) -> Select[Any]:
         values = (value_of(self.table, name, each).label(name) for name, each in self.values.items())
-        return select(*values).order_by(*self.order)
+        rows = select(*values)
+        return rows if self.of is None else rows.where(self.of.where).order_by(*self.of.order)
 
     def part(self, dialect: str) -> Part:
         def effects(found: Select[Any]) -> Sequence[Any]:
@@ -120,7 +122,8 @@ class Added:
     amounts: Mapping[str, ColumnElement[Any]]
 
     def lines(self) -> Select[Any]:
-        return select(self.row_id.label("row_id"), *(each.label(name) for name, each in self.amounts.items()))
+        amounts = (each.label(name) for name, each in self.amounts.items())
+        return select(self.row_id.label("row_id"), *amounts)
 
     def sums(self, lines: FromClause) -> Select[Any]:
         """Sum lines up, of which each is a row that is added to, and how much."""
@@ -155,7 +158,7 @@ class Batch:
     at: At
     due: Due
     updates: list[Mapping[str, Any]] = field(default_factory=list)
-    besides: list[Beside] = field(default_factory=list)
+    besides: list[Neighbours] = field(default_factory=list)
     inserted: list[Inserted] = field(default_factory=list)
     added: list[Added] = field(default_factory=list)
     sums: dict[str, ColumnElement[Any]] = field(default_factory=dict)
@@ -169,12 +172,10 @@ class Batch:
         self.updates.append(values)
 
     def update_beside(self, table: Table, where: ColumnElement[bool], /, **values: Any) -> None:
-        self.besides.append(Beside(table, where, values))
+        self.besides.append(Neighbours(table, where, values))
 
-    def insert(
-        self, table: Table, /, *, once: bool = False, order: Sequence[Any] = (), **values: Any
-    ) -> None:
-        self.inserted.append(Inserted(table, once, values, order))
+    def insert(self, table: Table, /, *, once: bool = False, of: Beside | None = None, **values: Any) -> None:
+        self.inserted.append(Inserted(table, once, values, of))
 
     def add(self, table: Table, row_id: ColumnElement[Any], /, **amounts: ColumnElement[Any]) -> None:
         self.added.append(Added(table, row_id, amounts))
@@ -210,13 +211,13 @@ class Batch:
         parts = [
             *trail_of(table, values, author, dialect),
             *(self.queue(each, dialect) for each in self.notices),
-            *(each.part(author, dialect) for each in self.besides),
             # New rows may tell what a sum was before it is added to.
             *(each.part(dialect) for each in self.inserted),
             *(each.part() for each in self.added),
         ]
         change = update(table) if values else None
-        return Plan(table, self.due.rows, parts, change, values, computed, self.sums)
+        after = [each.part(author, dialect) for each in self.besides]
+        return Plan(table, self.due.rows, parts, change, values, computed, self.sums, after)
 
     def queue(self, notice: Notice, dialect: str) -> Part:
         rows = outbox.queued(notice, self.at, dialect)

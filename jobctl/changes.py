@@ -158,6 +158,7 @@ class Plan:
     values: Mapping[str, Any] = field(default_factory=dict)
     computed: Sequence[ColumnElement[Any]] = ()
     sums: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)  # what to sum up over the rows
+    after: Sequence[Part] = ()  # of rows beside it, which are read until then as they were
 
 
 def summed(sums: Mapping[str, ColumnElement[Any]]) -> Select[Any]:
@@ -191,7 +192,7 @@ def at_once(plan: Plan, chosen: Select[Any]) -> tuple[CTE, Select[Any]]:
         change = change.values(new)
     if change is not None:
         result = result.add_cte(change.where(plan.table.c.id == batch.c.id).cte("changed"))
-    effects = (effect for part in plan.parts for effect in part.effects(within(part.source)))
+    effects = (each for part in (*plan.parts, *plan.after) for each in part.effects(within(part.source)))
     for n, effect in enumerate(effects):
         result = result.add_cte(effect.cte(f"effect_{n}"))
     return batch, result
@@ -200,7 +201,8 @@ def at_once(plan: Plan, chosen: Select[Any]) -> tuple[CTE, Select[Any]]:
 def names_of(plan: Plan) -> dict[ColumnElement[Any], str]:
     """Name what the plan reads of its rows, computed expressions and columns."""
     values = [each for each in plan.values.values() if isinstance(each, ColumnElement)]
-    expressions: list[Any] = [*(part.source for part in plan.parts), *values, *plan.sums.values()]
+    sources = [part.source for part in (*plan.parts, *plan.after)]
+    expressions: list[Any] = [*sources, *values, *plan.sums.values()]
     read = [each for expression in expressions for each in visitors.iterate(expression)]
     met = {id(each) for each in read}
     computed = {each: f"computed_{n}" for n, each in enumerate(plan.computed) if id(each) in met}
@@ -214,13 +216,15 @@ def names_of(plan: Plan) -> dict[ColumnElement[Any], str]:
 
 
 def in_turn(plan: Plan, theirs: ColumnElement[bool]) -> list[Any]:
-    """Order it for SQLite: what follows from the rows while they are as they were, the change last."""
-    rows = [part.effects(part.source.select_from(plan.rows).where(theirs)) for part in plan.parts]
-    effects = [each for effects in rows for each in effects]
-    if plan.change is None:
-        return effects
+    """Order it for SQLite: what follows from the rows while they are as they were, then their change."""
+
+    def effects(parts: Sequence[Part]) -> list[Any]:
+        rows = [part.effects(part.source.select_from(plan.rows).where(theirs)) for part in parts]
+        return [each for effects in rows for each in effects]
+
     change = plan.change.values(plan.values) if plan.values else plan.change
-    return [*effects, change.where(theirs)]
+    changes = [] if change is None else [change.where(theirs)]
+    return [*effects(plan.parts), *changes, *effects(plan.after)]
 
 
 class Shape(NamedTuple):

@@ -64,6 +64,7 @@ class Due:
     order: ColumnElement[Any] | None = None  # instants, oldest first; the primary key where there is none
     read: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)  # the row that `ask` gets
     locks: Sequence[Table] = ()  # of inner joins: what else must stay as it is while the row is changed
+    locks_first: bool = False  # whether others write rows beside it, too, that are read: once they let it go
 
     @property
     def table(self) -> Table:
@@ -157,6 +158,14 @@ class MoneyChanges(RowChanges, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Rows of another table, by the condition that ties them to those of a batch."""
+
+    where: ColumnElement[bool]
+    order: Sequence[ColumnElement[Any]] = ()
+
+
 class BatchChanges(Protocol):
     """What is to change in all rows of a batch; values may be SQL over their table."""
 
@@ -167,12 +176,12 @@ class BatchChanges(Protocol):
         ...
 
     def insert(
-        self, table: Table, /, *, once: bool = False, order: Sequence[Any] = (), **values: Any
+        self, table: Table, /, *, once: bool = False, of: "Beside | None" = None, **values: Any
     ) -> None:
         """Add a row to another table for each of the batch; one of its values at least is SQL over them.
 
-        once: one that is there already, by any of its unique columns, is left as it is. order: in which they
-        are numbered.
+        once: one that is there already, by any of its unique columns, is left as it is. of: for each of these
+        instead, and numbered in their order.
         """
         ...
 

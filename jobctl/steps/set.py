@@ -52,11 +52,12 @@ class Pages:
         # What rows belong to before the rows, as whoever else writes both.
         return (*self.batch.due.locks, self.batch.due.table)
 
-    def lock(self, connection: Connection, ids: Sequence[Key]) -> None:
-        """Wait until nobody else has these rows; what is read from then on is as they have left it."""
+    def lock(self, connection: Connection, ids: Sequence[Key], *, wait: bool) -> Sequence[Key]:
+        """Lock rows, and return them; what is read from then on is as whoever else had them has left it."""
+        how = {"of": self.locked} if wait else passing_over(*self.locked)
         theirs = among(self.batch.due.key, ids, self.dialect)
         rows = select(self.batch.due.key).select_from(self.batch.due.rows).where(theirs)
-        connection.execute(rows.with_for_update(of=self.locked))
+        return connection.scalars(rows.with_for_update(**how)).all()
 
     def next(self, connection: Connection, after: After | None, size: int) -> Sequence[Any]:
         page = self.first if after is None else self.further
@@ -72,7 +73,7 @@ def run(step: SetStep, running: Running) -> None:
     step.change(running.at, batch)
     pages, place, left = Pages(batch, running), Place(), list[Key]()
     # What is summed up is told even where it comes to nothing.
-    running.record.counts.update(dict.fromkeys((step.outcome, *batch.sums) if batch.sums else (), 0))
+    running.record.counts.update(dict.fromkeys(batch.sums, 0))
     while not running.stopping and running.left():
         try:
             with running.transaction() as connection:
@@ -104,6 +105,8 @@ def count(step: SetStep, done: Applied, running: Running) -> None:
 def change(connection: Connection, pages: Pages, ids: Sequence[Key], running: Running) -> Applied:
     """Change those rows that are still due, and nobody's meanwhile."""
     run_id, table = running.open_record(connection), pages.batch.due.table.name
+    if pages.batch.due.locks_first:
+        ids = pages.lock(connection, ids, wait=False)
     done = pages.application.apply(connection, run_id, ids)
     if done.ids and pages.batch.finds:
         running.record.tell_findings(connection, running.at.now)
@@ -122,7 +125,7 @@ def wait_for(pages: Pages, step: SetStep, ids: Sequence[Key], running: Running) 
     try:
         with running.transaction() as connection:
             bound_waiting(connection, PATIENCE)
-            pages.lock(connection, ids)
+            pages.lock(connection, ids, wait=True)
             done = change(connection, pages, ids[: running.left()], running)
         count(step, done, running)
     except DBAPIError as error:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from jobctl.job import At, BatchChanges, Due, SetStep
-from jobctl.jobs.credits.lots import expiry, has_some_left
+from jobctl.jobs.credits.lots import expires_by, expiry, has_some_left
 from jobctl.tables.credits import credit_transactions, professionals
 from jobctl.tables.notifications import users
 from jobctl.tables.types import Day
@@ -21,12 +21,12 @@ with_professional = credit_transactions.join(professionals, professionals.c.id =
 
 
 def due(at: At) -> Due:
-    expires = expiry(credit_transactions, at.settings)
+    expires, until = expiry(credit_transactions, at.settings), at.now + at.settings.credit_expiry_warning
     return Due(
         with_professional,
         {
             "it is a lot of paid credits with some left": has_some_left(credit_transactions),
-            "it expires within CREDIT_EXPIRY_WARNING": expires <= at.now + at.settings.credit_expiry_warning,
+            "it expires within CREDIT_EXPIRY_WARNING": expires_by(credit_transactions, until, at.settings),
             "it has not expired": expires > at.now,
             "its professional was not told yet": ours.warned_at.is_(None),
             "the professional is still here": users.c.deleted_at.is_(None),

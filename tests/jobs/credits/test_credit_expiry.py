@@ -19,6 +19,11 @@ JOB = "credit-expiry"
 NOTHING = {"expired_transactions": 0, "total_expired": 0}
 
 
+def came_to(transactions: int, total: int, professionals: int = 1, left: int = 0) -> dict[str, int]:
+    counts = {"expired_transactions": transactions, "total_expired": total, "professionals": professionals}
+    return counts | ({"left to a person": left} if left else {})
+
+
 def expiries(office: Office, professional: int | None = None) -> list[tuple[Any, ...]]:
     rows = office.transactions("expiry", professional)
     return [(e.lot_id, e.amount, e.paid_before, e.paid_after, e.free_before, e.free_after) for e in rows]
@@ -35,13 +40,13 @@ class TestOneLot:
         office.lot(pro, 40, expires_at)
         done = office.run(JOB)
         assert done.exit_code == Exit.DONE
-        assert done.counts == ({"expired_transactions": 1, "total_expired": 40} if expires else NOTHING)
+        assert done.counts == (came_to(1, 40) if expires else NOTHING)
         assert office.has(pro) == ((7, 10) if expires else (7, 50))
 
     def test_what_is_left_of_it_expires_and_is_written_down(self, office: Office) -> None:
         pro = office.professional(balance=(7, 0))
         lot = office.lot(pro, 40, ago(days=1), remaining_amount=15)
-        assert office.run(JOB).counts == {"expired_transactions": 1, "total_expired": 15}
+        assert office.run(JOB).counts == came_to(1, 15)
         assert (office.left(lot), office.has(pro)) == (0, (7, 25))
         assert expiries(office) == [(lot, -15, 40, 25, 7, 7)]
         assert {e.created_at for e in office.transactions("expiry")} == {NOW}
@@ -62,15 +67,15 @@ class TestOneLot:
         pro = office.professional()
         old, new = office.lot(pro, 1, ago(days=9)), office.lot(pro, 2, ago(days=1))
         undated = office.lot(pro, 4, created_at=ago(days=300))
-        assert office.run(JOB, since=ago(days=2)).counts == {"expired_transactions": 1, "total_expired": 2}
+        assert office.run(JOB, since=ago(days=2)).counts == came_to(1, 2)
         assert [office.left(each) for each in (old, new, undated)] == [1, 0, 4]
 
     def test_limit(self, office: Office) -> None:
-        """The oldest first, and no more than that."""
-        pro = office.professional()
-        lots = [office.lot(pro, n, ago(days=n)) for n in (1, 3, 2)]
-        assert office.run(JOB, limit=2).counts == {"expired_transactions": 2, "total_expired": 5}
-        assert [office.left(each) for each in lots] == [1, 0, 0]
+        """It is of professionals; of each all that has expired goes at once."""
+        pros = [office.professional() for _ in range(3)]
+        lots = [office.lot(pros[n % 3], n, ago(days=n)) for n in (1, 2, 3, 4)]
+        assert office.run(JOB, limit=2).counts == came_to(3, 8, 2)
+        assert [office.left(each) for each in lots] == [0, 2, 0, 0]
         office.agree()
 
 
@@ -98,14 +103,14 @@ class TestLifetime:
         office.now = end - timedelta(microseconds=1)
         assert office.run(JOB).counts == NOTHING
         office.now = end
-        assert office.run(JOB).counts == {"expired_transactions": 1, "total_expired": 40}
+        assert office.run(JOB).counts == came_to(1, 40)
 
     def test_months_are_those_of_utc(self, office: Office) -> None:
         """Not those of wherever the database is: there it is March already."""
         bought = datetime(2025, 8, 31, 23, 30, tzinfo=UTC)
         office.lot(office.professional(), 40, created_at=bought)
         office.now = datetime(2026, 2, 28, 23, 30, tzinfo=UTC)
-        assert office.run(JOB).counts == {"expired_transactions": 1, "total_expired": 40}
+        assert office.run(JOB).counts == came_to(1, 40)
 
     def test_it_is_a_setting(self, office: Office) -> None:
         office.world.configure(credit_lifetime=Months(1))
@@ -125,12 +130,12 @@ class TestManyLots:
         last, first, same = (office.lot(pro, n, ago(days=d)) for n, d in ((10, 1), (20, 3), (40, 1)))
         undated = office.lot(pro, 7, created_at=ago(days=300))
         kept = office.lot(pro, 9, ahead(days=1))
-        assert office.run(JOB).counts == {"expired_transactions": 4, "total_expired": 77}
+        assert office.run(JOB).counts == came_to(4, 77)
         assert expiries(office, pro) == [
-            (first, -20, 186, 166, 5, 5),
-            (last, -10, 166, 156, 5, 5),
-            (same, -40, 156, 116, 5, 5),
-            (undated, -7, 116, 109, 5, 5),
+            (undated, -7, 186, 179, 5, 5),
+            (first, -20, 179, 159, 5, 5),
+            (last, -10, 159, 149, 5, 5),
+            (same, -40, 149, 109, 5, 5),
         ]
         assert (office.has(pro), office.left(kept)) == ((5, 109), 9)
 
@@ -144,17 +149,13 @@ class TestManyLots:
         assert [office.has(each)[1] for each in pros] == [1, 12, 23, 0]
 
     def test_page_by_page(self, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-        """One professional's lots may lie in several."""
         monkeypatch.setattr(set_step.Place, "size", 2)
         monkeypatch.setattr(set_step, "PAGE", 2)
-        pros = [office.professional(balance=(1, 0)) for _ in range(2)]
-        for n in range(7):
-            office.lot(pros[n % 2], n + 1, ago(days=n % 3 + 1))
-        assert office.run(JOB).counts == {"expired_transactions": 7, "total_expired": 28}
-        assert [office.has(each) for each in pros] == [(1, 0), (1, 0)]
-        for each in pros:
-            rows = expiries(office, each)
-            assert [row[2] for row in rows[1:]] == [row[3] for row in rows[:-1]]
+        pros = [office.professional() for _ in range(5)]
+        for n in range(12):
+            office.lot(pros[n % 5], n + 1, ago(days=n % 3 + 1))
+        assert office.run(JOB).counts == came_to(12, 78, 5)
+        office.agree()
 
     def test_one_that_the_database_refuses_stops_no_other(self, office: Office) -> None:
         pros = [office.professional() for _ in range(3)]
@@ -164,7 +165,7 @@ class TestManyLots:
         assert (done.exit_code, done.counts["expired_transactions"]) == (Exit.ITEMS_FAILED, 2)
         assert [office.left(each) for each in lots] == [0, 10, 0]
         office.world.allow(credit_transactions)
-        assert office.run(JOB).counts == {"expired_transactions": 1, "total_expired": 10}
+        assert office.run(JOB).counts == came_to(1, 10)
         office.agree()
 
 
@@ -183,7 +184,7 @@ class TestTooSmall:
         office.lot(other, 8, ago(days=1))
         done = office.run(JOB)
         assert done.exit_code == Exit.ITEMS_FAILED
-        assert done.counts == {"expired_transactions": 1, "total_expired": 8, "left to a person": 1}
+        assert done.counts == came_to(1, 8, left=1)
         assert (done.document["errors"], done.document["findings"]) == (1, 1)
         assert ([office.left(each) for each in lots], office.has(pro)) == ([30, 20, 5], (0, 40))
         (found,) = office.world.rows(findings)
@@ -192,7 +193,7 @@ class TestTooSmall:
             "open",
             office.world.last_run().id,
         )
-        assert f"professional {pro} has 40 paid credits, and 50 of them expire" in found.reason
+        assert f"professional {pro} has 40 paid credits, and 50 have expired" in found.reason
         assert [each.row_id for each in office.world.errors()] == [found.id]
         again = office.run(JOB)
         assert (again.exit_code, again.counts) == (Exit.DONE, NOTHING)
@@ -202,7 +203,7 @@ class TestTooSmall:
         pro, _ = self.short(office)
         office.run(JOB)
         office.world.change(credit_balances, office.balance(pro).id, paid_credits=55)
-        assert office.run(JOB).counts == {"expired_transactions": 2, "total_expired": 50}
+        assert office.run(JOB).counts == came_to(2, 50)
         assert office.has(pro) == (0, 5)
 
     def test_neither_a_smaller_part_nor_another_kind_goes_first(self, office: Office) -> None:
@@ -236,13 +237,17 @@ class TestTooSmall:
 
 def test_a_dry_run_shows_what_is_done(office: Office) -> None:
     pro = office.professional(balance=(0, 3))
-    office.lot(pro, 40, ago(days=1))
-    office.lot(pro, 20, ago(days=2))
-    office.lot(pro, 7, created_at=ago(days=300))
+    lots = [office.lot(pro, n, ago(days=n)) for n in (40, 20)] + [
+        office.lot(pro, 7, created_at=ago(days=300))
+    ]
     document = office.run(JOB, dry_run=True).document
-    assert document["counts"] == {"expired_transactions": 3, "total_expired": 67, "changed with it": 2}
-    sums = [e for e in document["rows"] if e["table"] == "credit_balances"]
-    assert [(e["before"]["paid_credits"], e["after"]["paid_credits"]) for e in sums] == [(70, 10), (10, 3)]
+    assert document["counts"] == came_to(3, 67) | {"changed with it": 3}
+    (sums,) = (e for e in document["rows"] if e["table"] == "credit_balances" and e["after"])
+    assert (sums["before"], sums["after"]) == ({"paid_credits": 70}, {"paid_credits": 3})
+    gone = [e for e in document["rows"] if e["table"] == "credit_transactions"]
+    assert {e["row_id"]: e["before"]["remaining_amount"] for e in gone} == dict(
+        zip(lots, (40, 20, 7), strict=True)
+    )
     office.run(JOB)
     assert office.has(pro) == (0, 3)
 

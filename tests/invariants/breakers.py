@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+from jobctl.tables.credits import credit_balances, credit_transactions, professionals
 from jobctl.tables.journal import money_operations
 from jobctl.tables.marketplace import ledger_entries, ledger_postings, requests, wallet_transactions, wallets
 from jobctl.tables.notifications import notifications
@@ -21,6 +22,39 @@ def breaks(rule: str) -> Callable[[Breaker], Breaker]:
         return breaker
 
     return added
+
+
+# ── credits ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def balance_of(lived: Lived) -> int:
+    return int(lived.of(credit_balances, professional_id=lived.professional).id)
+
+
+@breaks("paid-credits-are-in-lots")
+def a_lot_that_was_spent_alone(lived: Lived) -> int:
+    lot = lived.of(credit_transactions, type="purchase", remaining_amount=20)
+    lived.change(credit_transactions, lot.id, remaining_amount=5)
+    return balance_of(lived)
+
+
+@breaks("paid-credits-are-in-lots")
+def paid_credits_without_any_lot(lived: Lived) -> int:
+    given = {"user_id": lived.world.user(), "verification_status": "none", "created_at": NOW}
+    other = lived.world.add(professionals, given)
+    return lived.world.add(credit_balances, {"professional_id": other, "paid_credits": 3, "created_at": NOW})
+
+
+@breaks("credits-are-what-was-left")
+def free_credits_that_nobody_wrote_down(lived: Lived) -> int:
+    return lived.change(credit_balances, balance_of(lived), free_credits=101)
+
+
+@breaks("credit-transactions-follow-each-other")
+def a_transaction_of_other_balances(lived: Lived) -> int:
+    reset = lived.of(credit_transactions, type="monthly_reset")
+    lived.change(credit_transactions, reset.id, amount=reset.amount + 1, free_after=reset.free_after + 1)
+    return int(lived.of(credit_transactions, type="expiry").id)
 
 
 # ── marketplace ──────────────────────────────────────────────────────────────────────────────────

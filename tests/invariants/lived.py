@@ -15,6 +15,7 @@ from jobctl.tables.journal import money_operations
 from jobctl.tables.marketplace import wallets
 from jobctl.tables.subscriptions import subscriptions
 from tests import bazaar, payments
+from tests.credits import Office
 from tests.payments import PROCESSOR
 from tests.subscribers import Club
 from tests.world import NOW, World, ago, ahead
@@ -39,6 +40,7 @@ class Lived:
     captured: int  # orders
     authorized: int
     member: int  # a subscription that was renewed
+    professional: int  # whose credits were reset, and some expired
     message: int
 
     @property
@@ -106,9 +108,10 @@ def live(world: World, sandbox: Sandbox) -> Lived:
     member = renewed_and_reconciled(club)
     captured, authorized = paid_sessions(payments.Market(world, sandbox))
     wallet, released, escrowed = released_escrow(bazaar.Bazaar(world, sandbox))
+    professional = reset_and_expired(Office(world))
     message = world.message()
     assert world.send().exit_code == Exit.DONE
-    return Lived(club, wallet, released, escrowed, captured, authorized, member, message)
+    return Lived(club, wallet, released, escrowed, captured, authorized, member, professional, message)
 
 
 def renewed_and_reconciled(club: Club) -> int:
@@ -134,6 +137,17 @@ def paid_sessions(booked: payments.Market) -> tuple[int, int]:
     authorized = booked.held(booked.session(starts_at=ahead(hours=3)))
     assert booked.run(PROCESSOR).counts == {"captured": 2, "released": 1}
     return captured, authorized
+
+
+def reset_and_expired(office: Office) -> int:
+    """Reset somebody's credits, expire one lot of theirs, and leave another one as it is."""
+    professional = office.professional(email=None)
+    office.lot(professional, 40, ago(days=1))
+    office.lot(professional, 20, ahead(days=30))
+    assert office.run("monthly-credits-reset").counts == {"reset": 1}
+    assert office.run("credit-expiry").exit_code == Exit.DONE
+    office.agree()
+    return professional
 
 
 def released_escrow(asked: bazaar.Bazaar) -> tuple[int, int, int]:

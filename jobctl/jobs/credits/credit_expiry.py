@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, cast, exists, func, select
+from sqlalchemy import BigInteger, ColumnElement, Text, and_, cast, exists, func, select
 
 from jobctl.batches import once_key
 from jobctl.job import At, BatchChanges, Beside, Due, SetStep
@@ -45,8 +45,9 @@ class Expiring:
 @lru_cache(maxsize=1)
 def expiring(at: At) -> Expiring:
     since = [expiry(credit_transactions, at.settings) >= at.since] if at.since else []
+    left = func.sum(lots.remaining_amount)  # which PostgreSQL makes a numeric of
     these = and_(lots.professional_id == balance.professional_id, expired(at), *since)
-    return Expiring(these, of_all(func.count(), these), of_all(func.sum(lots.remaining_amount), these))
+    return Expiring(these, of_all(func.count(), these), of_all(cast(left, BigInteger), these))
 
 
 def due(at: At) -> Due:

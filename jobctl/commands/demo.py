@@ -13,13 +13,20 @@ import click
 from sqlalchemy import Connection, insert, inspect, select
 
 from jobctl import logs, migrating
-from jobctl.commands import demo_marketplace, demo_sessions, demo_subscriptions
+from jobctl.commands import (
+    demo_checkout,
+    demo_credits,
+    demo_marketplace,
+    demo_sessions,
+    demo_subscriptions,
+    health,
+)
 from jobctl.commands.shared import table
 from jobctl.db import Database, check_embedded, clock, current_revision, installation_of, open_database
 from jobctl.errors import Exit, LockHeldError, MisconfiguredError
 from jobctl.locks import FileLocks
 from jobctl.output import Output
-from jobctl.registry import entry
+from jobctl.registry import JOBS, entry
 from jobctl.runner import Invocation, run
 from jobctl.settings import Settings
 from jobctl.steps.running import Options, Stop
@@ -92,9 +99,9 @@ def demo(*, folder: Path) -> int:
     """See the jobs at work on a small made-up marketplace.
 
     Creates an embedded database in a folder of its own, runs notification-sender on it, walks two sessions
-    through their lives, and sees to some subscriptions and to money in escrow. Messages are printed, none
-    is sent; payments go to imitations of Stripe, YooKassa and Paystack. Can be run again, and touches no
-    database but a demo's.
+    through their lives, and sees to some subscriptions, money in escrow, checkout sessions and credits.
+    Messages are printed, none is sent; payments go to imitations of Stripe, YooKassa and Paystack. Can be
+    run again, and touches no database but a demo's.
     """
     settings = Settings(jobctl_home=folder, console_folder=folder / "outbox")
     logs.set_up(settings.log_format, 0, ())
@@ -121,6 +128,10 @@ def show(settings: Settings, folder: Path) -> int:
     demo_sessions.walk(settings)
     demo_subscriptions.walk(settings)
     demo_marketplace.walk(settings)
+    demo_checkout.walk(settings)
+    demo_credits.walk(settings)
+    click.echo("\nDid each job succeed when it should have?\n\n$ jobctl health")
+    health.tell(list(health.look_into(settings, JOBS, named=False)))
     suggest(folder)
     return int(Exit.DONE if expected else code)
 

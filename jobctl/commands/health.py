@@ -83,11 +83,15 @@ def health(jobs: tuple[str, ...], *, as_json: bool) -> int:
     if as_json:
         click.echo(to_json({"healthy": healthy, "checks": [vars(each) for each in report]}))
     else:
-        width = max(len(each.job or each.check) for each in report)
-        for each in report:
-            said = legible(redact(each.said))
-            click.echo(f"{MARKS[each.healthy]} {each.job or each.check:{width}}  {said}")
+        tell(report)
     return Exit.DONE if healthy else Exit.UNEXPECTED
+
+
+def tell(report: Sequence[Check]) -> None:
+    width = max(len(each.job or each.check) for each in report)
+    for each in report:
+        said = legible(redact(each.said))
+        click.echo(f"{MARKS[each.healthy]} {each.job or each.check:{width}}  {said}")
 
 
 def unmade(entries: Sequence[Entry]) -> list[Check]:
@@ -103,6 +107,11 @@ def checks(entries: Sequence[Entry], *, named: bool) -> Iterator[Check]:
         yield Check("settings", False, sentence(error))
         return
     yield Check("settings", True, "sound")
+    yield from look_into(settings, entries, named=named)
+
+
+def look_into(settings: Settings, entries: Sequence[Entry], *, named: bool) -> Iterator[Check]:
+    """Check the database, its migrations and each job, up to the first that leaves the rest without sense."""
     try:
         found = answer(settings, entries)
     except Exception as error:  # noqa: BLE001 (whatever it is: a probe gets its report)

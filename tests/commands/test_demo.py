@@ -10,6 +10,7 @@ from sqlalchemy import text, update
 from jobctl.errors import Exit
 from jobctl.locks import FileLocks
 from jobctl.settings import Settings
+from jobctl.tables.checkout import checkout_session
 from jobctl.tables.findings import findings
 from jobctl.tables.frame import installation, runs
 from jobctl.tables.journal import money_operations
@@ -17,6 +18,7 @@ from jobctl.tables.marketplace import requests, wallet_transactions, wallets
 from jobctl.tables.notifications import inbox, notifications
 from jobctl.tables.sessions import orders, sessions
 from jobctl.tables.subscriptions import payments, subscription_periods, subscriptions
+from tests.credits import Office
 from tests.servers import closed_port
 from tests.world import World, command
 
@@ -78,6 +80,8 @@ def test_one_session_is_paid_and_the_other_is_cancelled(folder: Path) -> None:
         "subscription-renewed",
         "renewal-declined",
         "subscription-expired",
+        "credits-reset",
+        "credits-expiring",
         "request-paid",
         "request-declined",
     }
@@ -115,6 +119,25 @@ def test_escrow_comes_to_a_wallet_though_its_provider_was_down(folder: Path) -> 
         }
         cleanups = [each.exit_code for each in made.rows(runs) if each.job == "payment-cleanup"]
         assert cleanups == [Exit.UNREACHABLE, Exit.DONE]
+
+
+def test_checkout_sessions_are_asked_about(folder: Path) -> None:
+    done = command("demo", "--folder", str(folder))
+    with World(Settings(jobctl_home=folder)) as made:
+        statuses = {each.id: each.status for each in made.rows(checkout_session)}
+    assert statuses == {"abc123": "success", "def456": "open", "ghi789": "open"}
+    assert "Checkout session check complete: 2 success, 1 other, 0 errors" in done.out
+
+
+def test_credits_are_reset_expire_and_are_warned_of(folder: Path) -> None:
+    done = command("demo", "--folder", str(folder))
+    with World(Settings(jobctl_home=folder)) as made:
+        office = Office(made)
+        assert [office.has(each) for each in (1, 2, 3)] == [(100, 60), (100, 0), (100, 0)]
+        office.agree()
+        assert [each.amount for each in office.transactions("monthly_reset", 1)] == [70]
+        assert [each.context["credits"] for each in office.told("credits-expiring")] == [60]
+    assert "✓ credit-expiry " in done.out
 
 
 def test_what_they_leave_is_there_to_be_looked_at(folder: Path) -> None:

@@ -59,6 +59,11 @@ class Pages:
         rows = select(self.batch.due.key).select_from(self.batch.due.rows).where(theirs)
         return connection.scalars(rows.with_for_update(**how)).all()
 
+    def still(self, connection: Connection, ids: Sequence[Key]) -> Sequence[Key]:
+        """Return those that are still due: of runs that share the work, another one had the others."""
+        theirs = among(self.batch.due.key, ids, self.dialect)
+        return connection.scalars(self.selection.keys().where(theirs)).all()
+
     def next(self, connection: Connection, after: After | None, size: int) -> Sequence[Any]:
         page = self.first if after is None else self.further
         return connection.execute(page, self.selection.place(after, size)).all()
@@ -88,8 +93,11 @@ def run(step: SetStep, running: Running) -> None:
         place.after, place.size = place_of(found[-1]), min(PAGE, place.size * 2)
         left += set(ids) - set(done.ids)
         count(step, done, running)
-    for n in range(0, len(left), WAITED_FOR):
-        wait_for(pages, step, left[n : n + WAITED_FOR], running)
+    for n in range(0, len(left), PAGE):
+        with running.transaction() as connection:
+            still = pages.still(connection, left[n : n + PAGE])
+        for m in range(0, len(still), WAITED_FOR):
+            wait_for(pages, step, still[m : m + WAITED_FOR], running)
 
 
 def place_of(row: Any) -> After:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ours = checkout_session.c
 FINAL = CHECKOUT_TRANSITIONS["open"]
 SUCCESS, OTHER, ERROR = "success", "other", "error"
+MEANWHILE = "changed meanwhile"  # as the frame counts what somebody else has changed before us
 
 
 class Session(NamedTuple):
@@ -120,11 +121,12 @@ def opening(at: At, number: int) -> str:
 
 
 def closing(at: At, number: int, counts: Mapping[str, int]) -> str:
-    """Say what the checks came to; success, other, errors and those that nobody was asked about are all."""
-    left = number - sum(counts.get(each, 0) for each in (SUCCESS, OTHER, ERROR))
+    """Say what the checks came to, and what kept sessions from being checked."""
+    left = number - sum(counts.get(each, 0) for each in (SUCCESS, OTHER, ERROR, MEANWHILE))
     parts = [f"{counts.get(SUCCESS, 0)} success"]
     parts += [f"{counts[OTHER]} other"] if counts.get(OTHER) else []
     parts += [f"{counts.get(ERROR, 0)} errors"]
+    parts += [f"{counts[MEANWHILE]} closed meanwhile"] if counts.get(MEANWHILE) else []
     parts += [f"{left} not asked"] if left > 0 else []
     return f"📊 [{moment(at)}] Checkout session check complete: {', '.join(parts)}"
 

@@ -340,7 +340,9 @@ class TestUpdates:
                 connection.execute(closing)
 
         till.service.before = webhook
-        assert till.run().counts == {"changed meanwhile": 1}
+        done = till.run()
+        assert done.counts == {"changed meanwhile": 1}
+        assert "0 success, 0 errors, 1 closed meanwhile" in done.err
         assert (till.of("abc123").status, till.of("abc123").claimed_by) == ("success", None)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command as command_of_alembic
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -15,6 +16,7 @@ from sqlalchemy.schema import CreateSchema
 
 from jobctl import db, migrating
 from jobctl.db import VERSION_TABLE
+from jobctl.settings import Settings
 from jobctl.tables.every import metadata
 from jobctl.tables.notifications import notifications
 from jobctl.tables.sessions import orders, sessions
@@ -92,6 +94,24 @@ def test_the_code_is_written_for_the_newest_migration() -> None:
     config = Config()
     config.set_main_option("script_location", str(migrating.migrations()))
     assert ScriptDirectory.from_config(config).get_heads() == [db.SCHEMA]
+
+
+def test_an_upgrade_keeps_the_audit_trail(empty: Settings) -> None:
+    """On SQLite its table is made anew, so that rows may be named by text."""
+    config = Config()
+    config.set_main_option("script_location", str(migrating.migrations()))
+    said = "'2026-03-02T12:00:00.000000Z', 'users', 17, '{}', '{\"a\": 1}'"
+    with migrating.exclusive(empty) as connection:
+        config.attributes["connection"] = connection
+        command_of_alembic.upgrade(config, "0006")
+        connection.execute(text("INSERT INTO installation (id) VALUES ('aaaaaaaa')"))
+        columns = "id, run_id, at, table_name, row_id, before, after"
+        connection.exec_driver_sql(f"INSERT INTO audit_trail ({columns}) VALUES (5, 3, {said})")
+    assert migrating.upgrade(empty) == ("0006", db.SCHEMA)
+    with World(empty) as world:
+        (kept,) = world.trail()
+        assert (kept.id, kept.run_id, kept.table_name, kept.row_id) == (5, 3, "users", 17)
+        assert (kept.at, kept.after, kept.row_key) == (NOW, {"a": 1}, None)
 
 
 @pytest.mark.only("sqlite")

@@ -334,6 +334,14 @@ def in_one_process(connection: Connection) -> None:
         connection.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))
 
 
+BRIEFLY, PATIENCE = timedelta(milliseconds=500), timedelta(seconds=5)  # to wait for somebody's lock
+
+
+def gave_up_waiting(error: DBAPIError) -> bool:
+    """Tell whether a statement failed since somebody else had a row for longer than it was to wait."""
+    return getattr(error.orig, "sqlstate", None) == "55P03"
+
+
 def bound_waiting(connection: Connection, patience: timedelta) -> None:
     """Have PostgreSQL refuse a statement of this transaction that waits longer for others' rows."""
     if connection.dialect.name == "postgresql":

@@ -162,7 +162,7 @@ def line(row: "Shown") -> str:
         f"{name}: {readable(row.before.get(name))} → {readable(value)}" for name, value in row.after.items()
     ]
     money = [str(Money(row.money["amount_minor"], row.money["currency"]))] if row.money else []
-    return f"{row.table} {row.row_id}  {row.outcome}  {'  '.join([*money, *facts])}".rstrip()
+    return f"{row.table} {readable(row.row_id)}  {row.outcome}  {'  '.join([*money, *facts])}".rstrip()
 
 
 def as_document(record: RunRecord, exit_code: Exit, complaints: Sequence[str]) -> Mapping[str, Any]:

@@ -106,6 +106,8 @@ def about_one(invocation: Invocation) -> Invocation:
 def row_named(entry: Entry, text: str) -> Key:
     """Return what names a row of the job's tables: a number, but where their key is text."""
     if by_text(entry):
+        if not text.isascii() and any("\ud800" <= each <= "\udfff" for each in text):
+            raise UsageError(f"a row of {entry.name} is named by UTF-8 text; got {text!r}")
         return text
     try:
         number: int = whole(1, 2**63 - 1)(text)

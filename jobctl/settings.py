@@ -690,7 +690,9 @@ class _Reader:
         try:
             return about["parse"](text)
         except ValueError as expected:
-            got = "" if about["secret"] else f"; got {text!r}"
+            # What is refused as a URL may be so for the password in it.
+            hidden = about["secret"] or ("://" in text and ("@" in text or "?" in text))
+            got = "" if hidden else f"; got {text!r}"
             self.problems.append(f"{name}: expected {expected}, for example {about['example']}{got}")
             return declaration.default
 

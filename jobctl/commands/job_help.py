@@ -87,5 +87,6 @@ def settings_of(entry: Entry) -> Iterator[tuple[str, str]]:
 
 def examples(entry: Entry) -> Iterator[str]:
     yield f"jobctl {entry.name} --dry-run"
-    yield f"jobctl {entry.name} --since 36h --limit 100"
+    bounded = any(each.since is not None for each in dues(entry)) or not dues(entry)
+    yield f"jobctl {entry.name} {'--since 36h ' if bounded else ''}--limit 100"
     yield f"jobctl why {entry.name} {'abc123' if by_text(entry) else 17}"

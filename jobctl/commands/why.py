@@ -232,7 +232,7 @@ def told(explanation: Explanation, row: Key, job: str) -> Iterator[str]:
     if explanation.due_at:
         yield f"It will be due at {readable(explanation.due_at)}, if nothing but time passes."
     if explanation.due:
-        yield f"What a run would do with it: jobctl {job} --dry-run --only {shlex.quote(str(row))}"
+        yield f"What a run would do with it: jobctl {job} --dry-run --only {legible(shlex.quote(str(row)))}"
 
 
 def known(explanation: Explanation) -> Iterator[str]:

@@ -22,6 +22,7 @@ from jobctl.settings import Settings
 
 PATH = "/billing/api/v1/paysession/"
 CONNECTING = 5.0  # seconds
+MOST_READ = 64 * 1024  # bytes of a body; a connection whose answer goes on is not used again
 LOCKED_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
@@ -58,14 +59,19 @@ class Billing:
                 timeout=self._timeout,
                 retries=False,
                 redirect=False,
+                preload_content=False,
             )
+            body = answer.read(MOST_READ)
+            if answer.length_remaining:  # what is left would be the next answer's beginning
+                answer.close()
+            answer.release_conn()
         except HTTPError as error:
             said = http.trouble(error)
             timed_out = said in (http.NO_ANSWER, http.NO_CONNECTION)
             return Silent(said, timed_out=timed_out, reached=not http.certainly_not_begun(error))
         if answer.status in LOCKED_OUT:
             raise ScopeDownError(BILLING, f"it refused APIKEY ({answer.status})", Exit.MISCONFIGURED)
-        return Answered(answer.status, told(answer.data, self._field))
+        return Answered(answer.status, told(body, self._field))
 
 
 def told(body: bytes, path: list[str]) -> str | None:

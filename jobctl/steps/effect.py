@@ -4,12 +4,14 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, Update, bindparam, select, update
 from sqlalchemy.exc import DBAPIError
 
+from jobctl import db
 from jobctl.changes import ChangedMeanwhileError
 from jobctl.db import among, among_named, first_line, id_list, id_list_type, passing_over
 from jobctl.job import At, Broken, Call, EffectStep, Lost, Means, NotBegunError, ScopeDownError
@@ -139,6 +141,7 @@ class EffectRun(Window):
     def commit(self, answered: Sequence[Answered], returned: Sequence[Key], room: int) -> Sequence[Any]:
         try:
             with self.running.transaction() as connection:
+                self.bound_waiting(connection, db.BRIEFLY)
                 items = self.settle(connection, answered)
                 self.give_back(connection, returned)
                 found = self.claim(connection, room)
@@ -151,6 +154,11 @@ class EffectRun(Window):
         self.count(items)
         self.running.record.counts.update({PUT_BACK: len(returned)} if returned else {})
         return self.remember(found, room)
+
+    def bound_waiting(self, connection: Connection, patience: timedelta) -> None:
+        """Wait so long for others' rows where an answer can be had again; else it has to be recorded."""
+        if self.step.polls:
+            db.bound_waiting(connection, patience)
 
     def settle(self, connection: Connection, answered: Sequence[Answered]) -> list[Noted]:
         """Let the job settle answers, in the transaction that what it wants is written in."""
@@ -185,6 +193,7 @@ class EffectRun(Window):
         """Settle what a batch could not; what the database refuses of it is the row's own failure."""
         try:
             with self.running.transaction() as connection:
+                self.bound_waiting(connection, db.PATIENCE)
                 (item,) = self.settle(connection, [(row, answer)])
         except ChangedMeanwhileError:
             log.warning("row.changed_meanwhile", extra={"table": self.table.name, "row": row.id})

@@ -43,13 +43,19 @@ def preview_effect(
 
 def looked_up(step: EffectStep[Any, Any, Any, Any], running: Running, asked: Sequence[Any]) -> Iterator[Any]:
     """Make the calls, which change nothing where they go; what needs none is answered already."""
-    means = reading(running, step.concurrency(running.at.settings))
+    means = reading(running, running.options.concurrency or step.concurrency(running.at.settings))
+    closed: set[str] = set()
     with step.connect(running.at, means) as outside, ThreadPoolExecutor(means.concurrency) as pool:
 
         def answer(asked: Any) -> Any:
+            if not isinstance(asked, Call):
+                return asked
+            if not closed.isdisjoint(asked.scopes):
+                return NotBegunError(f"{', '.join(sorted(closed))} is closed for this run")
             try:
-                return step.call(outside, asked.payload) if isinstance(asked, Call) else asked
+                return step.call(outside, asked.payload)
             except (ScopeDownError, NotBegunError) as error:
+                closed.update([error.scope] if isinstance(error, ScopeDownError) else [])
                 return error
 
         yield from pool.map(answer, asked)

@@ -3,15 +3,15 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.exc import DBAPIError
 
+from jobctl import db
 from jobctl.batches import Application, Applied, Asked, Batch
-from jobctl.db import among, bound_waiting, first_line, passing_over
+from jobctl.db import among, bound_waiting, first_line, gave_up_waiting, passing_over
 from jobctl.errors import MisconfiguredError
 from jobctl.job import Due, ScopeDownError, SetStep
 from jobctl.steps.running import Running
@@ -19,7 +19,6 @@ from jobctl.steps.selection import After, Selection
 from jobctl.tables.types import Key
 
 log = logging.getLogger(__name__)
-PATIENCE = timedelta(seconds=5)  # with whoever else has a row
 WAITED_FOR = 64  # rows at once
 PAGE = 2000  # rows; at this size no lock is held for long, and the transaction's cost is spread well
 
@@ -82,11 +81,12 @@ def run(step: SetStep, running: Running) -> None:
     while not running.stopping and running.left():
         try:
             with running.transaction() as connection:
+                bound_waiting(connection, db.BRIEFLY)
                 found = pages.next(connection, place.after, min(place.size, running.left()))
                 ids = [row.id for row in found]
                 done = change(connection, pages, ids, running) if found else Applied([])
         except DBAPIError as error:
-            narrow(pages, place, running, error)
+            left += narrow(pages, place, running, error)
             continue
         if not found:
             break
@@ -132,7 +132,7 @@ def wait_for(pages: Pages, step: SetStep, ids: Sequence[Key], running: Running) 
         return
     try:
         with running.transaction() as connection:
-            bound_waiting(connection, PATIENCE)
+            bound_waiting(connection, db.BRIEFLY if len(ids) > 1 else db.PATIENCE)
             pages.lock(connection, ids, wait=True)
             done = change(connection, pages, ids[: running.left()], running)
         count(step, done, running)
@@ -158,22 +158,30 @@ def follow(connection: Connection, asked: Asked, due: Due, ids: Sequence[Key], r
         running.record.error(connection, running.at.now, due.table.name, each, reason)
 
 
-def narrow(pages: Pages, place: Place, running: Running, error: DBAPIError) -> None:
-    """Halve the page that the database refused, until the bad row stands alone; record it and go on."""
-    if place.size > 1:
-        place.size //= 2
-        return
+def narrow(pages: Pages, place: Place, running: Running, error: DBAPIError) -> Sequence[Key]:
+    """Halve the page that the database refused, until the bad row stands alone; record it and go on.
+
+    Returns it instead where somebody else has it, or what belongs to it.
+    """
     with running.transaction() as connection:
-        alone = pages.next(connection, place.after, 1)
-    for row in alone:
-        place.after = place_of(row)
-        refuse(pages, row.id, running, error)
+        page = pages.next(connection, place.after, place.size)
+    if len(page) > 1:
+        place.size = len(page) // 2
+        return ()
     place.size = PAGE
+    for row in page:
+        place.after = place_of(row)
+        if gave_up_waiting(error):
+            return [row.id]
+        refuse(pages, row.id, running, error)
+    return ()
 
 
 def refuse(pages: Pages, row: Key, running: Running, error: DBAPIError) -> None:
     """Record what the database had against a row's change."""
     reason = f"the database refused its change: {first_line(error.orig or error)}"
+    if gave_up_waiting(error):
+        reason = f"somebody else had it locked for {db.PATIENCE.seconds} s; the next run takes it"
     with running.transaction() as connection:
         running.open_record(connection)
         running.record.error(connection, running.at.now, pages.batch.due.table.name, row, reason)

@@ -112,7 +112,7 @@ def status_of(at: At, session: Session, answer: Answered) -> str | None:
     if told in FINAL:
         return told
     old = session.opened_at <= at.present - at.settings.checkout_max_age
-    surely_not_paid = told is not None or answer.status == HTTPStatus.NOT_FOUND
+    surely_not_paid = told == "open" or answer.status == HTTPStatus.NOT_FOUND
     return "timeout" if old and surely_not_paid else None
 
 

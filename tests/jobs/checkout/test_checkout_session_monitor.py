@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import pytest
 from sqlalchemy import insert, select, text, update
 
+from jobctl import db
 from jobctl.errors import Exit, MisconfiguredError, UsageError
 from jobctl.sandbox import BILLING_KEY, Sandbox
 from jobctl.sandbox.protocol import Answer, Request
@@ -298,7 +299,9 @@ class TestUpdates:
         ("says", "http_status", "times_out"),
         [
             ("open", 200, True),
-            ("whatever", 200, True),
+            ("whatever", 200, False),
+            ("SUCCESS", 200, False),
+            ("", 200, False),
             ("open", 404, True),
             ("open", 500, False),
             ("open", 410, False),
@@ -444,3 +447,27 @@ class TestManyAtOnce:
         assert (done.exit_code, done.counts) == (Exit.DONE, {"success": 6})
         assert {each.claimed_by for each in till.world.rows(checkout_session)} == {None}
         assert [each.outcome for each in till.world.rows(runs)] == ["died", "done"]
+
+    def test_a_dry_run_is_as_many_at_once_and_stops_as_well(self, till: Till) -> None:
+        till.several(20)
+        till.service.fault("http_401", times=20)
+        assert till.run(dry_run=True, concurrency=2).exit_code == Exit.MISCONFIGURED
+        assert till.service.most <= 2
+        assert len(till.service.asked) <= 2
+
+    @pytest.mark.only("postgresql")
+    def test_a_session_in_others_hands_keeps_nobody_else_waiting(
+        self, till: Till, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(db, "BRIEFLY", timedelta(milliseconds=50))
+        monkeypatch.setattr(db, "PATIENCE", timedelta(milliseconds=100))
+        till.world.configure(checkout_update_status=True)
+        for each in till.several(3):
+            till.service.checkout(f"checkout_{each}", "success")
+        with till.world.engine.connect() as rival, rival.begin():
+            held = checkout_session.c.id == "s1"
+            rival.execute(update(checkout_session).where(held).values(billing_order_id="order_1"))
+            done = till.run()
+            rival.rollback()
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"success": 2, "error": 1})
+        assert till.statuses() == {"s0": "success", "s1": "open", "s2": "success"}

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from jobctl import db
 from jobctl.errors import Exit
 from jobctl.parsing import Months
 from jobctl.steps import set as set_step
@@ -268,6 +269,22 @@ class TestRivals:
             process.communicate(timeout=60)
         assert process.returncode == Exit.DONE
         assert (expiries(office), office.has(pro)) == ([(lot, -10, 10, 0, 0, 0)], (0, 0))
+
+    def test_a_lot_in_others_hands_keeps_nobody_else_waiting(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(db, "BRIEFLY", timedelta(milliseconds=50))
+        monkeypatch.setattr(db, "PATIENCE", timedelta(milliseconds=200))
+        lots = [office.lot(office.professional(), 10, ago(days=1)) for _ in range(5)]
+        with office.world.engine.connect() as rival, rival.begin():
+            held = credit_transactions.c.id == lots[2]
+            rival.execute(update(credit_transactions).where(held).values(remaining_amount=10))
+            done = office.run(JOB)
+            rival.rollback()
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, came_to(4, 40, 4) | {"failed": 1})
+        assert "somebody else had it locked" in office.world.errors()[0].error
+        assert office.run(JOB).counts == came_to(1, 10)
+        office.agree()
 
     def test_two_at_once_expire_each_once(self, office: Office) -> None:
         pros = [office.professional(balance=(1, 5)) for _ in range(10)]

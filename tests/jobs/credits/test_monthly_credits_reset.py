@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import ColumnElement, insert, update
 from sqlalchemy.exc import IntegrityError
 
+from jobctl import db
 from jobctl.errors import Exit, UsageError
-from jobctl.steps import set as set_step
 from jobctl.tables.credits import credit_balances, credit_transactions
 from jobctl.tables.notifications import notifications
 from tests import postgres
@@ -205,7 +205,8 @@ def test_who_is_just_spending_is_waited_for(office: Office) -> None:
 
 @pytest.mark.only("postgresql")
 def test_who_does_not_stop_spending_fails_alone(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(set_step, "PATIENCE", timedelta(milliseconds=50))
+    monkeypatch.setattr(db, "PATIENCE", timedelta(milliseconds=50))
+    monkeypatch.setattr(db, "BRIEFLY", timedelta(milliseconds=20))
     pros = [office.professional(balance=(10, 0)) for _ in range(5)]
     with office.world.engine.connect() as rival, rival.begin():
         for each in pros[1:3]:

@@ -40,7 +40,6 @@ from jobctl.changes import (
 from jobctl.db import among, among_named, id_list, id_list_type
 from jobctl.job import Ask, At, Beside, Due
 from jobctl.outbox import Notice
-from jobctl.tables.findings import findings
 from jobctl.tables.frame import named_in
 from jobctl.tables.types import Key, inline
 
@@ -122,8 +121,7 @@ class Added:
     amounts: Mapping[str, ColumnElement[Any]]
 
     def lines(self) -> Select[Any]:
-        amounts = (each.label(name) for name, each in self.amounts.items())
-        return select(self.row_id.label("row_id"), *amounts)
+        return select(self.row_id.label("row_id"), *(each.label(name) for name, each in self.amounts.items()))
 
     def sums(self, lines: FromClause) -> Select[Any]:
         """Sum lines up, of which each is a row that is added to, and how much."""
@@ -190,6 +188,8 @@ class Batch:
         self.sums |= sums
 
     def finding(self, kind: str, /, *, once: Sequence[Any], reason: Any, **more: Any) -> None:
+        from jobctl.tables.findings import findings  # noqa: PLC0415 (most jobs find nothing)
+
         self.finds = True
         made = {"kind": kind, "once_key": once_key(kind, once), "reason": reason, "facts": {}, **more}
         self.insert(findings, once=True, **made, run_id=PARAMETERS[0], found_at=self.at.now)

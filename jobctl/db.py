@@ -342,6 +342,13 @@ def gave_up_waiting(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) == "55P03"
 
 
+def refusal(error: DBAPIError) -> str:
+    """Say why a row was not changed."""
+    if gave_up_waiting(error):
+        return "somebody else had it locked for too long; the next run takes it"
+    return f"the database refused its change: {first_line(error)}"
+
+
 def bound_waiting(connection: Connection, patience: timedelta) -> None:
     """Have PostgreSQL refuse a statement of this transaction that waits longer for others' rows."""
     if connection.dialect.name == "postgresql":

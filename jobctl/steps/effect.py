@@ -200,7 +200,7 @@ class EffectRun(Window):
             self.let_go(row)
             self.running.record.counts["changed meanwhile"] += 1
         except DBAPIError as error:
-            reason = f"the database refused it: {first_line(error.orig or error)}"
+            reason = db.refusal(error)
             if not isinstance(answer, Broken):
                 return self.settle_alone(row, self.instead(row, reason))
             self.record_error(row, reason)

@@ -65,11 +65,12 @@ def preview_set(step: SetStep, running: Running, connection: Connection) -> Iter
     step.change(running.at, batch)
     columns = replace(due, read=batch_columns(batch))
     selection = Selection(columns, running.options.since, running.options.only)
+    totals: Totals = {}
     for page in pages(selection, running, connection):
         yield from (changed_in(batch, step.outcome, row) for row in page)
         ids = [row.id for row in page]
         yield from what_follows(batch, ids, connection)
-        yield from what_is_added(batch, ids, running.sums, connection)
+        yield from what_is_added(batch, ids, totals, connection)
         if batch.sums:
             sums = rows_beside(batch, summed(batch.sums), ids, connection.dialect.name)
             found = connection.execute(sums).mappings().one()
@@ -106,10 +107,11 @@ def what_follows(batch: Batch, ids: Sequence[Key], connection: Connection) -> It
 
 
 MONEY = ("amount_minor", "currency")
+Totals = dict[tuple[str, Key, str], int]  # of tables, rows and columns: what they have come to so far
 
 
 def what_is_added(
-    batch: Batch, ids: Sequence[Key], totals: dict[tuple[str, Key, str], int], connection: Connection
+    batch: Batch, ids: Sequence[Key], totals: Totals, connection: Connection
 ) -> Iterator[Shown]:
     """Show rows that are new, but for those of a history, and sums that grow."""
     dialect = connection.dialect.name

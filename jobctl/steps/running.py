@@ -92,7 +92,6 @@ class Running:
     began: float = field(default_factory=time.monotonic)
     exit_code: Exit = Exit.DONE
     complaints: list[str] = field(default_factory=list)
-    sums: dict[tuple[str, Key, str], int] = field(default_factory=dict)  # of a dry run: what they came to
 
     @property
     def stopping(self) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from jobctl import db
 from jobctl.batches import Application, Applied, Asked, Batch
-from jobctl.db import among, bound_waiting, first_line, gave_up_waiting, passing_over
+from jobctl.db import among, bound_waiting, gave_up_waiting, passing_over
 from jobctl.errors import MisconfiguredError
 from jobctl.job import Due, ScopeDownError, SetStep
 from jobctl.steps.running import Running
@@ -179,9 +179,7 @@ def narrow(pages: Pages, place: Place, running: Running, error: DBAPIError) -> S
 
 def refuse(pages: Pages, row: Key, running: Running, error: DBAPIError) -> None:
     """Record what the database had against a row's change."""
-    reason = f"the database refused its change: {first_line(error.orig or error)}"
-    if gave_up_waiting(error):
-        reason = f"somebody else had it locked for {db.PATIENCE.seconds} s; the next run takes it"
+    reason = db.refusal(error)
     with running.transaction() as connection:
         running.open_record(connection)
         running.record.error(connection, running.at.now, pages.batch.due.table.name, row, reason)

@@ -44,6 +44,7 @@ class Expiring:
 
 @lru_cache(maxsize=1)
 def expiring(at: At) -> Expiring:
+    """Return the same expressions to `due` and `expire`, so that they are worked out once for each row."""
     since = [expiry(credit_transactions, at.settings) >= at.since] if at.since else []
     left = func.sum(lots.remaining_amount)  # which PostgreSQL makes a numeric of
     these = and_(lots.professional_id == balance.professional_id, expired(at), *since)

@@ -21,7 +21,6 @@ balances = credit_balances.join(professionals, professionals.c.id == balance.pro
     users, users.c.id == professionals.c.user_id
 )
 SINCE = "which month is done: that of which it is the first day (2026-11-01, say); without it this month"
-CATEGORY = "credits"
 
 
 def month(at: At) -> str:
@@ -42,7 +41,7 @@ def verified() -> dict[str, ColumnElement[bool]]:
 
 
 def without(at: At) -> Due:
-    month(at)
+    month(at)  # refuses another day here too, before anything is given
     has_one = exists(select(balance.id).where(balance.professional_id == professionals.c.id))
     return Due(people, verified() | {"the professional has no balance": ~has_one}, since_means=SINCE)
 
@@ -96,7 +95,7 @@ def record(at: At, batch: BatchChanges, professional: ColumnElement[Any], *, fre
         "credits-reset",
         to=professionals.c.user_id,
         once=[of],
-        category=CATEGORY,
+        category="credits",
         context={"free_credits": whole},
     )
 

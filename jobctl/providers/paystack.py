@@ -26,10 +26,11 @@ from jobctl.providers.paystack_answers import (
     worth_repeating,
 )
 from jobctl.providers.protocol import (
+    Answer,
     Found,
     Inquiry,
     Kind,
-    NoEffect,
+    NotListed,
     Outcome,
     Paid,
     Refund,
@@ -98,7 +99,7 @@ class Paystack:
             return self._as_it_is(document["transaction"], outcome)
         return outcome
 
-    def look(self, inquiry: Inquiry) -> Outcome | NoEffect:
+    def look(self, inquiry: Inquiry) -> Answer:
         """Find a refund by our key in its note; only a complete list proves that there is none."""
         since = instant(inquiry.first_sent_at - EARLIER)
         for page in self._pages(REFUNDS, [["from", since]]):
@@ -107,7 +108,7 @@ class Paystack:
             for each in page:
                 if each.get("merchant_note") == inquiry.key:
                     return of_refund(each, inquiry.payment_id or "")
-        return NoEffect()
+        return NotListed()
 
     def retrieve(self, payment_id: str) -> Found:
         reply = self._get(f"{TRANSACTIONS}/verify/{quote(payment_id, safe='')}", [])

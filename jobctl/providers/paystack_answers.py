@@ -13,7 +13,7 @@ from jobctl.money import Money
 from jobctl.providers.protocol import (
     Declined,
     Found,
-    NoEffect,
+    NotFound,
     Outcome,
     Paid,
     Pending,
@@ -53,7 +53,7 @@ def data_of(reply: Reply) -> Mapping[str, Any]:
 def found(reply: Reply) -> Found:
     """Read the answer to a verification."""
     if not_there(reply):
-        return NoEffect()
+        return NotFound()
     transaction = data_of(reply)
     status = transaction.get("status")
     if status == "success":

@@ -74,8 +74,32 @@ class UnrepresentableError(ValueError):
 
 @dataclass(frozen=True)
 class Succeeded:
+    """The effect is there, as far as the provider tells; proof.py compares that with what was asked for.
+
+    amount: what was held, received or given back. live: whether that is real money. reference: ours, where
+    the kind of request carries one. None: the answer doesn't tell.
+    """
+
     payment_id: str
     hold_ends_at: datetime | None = None  # of an authorization, as the provider tells it
+    amount: Money | None = None
+    live: bool | None = None
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
+class Mismatched:
+    """An answer about something else than what was asked for: a fact, which a person has to decide about.
+
+    code: `other_payment`, `other_amount`, `other_currency`, `other_mode`, `other_reference`, `twice` (two
+    effects under one key), or what a person did at the provider: `cancelled_by_hand`, `captured_by_hand`,
+    `refunded_by_hand`. amount: what the provider tells, where it tells one.
+    """
+
+    code: str
+    reason: str
+    payment_id: str | None = None
+    amount: Money | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +115,7 @@ class Declined:
     retryable: bool = False
     needs_customer: bool = False
     payment_id: str | None = None
+    unfinished: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,10 +155,21 @@ def doubtful(refused: Rejected) -> Unknown:
 
 @dataclass(frozen=True)
 class NoEffect:
-    """Only of a look-up: the provider knows of no such effect, and had all the time to."""
+    """Only of a look-up by number: the payment is there, and shows that the request had no effect."""
 
 
-Outcome = Succeeded | Declined | Rejected | Pending | Unknown
+@dataclass(frozen=True)
+class NotListed:
+    """Only of a look-up by our reference: a list that is complete by the provider's own word lacks it."""
+
+
+@dataclass(frozen=True)
+class NotFound:
+    """Only of `retrieve`: the provider says, in its own form, that the account has no such payment."""
+
+
+Outcome = Succeeded | Declined | Rejected | Pending | Unknown | Mismatched
+Answer = Outcome | NoEffect | NotListed  # to a look-up
 
 
 @dataclass(frozen=True)
@@ -158,6 +194,7 @@ class Paid:
     customer: str | None = None
     method: str | None = None  # that was saved with it, to be charged again
     refunded: bool = False  # some of it was given back
+    live: bool | None = None  # whether it is real money; None: the provider doesn't tell
 
 
 @dataclass(frozen=True)
@@ -184,7 +221,7 @@ def sound(paid: Paid) -> Paid | Unreadable:
     return paid
 
 
-Found = Paid | Declined | Pending | NoEffect | Unknown
+Found = Paid | Declined | Pending | NotFound | Unknown | Mismatched
 
 
 class Provider(Protocol):
@@ -195,15 +232,16 @@ class Provider(Protocol):
     """
 
     patience: timedelta  # the longest that `send` may take
+    live: bool | None  # whether its key moves real money; None: the key doesn't tell
 
     def send(self, kind: Kind, request: Stored, key: str) -> Outcome: ...
 
-    def look(self, inquiry: Inquiry) -> Outcome | NoEffect:
+    def look(self, inquiry: Inquiry) -> Answer:
         """Ask what became of a request; a look-up that fails is Unknown."""
         ...
 
     def retrieve(self, payment_id: str) -> Found:
-        """Ask for a payment by its number there; NoEffect: there is none. What fails is Unknown.
+        """Ask for a payment by its number there; what fails is Unknown.
 
         Raises ScopeDownError where the provider is of no use for the rest of the run.
         """

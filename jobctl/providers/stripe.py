@@ -15,6 +15,7 @@ from jobctl.job import Means, ScopeDownError
 from jobctl.money import Money
 from jobctl.providers.protocol import (
     REFERENCE,
+    Answer,
     Authorize,
     Capture,
     Charge,
@@ -22,6 +23,7 @@ from jobctl.providers.protocol import (
     Inquiry,
     Kind,
     NoEffect,
+    NotListed,
     Outcome,
     Paid,
     Refund,
@@ -156,7 +158,7 @@ class Stripe:
             return Unknown("unexpected_answer", f"Stripe answered a {kind} as if it had not been asked")
         return outcome
 
-    def look(self, inquiry: Inquiry) -> Outcome | NoEffect:
+    def look(self, inquiry: Inquiry) -> Answer:
         if inquiry.kind == "refund":
             return self._refund(inquiry)
         if inquiry.payment_id:
@@ -203,7 +205,7 @@ class Stripe:
             except (KeyError, TypeError) as error:
                 raise ScopeDownError(NAME, "Stripe's list has something that cannot be read") from error
 
-    def _search(self, inquiry: Inquiry) -> Outcome | NoEffect:
+    def _search(self, inquiry: Inquiry) -> Answer:
         """Find an intent by our reference; only a complete listing proves that there is none."""
         since = created(inquiry.first_sent_at - EARLIER, None)
         for page in self._pages(INTENTS, [*since, ["expand[0]", "data.latest_charge"]]):
@@ -212,9 +214,9 @@ class Stripe:
             for each in page:
                 if reference_of(each) == inquiry.key:
                     return of_intent(inquiry.kind, each)
-        return NoEffect()
+        return NotListed()
 
-    def _refund(self, inquiry: Inquiry) -> Outcome | NoEffect:
+    def _refund(self, inquiry: Inquiry) -> Answer:
         since = created(inquiry.first_sent_at - EARLIER, None)
         which = [["payment_intent", inquiry.payment_id]] if inquiry.payment_id else since
         for page in self._pages("/v1/refunds", which):
@@ -223,7 +225,7 @@ class Stripe:
             for each in page:
                 if reference_of(each) == inquiry.key:
                     return of_refund(each)
-        return NoEffect()
+        return NotListed()
 
     def _pages(
         self, path: str, fields: Sequence[Sequence[str]]

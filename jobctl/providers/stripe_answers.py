@@ -17,6 +17,7 @@ from jobctl.providers.protocol import (
     Found,
     Kind,
     NoEffect,
+    NotFound,
     Outcome,
     Paid,
     Pending,
@@ -206,7 +207,7 @@ def found(reply: Reply) -> Found:
     """Read the answer to a look-up of an intent by its number, with its charge in it."""
     intent = reply.body or {}
     if reply.status == HTTPStatus.NOT_FOUND:
-        return NoEffect()
+        return NotFound()
     if reply.status != HTTPStatus.OK:
         return Unknown(code_of(reply), said(reply), reply.closes)
     match intent.get("status"):

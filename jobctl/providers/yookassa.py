@@ -17,6 +17,7 @@ from jobctl.job import Means, ScopeDownError
 from jobctl.money import Money, major
 from jobctl.providers.protocol import (
     REFERENCE,
+    Answer,
     Authorize,
     Capture,
     Charge,
@@ -25,6 +26,7 @@ from jobctl.providers.protocol import (
     Inquiry,
     Kind,
     NoEffect,
+    NotListed,
     Outcome,
     Paid,
     Refund,
@@ -147,7 +149,7 @@ class YooKassa:
             return Unknown("unexpected_answer", f"YooKassa answered a {kind} as if it had not been asked")
         return outcome
 
-    def look(self, inquiry: Inquiry) -> Outcome | NoEffect:
+    def look(self, inquiry: Inquiry) -> Answer:
         if inquiry.kind == "refund":
             which = [["payment_id", inquiry.payment_id]] if inquiry.payment_id else created(inquiry)
             return self._search(REFUNDS, which, inquiry.key, of_refund)
@@ -182,16 +184,16 @@ class YooKassa:
         state = self.look(Inquiry(kind, "", payment_id, datetime.now(UTC)))
         return state if isinstance(state, Succeeded | Declined) else refused
 
-    def _search(self, path: str, which: Sequence[Sequence[str]], key: str, read: Any) -> Outcome | NoEffect:
+    def _search(self, path: str, which: Sequence[Sequence[str]], key: str, read: Any) -> Answer:
         """Find an object by our reference; only a complete listing proves that there is none."""
         for page in self._pages(path, which):
             if isinstance(page, Reply):
                 return no_answer(page)
             for each in page:
                 if reference_of(each) == key:
-                    outcome: Outcome | NoEffect = read(each)
+                    outcome: Answer = read(each)
                     return outcome
-        return NoEffect()
+        return NotListed()
 
     def _pages(
         self, path: str, fields: Sequence[Sequence[str]]

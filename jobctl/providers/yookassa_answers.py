@@ -17,6 +17,7 @@ from jobctl.providers.protocol import (
     Found,
     Kind,
     NoEffect,
+    NotFound,
     Outcome,
     Paid,
     Pending,
@@ -164,7 +165,7 @@ def found(reply: Reply) -> Found:
     """Read the answer to a look-up of a payment by its number."""
     payment = reply.body or {}
     if reply.status == HTTPStatus.NOT_FOUND:
-        return NoEffect()
+        return NotFound()
     if reply.status != HTTPStatus.OK:
         return Unknown(code_of(reply), said(reply), reply.closes)
     match payment.get("status"):

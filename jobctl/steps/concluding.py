@@ -15,6 +15,7 @@ from jobctl.journal import Operation
 from jobctl.providers.protocol import (
     Declined,
     NoEffect,
+    NotListed,
     Pending,
     Rejected,
     Succeeded,
@@ -80,7 +81,9 @@ def conclude(at: At, step: AnyMoney, operation: Operation, subject: Noted | None
         return unknown(at, operation, Unknown("broken", answer.reason))
     if isinstance(answer, Unknown):
         return unknown(at, operation, answer)
-    return rejected(at, step, operation, subject, NO_EFFECT if isinstance(answer, NoEffect) else answer)
+    return rejected(
+        at, step, operation, subject, NO_EFFECT if isinstance(answer, NoEffect | NotListed) else answer
+    )
 
 
 def unknown(at: At, operation: Operation, answer: Unknown) -> Conclusion:

@@ -17,7 +17,8 @@ from jobctl.providers.protocol import (
     Authorize,
     Declined,
     Inquiry,
-    NoEffect,
+    NotFound,
+    NotListed,
     Paid,
     Pending,
     Refund,
@@ -86,7 +87,7 @@ class TestVerification:
         assert paystack.retrieve("ref-1") == Pending("ref-1")
 
     def test_what_it_does_not_know(self, paystack: Paystack) -> None:
-        assert paystack.retrieve("ref-1") == NoEffect()
+        assert paystack.retrieve("ref-1") == NotFound()
 
     @pytest.mark.parametrize("fault", ["garbage", "empty", "http_400"])
     def test_what_tells_nothing_is_no_success(self, paystack: Paystack, sandbox: Sandbox, fault: str) -> None:
@@ -157,7 +158,7 @@ class TestRefunds:
         for n in range(105):
             paid(sandbox, f"ref-{n}")
             paystack.send("refund", compose(Refund(f"ref-{n}", PRICE), f"other-{n}"), "other")
-        assert look(paystack) == NoEffect()
+        assert look(paystack) == NotListed()
 
     @pytest.mark.parametrize("fault", ["dropped", "garbage", "empty", "http_401", "http_429"])
     def test_a_look_up_that_fails_proves_nothing(

@@ -20,7 +20,16 @@ from jobctl.job import (
 from jobctl.jobs.marketplace import concluding
 from jobctl.jobs.marketplace.concluding import READ, Payment
 from jobctl.journal import next_time
-from jobctl.providers.protocol import Declined, Found, NoEffect, Paid, Pending, Unknown, UnrepresentableError
+from jobctl.providers.protocol import (
+    Declined,
+    Found,
+    Mismatched,
+    NotFound,
+    Paid,
+    Pending,
+    Unknown,
+    UnrepresentableError,
+)
 from jobctl.providers.switchboard import Providers, account, concurrency, connect
 from jobctl.tables.marketplace import provider_silences, wallet_transactions
 from jobctl.tables.types import inline
@@ -70,16 +79,21 @@ def call(providers: Providers, payment: Payment) -> Found:
 def settle(
     at: At, payment: Payment, answer: Found | Lost | Broken | ScopeDownError, change: RowChanges
 ) -> str:
-    if isinstance(answer, Paid | Declined | Pending | NoEffect):
+    if isinstance(answer, Paid | Declined | Pending | NotFound):
         answered(payment.provider, None, change)
         outcome, values = concluded(at, payment, answer, change)
         change.update(**values)
         return outcome
+    if isinstance(answer, Mismatched):
+        answered(payment.provider, None, change)
+        change.update(status="unverified")
+        concluding.found(change, "payment mismatch", payment, payment.amount, answer.reason)
+        return "payment mismatch"
     return unanswered(at, payment, answer, change)
 
 
 def concluded(
-    at: At, payment: Payment, answer: Paid | Declined | Pending | NoEffect, change: RowChanges
+    at: At, payment: Payment, answer: Paid | Declined | Pending | NotFound, change: RowChanges
 ) -> tuple[str, dict[str, Any]]:
     if isinstance(answer, Paid):
         return concluding.succeeded(payment, answer, change)

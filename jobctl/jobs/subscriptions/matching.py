@@ -21,7 +21,15 @@ from jobctl.job import (
 )
 from jobctl.journal import next_time
 from jobctl.money import Money
-from jobctl.providers.protocol import REFERENCE, Found, Paid, Unknown, Unreadable, UnrepresentableError
+from jobctl.providers.protocol import (
+    REFERENCE,
+    Found,
+    Mismatched,
+    Paid,
+    Unknown,
+    Unreadable,
+    UnrepresentableError,
+)
 from jobctl.providers.switchboard import Providers, account, concurrency, configured, connect
 from jobctl.tables.journal import money_operations
 from jobctl.tables.subscriptions import payments
@@ -110,12 +118,19 @@ def call(providers: Providers, payment: Payment) -> Found:
 
 
 def not_told(
-    at: At, payment: Payment, answer: Unknown | Lost | Broken | ScopeDownError, change: RowChanges
+    at: At,
+    payment: Payment,
+    answer: Unknown | Mismatched | Lost | Broken | ScopeDownError,
+    change: RowChanges,
 ) -> str:
     """Ask again later; what cannot be understood needs someone."""
-    postpone(at, payment, change, for_someone=isinstance(answer, Broken))
+    postpone(at, payment, change, for_someone=isinstance(answer, Broken | Mismatched))
     if isinstance(answer, Lost | ScopeDownError):
         return "asked again later"
+    if isinstance(answer, Mismatched):
+        once, facts = [payment.provider, payment.provider_payment_id], {"provider": payment.provider}
+        change.finding("payment mismatch", once=once, reason=answer.reason, amount=answer.amount, facts=facts)
+        return "payment mismatch"
     change.error(f"nobody could be asked about it: {answer.reason}")
     return "failed"
 

@@ -24,7 +24,7 @@ from jobctl.jobs.subscriptions.matching import Listed, Match, Payment
 from jobctl.jobs.subscriptions.renewing import SUBSCRIPTION
 from jobctl.journal import READ, Operation, not_open
 from jobctl.journal import succeeded_late as journalled_late
-from jobctl.providers.protocol import Declined, Found, NoEffect, Paid, Pending
+from jobctl.providers.protocol import Declined, Found, NotFound, Paid, Pending
 from jobctl.providers.switchboard import concurrency
 from jobctl.tables.journal import money_operations
 from jobctl.tables.subscriptions import payments
@@ -61,7 +61,7 @@ def settle(
         change.update(seen_pending_at=at.present)
         matching.postpone(at, payment, change)
         return "still pending"
-    if isinstance(answer, NoEffect):
+    if isinstance(answer, NotFound):
         matching.postpone(at, payment, change, for_someone=True)
         return applying.unconfirmed(payment, "unknown", change)
     return matching.not_told(at, payment, answer, change)

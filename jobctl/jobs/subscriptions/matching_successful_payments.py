@@ -15,7 +15,7 @@ from jobctl.job import At, Broken, Due, Look, Lost, Read, RowChanges, ScopeDownE
 from jobctl.jobs.subscriptions import applying, matching
 from jobctl.jobs.subscriptions.applying import Buyer
 from jobctl.jobs.subscriptions.matching import Listed, Match, Payment
-from jobctl.providers.protocol import REFERENCE, Declined, Found, NoEffect, Paid, Pending, Unreadable
+from jobctl.providers.protocol import REFERENCE, Declined, Found, NotFound, Paid, Pending, Unreadable
 from jobctl.tables.journal import money_operations
 from jobctl.tables.notifications import users
 from jobctl.tables.subscriptions import payments, plans, prices
@@ -148,7 +148,7 @@ def settle(
     if isinstance(answer, Paid) and answer.amount == payment.amount:
         change.update(confirmed_at=at.present)
         return "confirmed"
-    if not isinstance(answer, Paid | Declined | Pending | NoEffect):
+    if not isinstance(answer, Paid | Declined | Pending | NotFound):
         return matching.not_told(at, payment, answer, change)
     matching.postpone(at, payment, change, for_someone=True)
     if isinstance(answer, Paid):
@@ -156,7 +156,7 @@ def settle(
     return applying.unconfirmed(payment, STATES[type(answer)], change)
 
 
-STATES = {Declined: "cancelled", Pending: "undecided", NoEffect: "unknown"}
+STATES = {Declined: "cancelled", Pending: "undecided", NotFound: "unknown"}
 LONGEST = 19  # digits of a number of ours
 
 JOB = (matching.following(news, settle_listed, seen), matching.looking_up(due, settle))

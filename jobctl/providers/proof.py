@@ -1,0 +1,79 @@
+"""Whether an answer is about what was asked: the one check between what a provider tells and what follows.
+
+An answer that is about something else is neither a success nor a failure of what was asked for; it is a fact
+that a person has to decide about.
+"""
+
+from jobctl.journal import Operation
+from jobctl.providers.protocol import (
+    Answer,
+    Declined,
+    Found,
+    Mismatched,
+    Paid,
+    Pending,
+    Succeeded,
+    Unknown,
+)
+
+REFERRING = ("authorize", "charge", "refund")  # requests that carry our reference themselves
+DONE = {
+    "authorize": "the hold is of",
+    "capture": "what was captured is",
+    "charge": "what was charged is",
+    "refund": "what was given back is",
+}
+
+
+def proved(operation: Operation, live: bool | None, answer: Answer) -> Answer:
+    """Return the answer, unless it is about another payment, amount, currency, mode or reference.
+
+    live: whether the key that was asked with moves real money.
+    """
+    if not isinstance(answer, Succeeded | Declined | Pending):
+        return answer
+    if operation.payment_id and answer.payment_id not in (None, operation.payment_id):
+        return of_another_payment(operation.provider, operation.payment_id, answer.payment_id)
+    return succeeded(operation, live, answer) if isinstance(answer, Succeeded) else answer
+
+
+def succeeded(operation: Operation, live: bool | None, answer: Succeeded) -> Answer:
+    referring = operation.kind in REFERRING and answer.reference is not None
+    if referring and answer.reference != operation.key:
+        told = f"{operation.provider} answered about {answer.reference!a}"
+        reason = f"{told}, and {operation.key} was asked for"
+        return Mismatched("other_reference", reason, answer.payment_id, answer.amount)
+    if live is not None and answer.live is not None and answer.live != live:
+        return of_another_mode(operation.provider, answer.payment_id, answer)
+    if operation.amount_minor is None:
+        return answer
+    if answer.amount is None:
+        return Unknown("unproved", f"{operation.provider} tells no amount of its {operation.kind}")
+    if answer.amount != operation.amount:
+        same_currency = answer.amount.currency == operation.amount.currency
+        code = "other_amount" if same_currency else "other_currency"
+        told = f"{DONE[operation.kind]} {answer.amount} at {operation.provider}"
+        reason = f"{told}, and {operation.amount} was asked for"
+        return Mismatched(code, reason, answer.payment_id, answer.amount)
+    return answer
+
+
+def proved_payment(provider: str, payment_id: str, live: bool | None, found: Found) -> Found:
+    """Return what was found of a payment, unless it is another one, or of another mode."""
+    theirs = found.id if isinstance(found, Paid) else getattr(found, "payment_id", None)
+    if theirs not in (None, payment_id):
+        return of_another_payment(provider, payment_id, theirs)
+    if isinstance(found, Paid) and live is not None and found.live is not None and found.live != live:
+        return of_another_mode(provider, found.id, found)
+    return found
+
+
+def of_another_payment(provider: str, asked: str, told: str | None) -> Mismatched:
+    reason = f"{provider} answered about payment {told!a}, and {asked} was asked for"
+    return Mismatched("other_payment", reason)
+
+
+def of_another_mode(provider: str, payment_id: str, answer: Succeeded | Paid) -> Mismatched:
+    told, asked = ("live", "test") if answer.live else ("test", "live")
+    reason = f"{provider} answered about a payment of {told} mode, and the key is of {asked} mode"
+    return Mismatched("other_mode", reason, payment_id, answer.amount)

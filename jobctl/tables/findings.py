@@ -30,6 +30,11 @@ _findings = (
     Column("found_at", Instant, nullable=False),
     Column("resolved_at", Instant),
     personal(Column("resolution", Text)),  # free text: the trail must not keep it
+    Column("subject", Text),  # what waits until it is resolved: no job asks anything about it; null: nothing
+    Column("subject_id", Id),
 )
 findings = Table("findings", metadata, *_findings, one_of("status", FINDING_STATUSES), *forms(*_findings))
-index("ix_findings_open", findings.c.id, where=findings.c.status == inline("open"))
+_open = findings.c.status == inline("open")
+index("ix_findings_open", findings.c.id, where=_open)
+waiting = _open & findings.c.subject.is_not(None)
+index("ix_findings_waiting", findings.c.subject, findings.c.subject_id, where=waiting)

@@ -6,7 +6,7 @@ from jobctl.tables.types import Currency, Id, Instant, Json, forms, index, inlin
 
 KINDS = ("authorize", "capture", "release", "charge", "refund")
 OPEN = ("started", "pending", "unknown")
-STATUSES = (*OPEN, "succeeded", "declined", "rejected")
+STATUSES = (*OPEN, "succeeded", "declined", "rejected", "mismatched")
 
 # A fact that comes late is recorded whatever was concluded without it; what succeeded stays so.
 TRANSITIONS = {
@@ -14,7 +14,7 @@ TRANSITIONS = {
     "pending": set(STATUSES) - {"started"},
     "unknown": set(STATUSES) - {"started"},
     "declined": {"succeeded"},
-    "rejected": {"succeeded", "declined"},
+    "rejected": {"succeeded", "declined", "mismatched"},
 }
 
 _money_operations = (
@@ -47,6 +47,10 @@ _money_operations = (
     Column("asked", Integer, nullable=False, server_default="0"),  # how often the provider was asked about it
     Column("concluded_at", Instant),
     Column("settled_at", Instant),  # when its subject followed
+    Column("answered_minor", BigInteger),  # of one that is mismatched: what the provider tells instead
+    Column("answered_currency", Currency),
+    Column("missed_at", Instant),  # since when the provider's complete lists lack it
+    Column("look_until", Instant),  # of what was concluded from that: until when it is looked for again
 )
 money_operations = Table(
     "money_operations",
@@ -66,4 +70,6 @@ _succeeded = _of.status == inline("succeeded")
 index("uq_money_operations_open", _of.subject, _of.subject_id, where=is_open)
 index("uq_money_operations_succeeded", _of.subject, _of.subject_id, _of.kind, _of.cycle, where=_succeeded)
 index("ix_money_operations_subject", _of.subject, _of.subject_id)
-index("ix_money_operations_unsettled", _of.id, where=_of.settled_at.is_(None))
+# What a run has to see to: what is unsettled, and what seemed absent and may still turn up.
+unfinished = _of.settled_at.is_(None) | _of.look_until.is_not(None)
+index("ix_money_operations_unsettled", _of.id, where=unfinished)

@@ -111,6 +111,8 @@ _wallet_transactions = (
     Column("refund_refused_at", Instant),
     Column("claimed_by", Id),
     Column("created_at", Instant, nullable=False),
+    Column("account", Text),  # of ours at the provider, that it was begun at; null: whichever the settings have
+    Column("missed_at", Instant),  # since when the provider says that it has no such payment
 )
 wallet_transactions = Table(
     "wallet_transactions",

@@ -40,12 +40,18 @@ from jobctl.providers.protocol import (
     Succeeded,
     Unreadable,
     UnrepresentableError,
+    moves_money,
 )
 from jobctl.providers.transport import Reply, Transport
 from jobctl.settings import Settings
 
 TRANSACTIONS, REFUNDS = "/transaction", "/refund"
 KEY_LIVES = timedelta()  # there are no idempotency keys: a request is never sent twice, but looked for
+REPEATS_500 = False  # for want of keys
+# No provider says how long its lists may lack what was just done. Seconds are usual, minutes happen under
+# load, and to wait costs nothing but time.
+LISTED_AFTER = timedelta(minutes=5)
+HORIZON = timedelta(days=1)  # as long as a key may live, for a request that was on its way
 EARLIER = timedelta(minutes=10)  # their clock may be behind ours by that much
 # Lists go by when a payment was begun; it may be completed as much later.
 BEGUN_BEFORE = timedelta(days=7)
@@ -73,6 +79,10 @@ def compose(request: Request, key: str) -> Stored:
     return {"method": "POST", "path": REFUNDS, "document": {**asked, "merchant_note": key}}
 
 
+def opened(settings: Settings, means: Means) -> "Paystack":
+    return Paystack(settings, means)
+
+
 class Paystack:
     """One account at Paystack."""
 
@@ -86,6 +96,7 @@ class Paystack:
             settings.paystack_timeout,
         )
         self.patience = self._transport.patience
+        self.live = moves_money(settings.paystack_secret_key)
 
     def close(self) -> None:
         self._transport.close()

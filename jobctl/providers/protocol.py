@@ -1,7 +1,7 @@
 """What a payment provider can be asked, and the answers it can give.
 
-A provider's module has `named`, `account` and `compose`, which need no network, and its class. Jobs name a
-capability; which provider is asked says the row.
+A provider's module is an `Adapter` (switchboard.py), its class a `Provider`.
+Jobs name a capability; which provider is asked says the row.
 """
 
 import re
@@ -222,6 +222,13 @@ def sound(paid: Paid) -> Paid | Unreadable:
 
 
 Found = Paid | Declined | Pending | NotFound | Unknown | Mismatched
+
+
+def moves_money(key: str | None) -> bool | None:
+    """Tell by a secret key whether it moves real money; None where it doesn't say."""
+    modes = {"live": True, "test": False}
+    said = [modes[part] for part in (key or "").split("_")[:2] if part in modes]
+    return said[0] if said else None
 
 
 class Provider(Protocol):

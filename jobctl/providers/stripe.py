@@ -33,6 +33,7 @@ from jobctl.providers.protocol import (
     Unknown,
     Unreadable,
     UnrepresentableError,
+    moves_money,
 )
 from jobctl.providers.stripe_answers import (
     LARGER,
@@ -58,6 +59,12 @@ VERSION = "2024-06-20"  # what the shapes below were written for
 INTENTS, EVENTS = "/v1/payment_intents", "/v1/events"
 # Keys are forgotten after 24 hours at the earliest ("Idempotent requests").
 KEY_LIVES = timedelta(hours=23)
+# The stored answer is repeated to its key, a 500 too ("Idempotent requests").
+REPEATS_500 = False
+# No provider says how long its lists may lack what was just done. Seconds are usual, minutes happen under
+# load, and to wait costs nothing but time.
+LISTED_AFTER = timedelta(minutes=5)
+HORIZON = timedelta(days=1)  # as long as a key may live, for a request that was on its way
 EVENTS_KEPT = timedelta(days=30)
 EARLIER = timedelta(minutes=10)  # their clock may be behind ours by that much
 
@@ -134,6 +141,10 @@ def smallest(amount: Money) -> str:
     return str(amount.minor * LARGER.get(amount.currency, 1))
 
 
+def opened(settings: Settings, means: Means) -> "Stripe":
+    return Stripe(settings, means)
+
+
 class Stripe:
     """One account at Stripe."""
 
@@ -144,6 +155,7 @@ class Stripe:
             settings.stripe_api_base, headers, means, settings.stripe_rate_limit, settings.stripe_timeout
         )
         self.patience = self._transport.patience
+        self.live = moves_money(settings.stripe_secret_key)
 
     def close(self) -> None:
         self._transport.close()

@@ -1,20 +1,78 @@
 """Which provider is which: its module is loaded, and its connections opened, when it is first needed."""
 
-import importlib
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from threading import Lock
 from types import TracebackType
-from typing import Any, Self
+from typing import Protocol, Self
 
-from jobctl.errors import MisconfiguredError
-from jobctl.job import At, Means
-from jobctl.providers.protocol import Paid, Provider, Request, Stored, Unreadable, UnrepresentableError
+from jobctl.errors import Exit, MisconfiguredError
+from jobctl.job import At, Means, ScopeDownError
+from jobctl.providers.proof import proved_payment
+from jobctl.providers.protocol import (
+    Declined,
+    Found,
+    NotFound,
+    Paid,
+    Pending,
+    Provider,
+    Request,
+    Stored,
+    Unreadable,
+    UnrepresentableError,
+)
 from jobctl.settings import Settings
 
-PROVIDERS = {
-    "stripe": ("jobctl.providers.stripe", "Stripe"),
-    "yookassa": ("jobctl.providers.yookassa", "YooKassa"),
-    "paystack": ("jobctl.providers.paystack", "Paystack"),
+
+class Adapter(Protocol):
+    """A provider's module; all but `opened` needs no network."""
+
+    KEY_LIVES: timedelta  # how long it surely knows a key again; zero: it takes none
+    REPEATS_500: bool  # the same request is to be sent again, under the same key, until its answer is no 500
+    LISTED_AFTER: timedelta  # how long after a request what it did may be missing in the lists
+    HORIZON: timedelta  # how long what seemed absent is looked for again
+
+    def named(self, settings: Settings) -> bool:
+        """Tell whether the settings name an account here, if only in part."""
+        ...
+
+    def account(self, settings: Settings) -> str:
+        """Name the account; raises ScopeDownError (exit 78) where the settings have none."""
+        ...
+
+    def compose(self, request: Request, key: str) -> Stored:
+        """Write a request as it will be sent, on every attempt; raises UnrepresentableError."""
+        ...
+
+    def opened(self, settings: Settings, means: Means) -> Provider:
+        """Return the account, to be asked; raises ScopeDownError (exit 78) where the settings have none."""
+        ...
+
+
+def _stripe() -> Adapter:
+    from jobctl.providers import stripe  # noqa: PLC0415 (lazy, see above)
+
+    return stripe
+
+
+def _yookassa() -> Adapter:
+    from jobctl.providers import yookassa  # noqa: PLC0415 (lazy, see above)
+
+    return yookassa
+
+
+def _paystack() -> Adapter:
+    from jobctl.providers import paystack  # noqa: PLC0415 (lazy, see above)
+
+    return paystack
+
+
+PROVIDERS: dict[str, Callable[[], Adapter]] = {
+    "stripe": _stripe,
+    "yookassa": _yookassa,
+    "paystack": _paystack,
 }
 RECURRING = ("stripe", "yookassa")  # those that charge a saved method again
 ESCROW = ("paystack",)  # those that take payments into escrow
@@ -24,13 +82,15 @@ NEEDED = {
     "paystack": "PAYSTACK_SECRET_KEY",
 }
 
+FEWEST = 3  # payments asked about, to conclude anything from how many of them were found
 
-def module_of(name: str) -> Any:
+
+def module_of(name: str) -> Adapter:
     """Return a provider's module; raises UnrepresentableError for one that there is not."""
     if name not in PROVIDERS:
         known = ", ".join(PROVIDERS)
         raise UnrepresentableError(f"its payment provider {name!r} is none that jobctl knows: {known}")
-    return importlib.import_module(PROVIDERS[name][0])
+    return PROVIDERS[name]()
 
 
 def configured(settings: Settings, among: Sequence[str] = RECURRING) -> list[str]:
@@ -49,39 +109,95 @@ def concurrency(settings: Settings) -> int:
 
 def account(settings: Settings, name: str) -> str:
     """Name the account that the settings have there; raises ScopeDownError where they have none."""
-    named: str = module_of(name).account(settings)
-    return named
+    return module_of(name).account(settings)
 
 
 def key_lives(name: str) -> timedelta:
     """Return how long a provider surely knows a key again; zero: it takes none."""
-    lives: timedelta = module_of(name).KEY_LIVES
-    return lives
+    return module_of(name).KEY_LIVES
+
+
+def repeats_500(name: str) -> bool:
+    """Tell whether a server's error is answered by the same request under the same key, once a minute."""
+    return module_of(name).REPEATS_500
+
+
+def listed_after(name: str) -> timedelta:
+    """Return how long after a request what it did may be missing in the provider's lists."""
+    return module_of(name).LISTED_AFTER
+
+
+def horizon(name: str) -> timedelta:
+    """Return for how long what seemed absent is looked for again."""
+    return module_of(name).HORIZON
 
 
 def compose(name: str, request: Request, key: str) -> Stored:
     """Write a request as it will be sent; raises UnrepresentableError."""
-    written: Stored = module_of(name).compose(request, key)
-    return written
+    return module_of(name).compose(request, key)
 
 
 def connect(at: At, means: Means) -> "Providers":
     return Providers(at.settings, means)
 
 
+@dataclass
+class Tally:
+    """What became of the payments that one provider was asked about, by their numbers."""
+
+    found: int = 0
+    missing: int = 0
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether so little of it is there that another place was asked than they were made at."""
+        return self.found + self.missing >= FEWEST and self.found * 10 < self.missing
+
+
 class Providers:
-    """The providers of one run; a context manager that closes what was opened."""
+    """The providers of one run; a context manager that closes what was opened. Used by many threads."""
 
     def __init__(self, settings: Settings, means: Means) -> None:
         self.settings, self.means = settings, means
         self.opened: dict[str, Provider] = {}
+        self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
+        self.lock = Lock()
 
     def open(self, name: str) -> Provider:
         """Return a provider; raises ScopeDownError where the settings have no account there."""
-        if name not in self.opened:
-            made: Provider = getattr(module_of(name), PROVIDERS[name][1])(self.settings, self.means)
-            self.opened[name] = made
-        return self.opened[name]
+        with self.lock:
+            if name not in self.opened:
+                self.opened[name] = module_of(name).opened(self.settings, self.means)
+            return self.opened[name]
+
+    def retrieve(self, name: str, payment_id: str) -> Found:
+        """Ask for a payment by its number there; what fails is Unknown.
+
+        Raises ScopeDownError where the provider is of no use for the rest of the run: it is down, or has
+        (nearly) nothing of what it is asked about. What it has all the same is returned.
+        """
+        provider = self.open(name)
+        self._refuse_elsewhere(name)
+        found = proved_payment(name, payment_id, provider.live, provider.retrieve(payment_id))
+        with self.lock:
+            self.tallies[name].found += isinstance(found, Paid | Declined | Pending)
+            self.tallies[name].missing += isinstance(found, NotFound)
+        if isinstance(found, NotFound):
+            self._refuse_elsewhere(name)
+        return found
+
+    def found(self, name: str) -> bool:
+        """Tell whether this run has found a payment by its number there: that it asks the right account."""
+        with self.lock:
+            return self.tallies[name].found > 0
+
+    def _refuse_elsewhere(self, name: str) -> None:
+        with self.lock:
+            tally = replace(self.tallies[name])
+        if tally.elsewhere:
+            asked, there = tally.found + tally.missing, tally.found or "none"
+            reason = f"of {asked} payments asked about it has {there}: is this the right key?"
+            raise ScopeDownError(name, reason, Exit.MISCONFIGURED)
 
     def listed(self, name: str, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:
         return self.open(name).listed(since, until)

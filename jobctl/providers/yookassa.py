@@ -38,6 +38,7 @@ from jobctl.providers.protocol import (
     Unknown,
     Unreadable,
     UnrepresentableError,
+    moves_money,
 )
 from jobctl.providers.transport import Reply, Transport
 from jobctl.providers.yookassa_answers import (
@@ -59,6 +60,12 @@ from jobctl.settings import Settings
 PAYMENTS, REFUNDS = "/v3/payments", "/v3/refunds"
 # Keys are forgotten after 24 hours, and then charge anew ("Idempotence").
 KEY_LIVES = timedelta(hours=23)
+# "Repeat the request with the same data and key", about once a minute, until it is no 500 ("HTTP codes").
+REPEATS_500 = True
+# No provider says how long its lists may lack what was just done. Seconds are usual, minutes happen under
+# load, and to wait costs nothing but time.
+LISTED_AFTER = timedelta(minutes=5)
+HORIZON = timedelta(days=1)  # as long as a key may live, for a request that was on its way
 EARLIER = timedelta(minutes=10)  # their clock may be behind ours by that much
 MOST_METADATA, LONGEST_NAME, LONGEST_VALUE = 16, 32, 512
 
@@ -115,6 +122,10 @@ def written(amount: Money) -> dict[str, str]:
     return {"value": f"{major(amount):f}", "currency": amount.currency}
 
 
+def opened(settings: Settings, means: Means) -> "YooKassa":
+    return YooKassa(settings, means)
+
+
 class YooKassa:
     """One shop at YooKassa."""
 
@@ -130,6 +141,7 @@ class YooKassa:
             asked_pause=pause_asked,
         )
         self.patience = self._transport.patience
+        self.live = moves_money(settings.yookassa_secret_key)
 
     def close(self) -> None:
         self._transport.close()

@@ -73,7 +73,7 @@ def ask(at: At, payment: Payment) -> Call[Payment] | Broken:
 
 
 def call(providers: Providers, payment: Payment) -> Found:
-    return providers.open(payment.provider).retrieve(payment.reference)
+    return providers.retrieve(payment.provider, payment.reference)
 
 
 def settle(

@@ -114,7 +114,7 @@ def ask(at: At, payment: Payment) -> Call[Payment] | Broken:
 
 
 def call(providers: Providers, payment: Payment) -> Found:
-    return providers.open(payment.provider).retrieve(payment.provider_payment_id)
+    return providers.retrieve(payment.provider, payment.provider_payment_id)
 
 
 def not_told(

@@ -7,21 +7,27 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from jobctl.changes import Author, update_each
 from jobctl.db import insertion
 from jobctl.history import RunRecord
 from jobctl.money import Money
 from jobctl.tables.findings import findings
+from jobctl.tables.types import inline
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found; `once` names what it was found of, and is found of that one time."""
+    """One thing that was found; `once` names what it was found of, and is found of that one time.
+
+    waits: the subject, and its number, of which no job asks anything until a person has resolved this.
+    """
 
     kind: str
     once: Sequence[Any]
     reason: str
     amount: Money | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    waits: tuple[str, int] | None = None
 
     @property
     def key(self) -> str:
@@ -36,6 +42,8 @@ class Finding:
             "amount_minor": self.amount and self.amount.minor,
             "currency": self.amount and self.amount.currency,
             "found_at": at,
+            "subject": self.waits and self.waits[0],
+            "subject_id": self.waits and self.waits[1],
         }
 
     def is_new(self, connection: Connection) -> bool:
@@ -50,3 +58,11 @@ class Finding:
         if number is not None:
             run.error(connection, at, "findings", number, f"{self.kind}: {self.reason}")
             run.findings += 1
+
+
+def resolve(connection: Connection, key: str, reason: str, author: Author) -> None:
+    """Resolve a finding that needs nobody any more; one that there isn't, or is resolved, stays as it is."""
+    known = select(findings.c.id).where(findings.c.once_key == key, findings.c.status == inline("open"))
+    for each in connection.scalars(known.with_for_update()).all():
+        values = {"status": "resolved", "resolved_at": author.at, "resolution": reason}
+        update_each(connection, findings, {each: values}, None, author)

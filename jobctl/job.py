@@ -126,6 +126,10 @@ class RowChanges(Protocol):
         """Record what a person has to decide, once; the first run to find it exits with 3."""
         ...
 
+    def resolve(self, kind: str, /, *, once: Sequence[Any], reason: str) -> None:
+        """Resolve a finding, if it is open, that needs nobody any more."""
+        ...
+
     def drift(self, what: str, amount: Money) -> None:
         """Tell of a payment that is not the same here and at its provider.
 
@@ -349,7 +353,8 @@ class Ask:
 
     cycle: which hold, which period: at most one of the same kind and cycle succeeds for a subject. account:
     the one at the provider that has the payment; no other is asked. follows: the operation that made it
-    necessary; it is then repeated until it is decided.
+    necessary; a release or refund is then repeated until it is done. not_before: when it is sent at the
+    earliest.
     """
 
     cycle: str
@@ -357,6 +362,7 @@ class Ask:
     request: "Request"
     account: str | None = None
     follows: int | None = None
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,28 @@
 The open operation is the claim on its subject, for every job alike.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, select, tuple_
 
+from jobctl.db import among
 from jobctl.job import Ask, At, Due, Look
 from jobctl.money import Money
 from jobctl.providers.protocol import Kind, Refund, Release, Stored
+from jobctl.tables.findings import findings, waiting
 from jobctl.tables.journal import OPEN, is_open, money_operations
+from jobctl.tables.journal import unfinished as to_be_seen_to
 from jobctl.tables.types import inline
 
 # How long after a request could have been answered at the latest nobody else asks what became of it.
 SLACK = timedelta(seconds=60)
 FIRST_INTERVAL, LONGEST_INTERVAL = timedelta(minutes=1), timedelta(hours=1)
+# A release or refund that was refused is repeated after growing intervals, the first PATIENT of which take a
+# day; from then on daily, and a person is told.
+PATIENT, LONGEST_PATIENCE, A_DAY = 12, timedelta(hours=4), timedelta(days=1)
+UNDOING = ("release", "refund")
 
 ours = money_operations.c
 
@@ -50,12 +57,28 @@ class Operation(NamedTuple):
     answer_by: datetime | None
     asked: int
     settled_at: datetime | None
+    answered_minor: int | None
+    answered_currency: str | None
+    missed_at: datetime | None
+    look_until: datetime | None
+
+    @property
+    def undoes(self) -> bool:
+        """Whether it undoes another operation, so that it must not get lost."""
+        return self.follows is not None and self.kind in UNDOING
 
     @property
     def amount(self) -> Money:
         assert self.amount_minor is not None, "a request without an amount"
         assert self.currency is not None, "the same"
         return Money(self.amount_minor, self.currency)
+
+    @property
+    def answered(self) -> Money | None:
+        """What the provider tells instead, of one that is mismatched."""
+        if self.answered_minor is None or self.answered_currency is None:
+            return None
+        return Money(self.answered_minor, self.answered_currency)
 
     @property
     def is_open(self) -> bool:
@@ -76,6 +99,29 @@ def not_open(key: ColumnElement[str]) -> ColumnElement[bool]:
     return ~exists(select(ours.id).where(ours.key == key, is_open))
 
 
+def nobody_decides(subject: str, subject_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Hold where no finding about the subject waits for a person, which keeps every job from it."""
+    theirs = (findings.c.subject == inline(subject)) & (findings.c.subject_id == subject_id)
+    return ~exists(select(findings.c.id).where(theirs, waiting))
+
+
+def undisturbed(subject: str, subject_id: ColumnElement[int]) -> dict[str, ColumnElement[bool]]:
+    """Return the conditions under which a job may ask for something about a subject."""
+    return {
+        "no money operation on it is open": nothing_open(subject, subject_id),
+        "no finding about it waits for a person": nobody_decides(subject, subject_id),
+    }
+
+
+def waiting_among(connection: Connection, subject: str, ids: Sequence[int]) -> Sequence[int]:
+    """Return those of these subjects about which a person has to decide first."""
+    if not ids:
+        return ()
+    theirs = among(findings.c.subject_id, ids, connection.dialect.name)
+    query = select(findings.c.subject_id).where(waiting, findings.c.subject == inline(subject), theirs)
+    return connection.scalars(query.distinct()).all()
+
+
 def of_kinds(kinds: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
     """Hold for operations of these (subject, kind)."""
     return or_(*((ours.subject == inline(subject)) & (ours.kind == inline(kind)) for subject, kind in kinds))
@@ -87,7 +133,7 @@ def unfinished(at: At, kinds: Iterable[tuple[str, str]] = ()) -> Due:
     return Due(
         money_operations,
         {
-            "its outcome is not settled": ours.settled_at.is_(None),
+            "its outcome is not settled, or it seemed absent and may still turn up": to_be_seen_to,
             "no answer to it is to be waited for": or_(ours.answer_by.is_(None), ours.answer_by <= at.now),
             **({"it is of this job": of_kinds(mine)} if mine else {}),
         },
@@ -108,17 +154,22 @@ def compensation(operation: Operation, payment_id: str) -> Ask | None:
     return Ask(operation.cycle, operation.provider, undo, operation.account, follows=operation.id)
 
 
-def repeated(operation: Operation) -> Ask | None:
-    """Return a release or refund once more."""
+def repeated(at: At, operation: Operation) -> Ask:
+    """Return a release or refund once more, for later: the intervals grow."""
     assert operation.payment_id is not None, "a release or refund of nothing"
-    match operation.kind:
-        case "release":
-            undo: Release | Refund = Release(operation.payment_id)
-        case "refund":
-            undo = Refund(operation.payment_id, operation.amount)
-        case _:
-            return None
-    return Ask(operation.cycle, operation.provider, undo, operation.account, operation.follows)
+    undo: Release | Refund = Release(operation.payment_id)
+    if operation.kind == "refund":
+        undo = Refund(operation.payment_id, operation.amount)
+    later = at.present + patience(operation.attempt)
+    return Ask(operation.cycle, operation.provider, undo, operation.account, operation.follows, later)
+
+
+def patience(attempts: int) -> timedelta:
+    """Return how long to wait after so many attempts at a release or refund that were refused."""
+    if attempts >= PATIENT:
+        return A_DAY
+    growing: timedelta = FIRST_INTERVAL * 2 ** (attempts - 1)
+    return min(growing, LONGEST_PATIENCE)
 
 
 def next_time(asked: int, present: datetime) -> datetime:

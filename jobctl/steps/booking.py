@@ -3,6 +3,7 @@
 All of it in the caller's transaction. Subjects are locked before their operations, by everybody.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,15 +11,17 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy import Connection, Select, Table, bindparam, select
+from sqlalchemy.exc import DBAPIError
 
 from jobctl import changes, journal
 from jobctl.changes import Author, ChangedMeanwhileError
-from jobctl.db import among_named, id_list, id_list_type
+from jobctl.db import among_named, first_line, id_list, id_list_type
+from jobctl.findings import Finding, resolve
 from jobctl.job import Ask, At, Due, MoneyStep, NotBegunError, ScopeDownError
 from jobctl.journal import Operation
-from jobctl.providers.protocol import Rejected, UnrepresentableError, doubtful
-from jobctl.providers.switchboard import Providers
+from jobctl.providers.protocol import KINDS, Rejected, UnrepresentableError, doubtful
+from jobctl.providers.switchboard import Providers, account
 from jobctl.steps import journalling
 from jobctl.steps.concluding import (
     NOTHING_SENT,
@@ -27,6 +30,7 @@ from jobctl.steps.concluding import (
     asking,
     conclude,
     fact_alone,
+    in_plain_words,
     of_another_cycle,
 )
 from jobctl.steps.effect import PUT_BACK
@@ -37,6 +41,7 @@ from jobctl.steps.settling import Noted, looking, write_beside
 from jobctl.steps.window import Answered
 from jobctl.tables.journal import money_operations
 
+log = logging.getLogger(__name__)
 Owners = Mapping[tuple[str, str], AnyMoney]  # by subject and kind
 
 
@@ -87,6 +92,7 @@ class Books:
     def __init__(self, running: Running, owners: Callable[[], Owners], closed: set[str]) -> None:
         self.running, self.closed = running, closed
         self.all_owners = cache(owners)
+        self.readings: dict[tuple[int, bool], Select[Any]] = {}  # building one takes longer than running it
         self.down: list[ScopeDownError] = []  # found here; the window closes them
         self.at = running.at
 
@@ -108,6 +114,11 @@ class Books:
                 self.down.append(down)
         return provider not in self.closed
 
+    def can_ask(self, ask: Ask) -> bool:
+        """Tell whether a request can be sent now, to the account that it names."""
+        known = self.is_open(ask.provider)
+        return known and ask.account in (None, account(self.running.at.settings, ask.provider))
+
     # ── requests ─────────────────────────────────────────────────────────────────────────────
 
     def begin(
@@ -120,6 +131,7 @@ class Books:
         taken.counts += [PUT_BACK] * sum(
             ask is not None and key not in requests for key, ask in asked.items()
         )
+        self.refuse_waiting(connection, step, requests, taken)
         operations = self.journal(connection, step, requests, taken, now=True).operations
         begun = [Noted(found[each.subject_id], looking(connection)) for each in operations]
         for noted, operation in zip(begun, operations, strict=True):
@@ -136,6 +148,14 @@ class Books:
         taken.counts.append(asked.outcome)
         return None
 
+    def refuse_waiting(
+        self, connection: Connection, step: AnyMoney, requests: dict[int, Ask], taken: Taken
+    ) -> None:
+        """Leave out, as they are now, subjects about which a person has to decide first."""
+        for each in journal.waiting_among(connection, step.subject, list(requests)):
+            del requests[each]
+            taken.counts.append(PUT_BACK)
+
     def journal(
         self, connection: Connection, step: AnyMoney, requests: Mapping[int, Ask], taken: Taken, *, now: bool
     ) -> Written:
@@ -144,9 +164,25 @@ class Books:
         run_id = self.running.run_id
         written = journalling.write_down(connection, self.at, run_id, step.subject, requests, sent=sent)
         for key, reason in written.refused.items():
-            self.complain(connection, step, key, reason)
+            if requests[key].follows is None:
+                self.complain(connection, step, key, reason)
+            else:
+                self.find_unwritten(connection, step, key, requests[key], reason)
             taken.counts.append("failed")
         return written
+
+    def find_unwritten(
+        self, connection: Connection, step: AnyMoney, subject_id: int, ask: Ask, reason: str
+    ) -> None:
+        """Leave to a person what must follow and cannot be written down: no later run comes back to it."""
+        kind = KINDS[type(ask.request)]
+        amount = getattr(ask.request, "amount", None)
+        payment = getattr(ask.request, "payment_id", None)
+        facts = {"provider": ask.provider, "payment": payment, "operation": ask.follows}
+        told = f"the {kind} that must follow operation {ask.follows} of {step.subject} {subject_id}"
+        reason = f"{told} cannot be asked for: {reason}"
+        found = Finding(f"{kind} not begun", [ask.follows], reason, amount, facts)
+        found.write_down(connection, self.running.record, self.at.present)
 
     def as_sent(self, ask: Ask) -> dict[str, Any]:
         return {"claimed_by": self.running.run_id, **self.sent(ask.provider)}
@@ -160,8 +196,7 @@ class Books:
         }
 
     def complain(self, connection: Connection, step: AnyMoney, row_id: int, reason: str) -> None:
-        table = any_due(step).table.name
-        self.running.record.error(connection, self.at.present, table, row_id, reason)
+        self.running.record.error(connection, self.at.present, table_of(step).name, row_id, reason)
 
     # ── answers ──────────────────────────────────────────────────────────────────────────────
 
@@ -170,12 +205,19 @@ class Books:
     ) -> Conclusion:
         if isinstance(answer, Rejected) and item.sent_before:
             answer = doubtful(answer)
+        if isinstance(answer, NotBegunError):
+            if item.restore is not None:
+                return Conclusion(operation, PUT_BACK, {**item.restore, "claimed_by": None})
+            answer = NOTHING_SENT
         subject = None if row is None else Noted(row, looking(connection))
-        if not isinstance(answer, NotBegunError):
+        try:
             return conclude(self.at, item.step, operation, subject, answer)
-        if item.restore is None:
-            return conclude(self.at, item.step, operation, subject, NOTHING_SENT)
-        return Conclusion(operation, PUT_BACK, {**item.restore, "claimed_by": None})
+        except (DBAPIError, ChangedMeanwhileError):
+            raise  # of the transaction, not of this row
+        except Exception as error:  # isolation: one bad row never stops the others
+            log.debug("conclude.broken", exc_info=True)
+            made = conclude(self.at, item.step, operation, None, answer)
+            return fact_alone(made, f"{type(error).__name__}: {first_line(error)}")
 
     def settle(
         self, connection: Connection, answered: Sequence[Answered], taken: Taken, *, alone: bool = False
@@ -199,7 +241,7 @@ class Books:
         rows: dict[Any, Any] = {}
         for step in {id(item.step): item.step for item, _ in answered}.values():
             ids = {item.operation.subject_id for item, _ in answered if item.step is step}
-            found = {row.id: row for row in subjects(connection, step, sorted(ids), lock=True)}
+            found = {row.id: row for row in self.subjects(connection, step, sorted(ids), lock=True)}
             rows |= {(step.subject, each, id(step)): found.get(each) for each in ids}
         return rows
 
@@ -215,11 +257,18 @@ class Books:
             step = steps[each.operation.id]
             if each.error:
                 self.complain(connection, step, each.operation.subject_id, each.error)
+            self.write_finding(connection, each)
             self.follow(connection, step, each, taken)
+
+    def write_finding(self, connection: Connection, made: Conclusion) -> None:
+        if made.finding:
+            made.finding.write_down(connection, self.running.record, self.at.present)
+        if made.done:
+            resolve(connection, made.done.key, f"operation {made.operation.id} did it", self.author)
 
     def write_subjects(self, connection: Connection, step: AnyMoney, noted: Sequence[Noted]) -> None:
         values = {each.row.id: each.values for each in noted}
-        changes.update_each(connection, any_due(step).table, values, None, self.author)
+        changes.update_each(connection, table_of(step), values, None, self.author)
         write_beside(connection, noted, self.running.record, self.at)
         for each in noted:
             for reason in each.errors:
@@ -231,7 +280,7 @@ class Books:
         for ask in made.later:
             self.must_write(connection, step, {subject_id: ask}, taken, now=False)
         for ask in made.asked:
-            now = self.is_open(ask.provider)
+            now = self.can_ask(ask) and not journal.waiting_among(connection, step.subject, [subject_id])
             for operation in self.must_write(connection, step, {subject_id: ask}, taken, now=now):
                 restore = {"first_sent_at": None, "answer_by": None}
                 owner = self.owner(operation)
@@ -246,25 +295,30 @@ class Books:
             raise ChangedMeanwhileError
         return written.operations
 
-    def keep_fact(self, connection: Connection, item: Item, answer: Any, reason: str, taken: Taken) -> None:
-        """Record what was answered, for a later run to settle."""
+    def keep_fact(
+        self, connection: Connection, item: Item, answer: Any, reason: str, taken: Taken, *, plain: bool
+    ) -> None:
+        """Record what was answered, for a later run to settle; plain: without a word that others wrote."""
         (operation,) = locked(connection, [item.id]).values()
-        made = self.concluded(connection, item, operation, None, answer)
-        taken.conclusions.append(fact_alone(made, reason))
+        made = fact_alone(self.concluded(connection, item, operation, None, answer), reason)
+        taken.conclusions.append(in_plain_words(made) if plain else made)
         self.write(connection, {item.id: item.step}, taken)
 
+    # ── subjects ─────────────────────────────────────────────────────────────────────────────
 
-def subjects(connection: Connection, step: AnyMoney, ids: Sequence[int], *, lock: bool) -> Sequence[Any]:
-    """Read the subjects of operations as their step reads its rows, in the order of their keys."""
-    dialect = connection.dialect.name
-    rows = connection.execute(reading(step, dialect, lock=lock), {"the_ids": id_list(ids, dialect)})
-    return [step.row(*row) for row in rows]
+    def subjects(
+        self, connection: Connection, step: AnyMoney, ids: Sequence[int], *, lock: bool
+    ) -> Sequence[Any]:
+        """Read the subjects of operations as their step reads its rows, in the order of their keys."""
+        dialect = connection.dialect.name
+        shape = (id(step), lock)
+        if shape not in self.readings:
+            self.readings[shape] = reading(step.due(self.running.at), dialect, lock=lock)
+        rows = connection.execute(self.readings[shape], {"the_ids": id_list(ids, dialect)})
+        return [step.row(*row) for row in rows]
 
 
-@cache
-def reading(step: AnyMoney, dialect: str, *, lock: bool) -> Select[Any]:
-    """Build the query once: building it takes longer than running it."""
-    due = any_due(step)
+def reading(due: Due, dialect: str, *, lock: bool) -> Select[Any]:
     columns = [each.label(name) for name, each in due.read.items()]
     theirs = among_named(due.key, bindparam("the_ids", type_=id_list_type(due.key, dialect)), dialect)
     query = select(*columns).select_from(due.rows).where(theirs).order_by(due.key)
@@ -272,9 +326,9 @@ def reading(step: AnyMoney, dialect: str, *, lock: bool) -> Select[Any]:
 
 
 @cache
-def any_due(step: AnyMoney) -> Due:
-    """Return who is due at some time, for what doesn't depend on the time: the table, what is read."""
-    return step.due(At(datetime(2000, 1, 1, tzinfo=UTC)))
+def table_of(step: AnyMoney) -> Table:
+    """Return the table of its subjects, which depends on no time and no settings."""
+    return step.due(At(datetime(2000, 1, 1, tzinfo=UTC))).table
 
 
 def locked(connection: Connection, ids: Sequence[int]) -> dict[int, Operation]:

@@ -10,19 +10,23 @@ from sqlalchemy import Connection
 from jobctl import journal
 from jobctl.db import first_line
 from jobctl.errors import Exit
+from jobctl.findings import Finding
 from jobctl.job import Ask, At, Look, Lost, MoneyStep, ScopeDownError
 from jobctl.journal import Operation
 from jobctl.providers.protocol import (
     Declined,
+    Mismatched,
     NoEffect,
     NotListed,
     Pending,
     Rejected,
+    Release,
     Succeeded,
     Unknown,
     UnrepresentableError,
 )
 from jobctl.providers.switchboard import key_lives
+from jobctl.steps import absence
 from jobctl.steps.settling import Noted
 from jobctl.tables.journal import TRANSITIONS
 
@@ -44,6 +48,8 @@ class Conclusion:
     asked: list[Ask] = field(default_factory=list)  # to be sent now
     later: list[Ask] = field(default_factory=list)  # to be sent by another run
     error: str | None = None  # what a person has to see to
+    finding: Finding | None = None
+    done: Finding | None = None  # what needs nobody any more
 
 
 def asking(step: AnyMoney, at: At, row: Any, look: Look) -> Ask | Noted:
@@ -73,23 +79,79 @@ def conclude(at: At, step: AnyMoney, operation: Operation, subject: Noted | None
 
     operation: as it is now, locked. subject: its row, locked; None where that is gone.
     """
+    if isinstance(answer, Mismatched):
+        return mismatched(at, operation, answer)
+    seemed_absent = operation.look_until is not None and operation.settled_at is not None
+    if seemed_absent and not isinstance(answer, Succeeded):
+        return still_absent(at, operation, answer)
     if isinstance(answer, Succeeded | Declined):
         return decided(at, step, operation, subject, answer)
-    if isinstance(answer, Pending):
-        return pending(at, operation, answer)
-    if isinstance(answer, Lost):
-        return unknown(at, operation, Unknown("broken", answer.reason))
-    if isinstance(answer, Unknown):
-        return unknown(at, operation, answer)
-    return rejected(
-        at, step, operation, subject, NO_EFFECT if isinstance(answer, NoEffect | NotListed) else answer
+    if isinstance(answer, Pending | Unknown | Lost):
+        return undecided(at, operation, answer)
+    if isinstance(answer, NotListed):
+        return absent(at, step, operation, subject)
+    return rejected(at, step, operation, subject, NO_EFFECT if isinstance(answer, NoEffect) else answer)
+
+
+def mismatched(at: At, operation: Operation, answer: Mismatched) -> Conclusion:
+    """Record an answer about something else as the fact that it is; the subject waits for a person."""
+    if not is_news(operation, "mismatched"):
+        return Conclusion(operation, "known already", {"claimed_by": None})
+    told = answer.amount
+    values = journal.concluded(at, "mismatched", answer.code, answer.reason) | {
+        "settled_at": at.present,
+        "look_until": None,
+        "answered_minor": told and told.minor,
+        "answered_currency": told and told.currency,
+        "payment_id": operation.payment_id or answer.payment_id,
+    }
+    return Conclusion(operation, "mismatched", values, finding=of_mismatch(operation, answer))
+
+
+def of_mismatch(operation: Operation, answer: Mismatched) -> Finding:
+    asked = None if operation.amount_minor is None else operation.amount
+    facts = {
+        "operation": operation.id,
+        "provider": operation.provider,
+        "payment": operation.payment_id or answer.payment_id,
+        "asked": asked and str(asked),
+        "answered": answer.amount and str(answer.amount),
+    }
+    return Finding(
+        "money mismatch",
+        once=[operation.key],
+        reason=f"the {operation.kind} of {operation.subject} {operation.subject_id}: {answer.reason}",
+        amount=answer.amount or asked,
+        facts=facts,
+        waits=(operation.subject, operation.subject_id),
     )
 
 
+def absent(at: At, step: AnyMoney, operation: Operation, subject: Noted | None) -> Conclusion:
+    """Note that a list lacks it; what was concluded from that is looked at again."""
+    if not absence.is_believed(at, operation):
+        return Conclusion(operation, "unknown", absence.missed(at, operation))
+    made = rejected(at, step, operation, subject, NO_EFFECT)
+    if made.values.get("status") == "rejected":
+        made.values |= absence.looked_for(at, operation)
+    return made
+
+
+def still_absent(at: At, operation: Operation, answer: Any) -> Conclusion:
+    made = Conclusion(operation, "looked for again", absence.looked_again(at, operation, answer))
+    return unfinished(made, answer) if isinstance(answer, Declined) else made
+
+
+def undecided(at: At, operation: Operation, answer: Pending | Unknown | Lost) -> Conclusion:
+    if isinstance(answer, Pending):
+        return pending(at, operation, answer)
+    return unknown(at, operation, Unknown("broken", answer.reason) if isinstance(answer, Lost) else answer)
+
+
 def unknown(at: At, operation: Operation, answer: Unknown) -> Conclusion:
-    values: dict[str, Any] = {"claimed_by": None}
+    values: dict[str, Any] = {"claimed_by": None, "reason": answer.reason}
     if may_become(operation, "unknown"):
-        values |= {"status": "unknown", "code": answer.code, "reason": answer.reason}
+        values |= {"status": "unknown", "code": answer.code}
     if overdue(at, operation) and not answer.closes:
         values |= asked_again(at, operation)
     return Conclusion(operation, "unknown", values)
@@ -114,7 +176,7 @@ def rejected(
     at: At, step: AnyMoney, operation: Operation, subject: Noted | None, answer: Rejected
 ) -> Conclusion:
     """Conclude what certainly had no effect; what must not get lost is written down anew."""
-    if not may_become(operation, "rejected"):
+    if not is_news(operation, "rejected"):
         return Conclusion(operation, "known already", {"claimed_by": None})
     values = journal.concluded(at, "rejected", answer.code, answer.reason) | {"settled_at": at.present}
     made = Conclusion(operation, "put back" if answer in (NOTHING_SENT, UNWANTED) else "rejected", values)
@@ -123,9 +185,28 @@ def rejected(
         made.subject = subject
     if not answer.later and answer.closes is None:
         made.error = f"its {operation.kind} was rejected ({answer.code}): {answer.reason}"
-    elif operation.follows is not None and (undo := journal.repeated(operation)):
-        made.later.append(undo)
+    return repeating(at, made) if operation.undoes else made
+
+
+def repeating(at: At, made: Conclusion) -> Conclusion:
+    """Have a release or refund that was refused repeated; a person is told of what is refused for long."""
+    operation = made.operation
+    made.later.append(journal.repeated(at, operation))
+    if operation.attempt >= journal.PATIENT:
+        made.finding = not_undone(operation, made.values.get("reason") or operation.reason or "")
     return made
+
+
+def not_undone(operation: Operation, reason: str = "") -> Finding:
+    """Return what a person has to know of a release or refund that is refused, until it is done."""
+    subject = f"{operation.subject} {operation.subject_id}"
+    return Finding(
+        f"{operation.kind} refused",
+        once=[operation.follows],
+        reason=f"the {operation.kind} of {subject} is refused, and asked for again each day: {reason}",
+        amount=None if operation.amount_minor is None else operation.amount,
+        facts={"provider": operation.provider, "payment": operation.payment_id},
+    )
 
 
 def may_become(operation: Operation, status: str) -> bool:
@@ -133,28 +214,44 @@ def may_become(operation: Operation, status: str) -> bool:
     return status != operation.status and status in TRANSITIONS.get(operation.status, ())
 
 
+def is_news(operation: Operation, status: str) -> bool:
+    """Tell whether a fact is one, or is known and its subject has not followed it yet."""
+    return may_become(operation, status) or (operation.status == status and operation.settled_at is None)
+
+
 def decided(
     at: At, step: AnyMoney, operation: Operation, subject: Noted | None, answer: Succeeded | Declined
 ) -> Conclusion:
     """Record a fact, and settle the subject by it."""
     status = "succeeded" if isinstance(answer, Succeeded) else "declined"
-    if operation.settled_at and not may_become(operation, status):
+    if not is_news(operation, status):
         return Conclusion(operation, "known already", {"claimed_by": None})
     known = {"claimed_by": None} if operation.status == status else fact(at, answer)
-    made = Conclusion(operation, status, known | {"settled_at": at.present})
+    made = Conclusion(operation, status, known | {"settled_at": at.present, "look_until": None})
+    if isinstance(answer, Declined) and operation.undoes:
+        made.error = f"its {operation.kind} was declined ({answer.code}): {answer.reason}"
+        return repeating(at, made)
+    if isinstance(answer, Succeeded) and operation.undoes and operation.attempt > journal.PATIENT:
+        made.done = not_undone(operation)
     if subject is None:
         made.error = f"its {operation.kind} {status}, and the {operation.subject} is gone"
         return undone(made, answer)
     row = subject.row
-    try:
-        subject.outcome = made.outcome = step.settle(at, row, operation, answer, subject)
-    except Exception as error:  # isolation: one bad row never stops the others
-        log.debug("settle.broken", exc_info=True)
-        return fact_alone(made, f"{type(error).__name__}: {first_line(error)}")
+    subject.outcome = made.outcome = step.settle(at, row, operation, answer, subject)
     made.subject, made.asked = subject, subject.asked
-    if isinstance(answer, Declined) and operation.follows is not None:
-        subject.error(f"its {operation.kind} was declined ({answer.code}): {answer.reason}")
+    if isinstance(answer, Declined):
+        return unfinished(made, answer)
     return made if step.wanted(at, row, operation, subject.look) else undone(made, answer)
+
+
+def unfinished(made: Conclusion, answer: Declined) -> Conclusion:
+    """Cancel a payment that was declined and stands open at the provider: its customer could complete it."""
+    operation = made.operation
+    if answer.unfinished and answer.payment_id and operation.kind in ("authorize", "charge"):
+        cycle = f"{operation.cycle}-declined-{operation.attempt}"
+        open_one = Release(answer.payment_id)
+        made.asked.append(Ask(cycle, operation.provider, open_one, operation.account, follows=operation.id))
+    return made
 
 
 def fact(at: At, answer: Succeeded | Declined) -> dict[str, Any]:
@@ -169,7 +266,8 @@ def fact(at: At, answer: Succeeded | Declined) -> dict[str, Any]:
 
 def undone(made: Conclusion, answer: Succeeded | Declined) -> Conclusion:
     """Undo a success that nobody wants any more, instead of what would have followed it."""
-    undo = isinstance(answer, Succeeded) and journal.compensation(made.operation, answer.payment_id)
+    operation = made.operation._replace(cycle=made.values.get("cycle", made.operation.cycle))
+    undo = isinstance(answer, Succeeded) and journal.compensation(operation, answer.payment_id)
     if undo and made.subject:
         made.subject.notices.clear()  # nobody gets a receipt for what is given back
     if undo:
@@ -195,13 +293,25 @@ def fact_alone(made: Conclusion, reason: str) -> Conclusion:
     return Conclusion(made.operation, "failed", values, error=reason)
 
 
-def stored_answer(operation: Operation) -> Succeeded | Declined:
+def in_plain_words(made: Conclusion) -> Conclusion:
+    """Keep the fact where the database takes no text that others wrote."""
+    ours = {name: "(it could not be stored)" for name in ("code", "reason") if made.values.get(name)}
+    return replace(made, values=made.values | ours, error="what the provider said of it could not be stored")
+
+
+def stored_answer(operation: Operation) -> Succeeded | Declined | Rejected | Mismatched:
     """Return the answer that the journal has, for a subject that has not followed it yet."""
-    if operation.status == "succeeded":
-        return Succeeded(operation.payment_id or "", operation.hold_ends_at)
+    code, reason = operation.code or "", operation.reason or ""
+    match operation.status:
+        case "succeeded":
+            return Succeeded(operation.payment_id or "", operation.hold_ends_at)
+        case "rejected":
+            return Rejected(code, reason, later=True)
+        case "mismatched":
+            return Mismatched(code, reason, operation.payment_id, operation.answered)
     return Declined(
-        operation.code or "",
-        operation.reason or "",
+        code,
+        reason,
         bool(operation.retryable),
         bool(operation.needs_customer),
         operation.payment_id,

@@ -1,5 +1,6 @@
 """Requests are written down before they are sent; the idempotency keys are derived here alone."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -38,9 +39,16 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """Derive the idempotency key; of `[0-9A-Za-z._-]`, and at most 64 characters."""
+        """Derive the idempotency key; of `[0-9A-Za-z._-]`, and at most 64 characters.
+
+        What would be longer is told by its digest, after what every key of an installation begins with.
+        """
         ask, subject = self.ask, f"{self.subject}-{self.subject_id}"
-        return f"{self.installation}.{self.kind}.{subject}.{ask.cycle}.{self.attempt}"
+        begin = f"{self.installation}.{self.kind}."
+        whole = f"{begin}{subject}.{ask.cycle}.{self.attempt}"
+        if len(whole) <= LONGEST_KEY:
+            return whole
+        return (begin + hashlib.sha256(whole.encode()).hexdigest())[:LONGEST_KEY]
 
 
 def numbered(connection: Connection, entries: Sequence[Entry]) -> list[Entry]:
@@ -82,8 +90,6 @@ def refuse_again(entry: Entry) -> None:
 def values_of(entry: Entry, at: At, run_id: int) -> dict[str, Any]:
     """Return the row of an operation that is not sent yet; raises UnrepresentableError."""
     refuse_again(entry)
-    if len(entry.key) > LONGEST_KEY:
-        raise UnrepresentableError(f"its key {entry.key} is longer than {LONGEST_KEY} characters")
     asked = entry.ask.request
     amount = None if isinstance(asked, Release) else asked.amount
     return {
@@ -105,7 +111,7 @@ def values_of(entry: Entry, at: At, run_id: int) -> dict[str, Any]:
         "claimed_by": None,
         "created_at": at.present,
         "first_sent_at": None,
-        "answer_by": None,
+        "answer_by": entry.ask.not_before,  # nobody takes it up before
     }
 
 
@@ -147,7 +153,12 @@ def write_down(
 
 
 def account_of(settings: Settings, ask: Ask) -> str:
-    """Name the account to ask; raises ScopeDownError, or UnrepresentableError where it is another's."""
+    """Name the account to ask; raises ScopeDownError, or UnrepresentableError where it is another's.
+
+    What undoes something is written down whatever the settings have: it waits until they name its account.
+    """
+    if ask.follows is not None and ask.account is not None:
+        return ask.account
     named = account(settings, ask.provider)
     if ask.account not in (None, named):
         raise UnrepresentableError(

@@ -14,12 +14,13 @@ from sqlalchemy.exc import DBAPIError
 from jobctl import changes, journal
 from jobctl.changes import ChangedMeanwhileError
 from jobctl.db import among, first_line, passing_over
-from jobctl.errors import Exit
+from jobctl.errors import Exit, JobctlError
 from jobctl.job import Call, Due, Means, MoneyStep, RecoveryStep, SettleStep
 from jobctl.journal import Operation
-from jobctl.providers.protocol import REFUSED_AGAIN, Inquiry, Rejected
-from jobctl.providers.switchboard import Providers, account
-from jobctl.steps.booking import Books, Item, Owners, Taken, owners_of, subjects
+from jobctl.providers.proof import proved
+from jobctl.providers.protocol import REFUSED_AGAIN, Answer, Inquiry, Rejected
+from jobctl.providers.switchboard import Providers, account, repeats_500
+from jobctl.steps.booking import Books, Item, Owners, Taken, owners_of
 from jobctl.steps.concluding import (
     UNWANTED,
     AnyMoney,
@@ -42,21 +43,21 @@ NAMED = 5  # of the operations that nobody knows the outcome of
 def run(step: AnyMoney, running: Running, owners: Callable[[], Owners]) -> None:
     """Do one run of the step: first what is unfinished of its kinds, then the rows that are due."""
     kinds = list(owners_of([step]))
-    serve(MoneyRun(step, running, owners, journal.unfinished(running.at, kinds)), kinds)
+    serve(MoneyRun(step, running, owners, journal.unfinished(running.at, kinds)))
 
 
 def settle_all(step: SettleStep, running: Running, owners: Callable[[], Owners]) -> None:
     """Settle unfinished operations, whoever asked for them."""
-    serve(MoneyRun(step, running, owners, step.due(running.at)), [])
+    serve(MoneyRun(step, running, owners, step.due(running.at)))
 
 
 def recover(step: RecoveryStep, running: Running, owners: Callable[[], Owners]) -> None:
     """Settle unfinished operations of some kinds; the options are of the job's other steps."""
     due = journal.unfinished(running.at, step.kinds)
-    serve(MoneyRun(step, running, owners, due), step.kinds)
+    serve(MoneyRun(step, running, owners, due))
 
 
-def serve(work: "MoneyRun", kinds: Sequence[tuple[str, str]]) -> None:
+def serve(work: "MoneyRun") -> None:
     running = work.running
     with running.transaction() as connection:
         work.prepare(connection)
@@ -67,7 +68,7 @@ def serve(work: "MoneyRun", kinds: Sequence[tuple[str, str]]) -> None:
         means = Means(running.stop, work.concurrency, running.out)
         with Providers(running.at.settings, means) as providers:
             work.serve(providers)
-    work.tell_unknown(kinds)
+    work.tell_unknown()
 
 
 class MoneyRun(Window):
@@ -91,6 +92,8 @@ class MoneyRun(Window):
         self.pages: dict[tuple[bool, bool], Select[Any]] = {}  # built once for each shape
         self.after: After | None = None
         self.recovered: After | None = None
+        self.hand: tuple[Selection, After] | None = None  # the last row that this turn took up
+        self.unknown: set[int] = set()  # operations of this run of which nobody knows what became
         self.all_recovered, self.all_begun = False, self.step is None
 
     # ── what is to be done ───────────────────────────────────────────────────────────────────
@@ -121,18 +124,51 @@ class MoneyRun(Window):
                     Exit.UNREACHABLE,
                     f"{item.operation.provider} put requests off ({answer.code}): the next run asks anew",
                 )
-        self.books.at, taken = self.at, Taken()
+        self.books.at = self.at
         try:
-            with self.running.transaction() as connection:
-                self.books.settle(connection, answered, taken)
-                self.recover(connection, wanted, taken)
-                self.begin_new(connection, wanted, taken)
-        except (DBAPIError, ChangedMeanwhileError):
-            if not answered:
-                raise
-            followed = [follow for each in answered for follow in self.settle_alone(*each)]
-            return [*followed, *self.settle_and_claim([], wanted)]
+            return self.one_turn(answered, wanted)
+        except JobctlError:
+            raise
+        except Exception:  # isolation: one bad row never stops the others
+            log.debug("turn.broken", exc_info=True)
+        followed = [follow for each in answered for follow in self.settle_alone(*each)]
+        return [*followed, *self.narrowed(wanted)]
+
+    def one_turn(self, answered: Sequence[Answered], wanted: int) -> Sequence[Item]:
+        taken, self.hand = Taken(), None
+        with self.running.transaction() as connection:
+            self.books.settle(connection, answered, taken)
+            self.recover(connection, wanted, taken)
+            self.begin_new(connection, wanted, taken)
         return self.remember(taken)
+
+    def narrowed(self, wanted: int) -> Sequence[Item]:
+        """Take up fewer and fewer, until what cannot be taken up stands alone; name it, and pass it over."""
+        while wanted > 0:
+            try:
+                return self.one_turn([], wanted)
+            except JobctlError:
+                raise
+            except Exception as error:  # noqa: BLE001 (isolation: one bad row never stops the others)
+                if wanted == 1:
+                    self.pass_over(error)
+                wanted //= 2
+        return []
+
+    def pass_over(self, error: Exception) -> None:
+        """Name the one row that could not be taken up, and go on behind it."""
+        if self.hand is None:  # what finds rows failed, not a row
+            raise error
+        selection, place = self.hand
+        table = selection.due.table.name
+        with self.running.transaction() as connection:
+            self.running.record.error(connection, self.at.present, table, place[1], why(error))
+        self.running.record.counts["failed"] += 1
+        if selection is self.unfinished:
+            self.recovered = place
+        else:
+            self.after = place
+        self.running.attempted += 1
 
     def remember(self, taken: Taken) -> Sequence[Item]:
         """Note how far the run has come, once it is committed."""
@@ -152,6 +188,7 @@ class MoneyRun(Window):
 
     def count(self, made: Conclusion) -> None:
         self.running.record.counts[made.outcome] += 1
+        (self.unknown.add if made.outcome == "unknown" else self.unknown.discard)(made.operation.id)
         extra = {"operation": made.operation.id, "row": made.operation.subject_id, "outcome": made.outcome}
         log.info("operation.concluded", extra=extra)
 
@@ -176,7 +213,7 @@ class MoneyRun(Window):
             return
         taken.recovered = (found[-1].place_in_order, found[-1].id)
         operations = [Operation(*row[:-1]) for row in found]
-        items = [item for each in operations if (item := self.planned(connection, each))]
+        items = [item for each in operations if (item := self.alone(connection, each, taken))]
         self.claim(connection, items)
         taken.items += items
 
@@ -187,23 +224,48 @@ class MoneyRun(Window):
         if shape not in self.pages:
             page = selection.page(first=after is None)
             self.pages[shape] = page.with_for_update(**passing_over(selection.due.table))
-        return connection.execute(self.pages[shape], selection.place(after, size)).all()
+        found = connection.execute(self.pages[shape], selection.place(after, size)).all()
+        if found:
+            self.hand = selection, (found[-1].place_in_order, found[-1].id)
+        return found
+
+    def alone(self, connection: Connection, operation: Operation, taken: Taken) -> Item | None:
+        """Plan one operation; what its job stumbles over is its own failure, never the run's."""
+        try:
+            return self.planned(connection, operation)
+        except (DBAPIError, JobctlError):
+            raise
+        except Exception as error:  # isolation
+            log.debug("planned.broken", exc_info=True)
+            self.running.record.error(
+                connection, self.at.present, money_operations.name, operation.id, why(error)
+            )
+            taken.counts.append("failed")
+            return None
 
     def planned(self, connection: Connection, operation: Operation) -> Item | None:
         """Decide what is to be done about an unfinished operation; None where nothing can be."""
         step = self.books.owner(operation)
         if step is None or not self.is_ours(operation):
             return None
-        (row,) = subjects(connection, step, [operation.subject_id], lock=False) or [None]
-        restore = {"first_sent_at": operation.first_sent_at, "answer_by": operation.answer_by}
+        (row,) = self.books.subjects(connection, step, [operation.subject_id], lock=False) or [None]
+        restore = {
+            "first_sent_at": operation.first_sent_at,
+            "answer_by": operation.answer_by,
+            "missed_at": operation.missed_at,
+        }
+        if operation.look_until is not None and operation.settled_at is not None:
+            return Item(operation, step, row, look=True, restore=restore)
         if not operation.is_open:
             return Item(operation, step, row, answer=stored_answer(operation), restore=restore)
-        wanted = operation.follows is not None or (
+        wanted = operation.undoes or (
             row is not None and step.wanted(self.at, row, operation, looking(connection))
         )
-        if operation.first_sent_at is None:
-            return Item(operation, step, row, answer=None if wanted else UNWANTED, restore=restore)
-        return Item(operation, step, row, look=self.must_look(operation, wanted=wanted), restore=restore)
+        if operation.first_sent_at is not None:
+            return Item(operation, step, row, look=self.must_look(operation, wanted=wanted), restore=restore)
+        if wanted and journal.waiting_among(connection, operation.subject, [operation.subject_id]):
+            return None
+        return Item(operation, step, row, answer=None if wanted else UNWANTED, restore=restore)
 
     def is_ours(self, operation: Operation) -> bool:
         """Tell whether the settings have the account that was asked, and its provider can be asked."""
@@ -211,10 +273,11 @@ class MoneyRun(Window):
             return False
         named = account(self.running.at.settings, operation.provider)
         if named != operation.account:
+            sent = operation.first_sent_at is not None
             self.running.fail(
-                Exit.UNKNOWN_OUTCOME,
-                f"money operation {operation.id} was asked of the {operation.provider} account "
-                f"{operation.account}, and the settings have {named}",
+                Exit.UNKNOWN_OUTCOME if sent else Exit.MISCONFIGURED,
+                f"money operation {operation.id} {'was' if sent else 'is to be'} asked of the "
+                f"{operation.provider} account {operation.account}, and the settings have {named}",
             )
         return named == operation.account
 
@@ -222,9 +285,11 @@ class MoneyRun(Window):
         """Tell whether to look what became of a request; else it can be sent again, word for word."""
         if operation.payment_id is not None and operation.kind != "refund":
             return True
-        # A server's error is what it would answer to the same key again; a refusal says nothing of the first.
-        replayed = operation.code == REFUSED_AGAIN or (operation.code or "").startswith("http_5")
-        return replayed or not wanted or not key_is_alive(operation, self.at.present)
+        # Some answer the same key with the same server error for ever; others want to be asked until it ends.
+        stored = (operation.code or "").startswith("http_5") and not repeats_500(operation.provider)
+        # A refusal says nothing of the first request, and what a list lacks is looked for once more.
+        doubted = operation.code == REFUSED_AGAIN or operation.missed_at is not None
+        return stored or doubted or not wanted or not key_is_alive(operation, self.at.present)
 
     def claim(self, connection: Connection, items: Sequence[Item]) -> None:
         mine: dict[int, dict[str, Any]] = {}
@@ -233,6 +298,7 @@ class MoneyRun(Window):
             mine[each.id] = {"claimed_by": self.running.run_id}
             if sending:
                 mine[each.id] |= self.books.sent(each.operation.provider, each.operation.first_sent_at)
+                mine[each.id]["missed_at"] = None  # what lists lacked until now tells nothing of this sending
         changes.update_each(connection, money_operations, mine, None, self.books.author)
 
     # ── new operations ───────────────────────────────────────────────────────────────────────
@@ -262,11 +328,13 @@ class MoneyRun(Window):
         operation = payload.operation
         provider = outside.open(operation.provider)
         if not payload.look:
-            return provider.send(operation.kind, operation.request, operation.key)
-        assert operation.first_sent_at is not None, "a look for what was never sent"
-        return provider.look(
-            Inquiry(operation.kind, operation.key, operation.payment_id, operation.first_sent_at)
-        )
+            told: Answer = provider.send(operation.kind, operation.request, operation.key)
+        else:
+            assert operation.first_sent_at is not None, "a look for what was never sent"
+            told = provider.look(
+                Inquiry(operation.kind, operation.key, operation.payment_id, operation.first_sent_at)
+            )
+        return proved(operation, provider.live, told)
 
     def settle_alone(self, item: Item, answer: Any) -> Sequence[Item]:
         """Settle one answer; where its subject cannot follow, keep the fact for a later run."""
@@ -274,12 +342,29 @@ class MoneyRun(Window):
         try:
             with self.running.transaction() as connection:
                 self.books.settle(connection, [(item, answer)], taken, alone=True)
-        except (DBAPIError, ChangedMeanwhileError) as error:
+        except JobctlError:
+            raise
+        except Exception as error:  # noqa: BLE001 (isolation, as above)
             log.warning("operation.unsettled", extra={"operation": item.id})
-            taken = Taken()
-            with self.running.transaction() as connection:
-                self.books.keep_fact(connection, item, answer, why(error), taken)
+            taken = self.keep_fact(item, answer, why(error))
         return self.remember(taken)
+
+    def keep_fact(self, item: Item, answer: Any, reason: str) -> Taken:
+        """Keep what was answered; where the database takes no text of it, in words of our own alone."""
+        for plain in (False, True):
+            taken = Taken()
+            try:
+                with self.running.transaction() as connection:
+                    self.books.keep_fact(connection, item, answer, reason, taken, plain=plain)
+            except JobctlError:
+                raise
+            except Exception:  # isolation
+                log.debug("fact.refused", exc_info=True)
+            else:
+                return taken
+        self.running.fail(Exit.ITEMS_FAILED, f"the answer to operation {item.id} could not be written down")
+        self.unknown.add(item.id)
+        return Taken()
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────
 
@@ -290,10 +375,16 @@ class MoneyRun(Window):
             under_way = among(money_operations.c.id, list(self.claimed), connection.dialect.name)
             connection.execute(update(money_operations).where(ours, ~under_way).values(claimed_by=None))
 
-    def tell_unknown(self, kinds: Sequence[tuple[str, str]]) -> None:
-        """Let the exit code tell of operations whose outcome nobody knows, and nobody is at work on."""
+    def tell_unknown(self) -> None:
+        """Let the exit code tell of operations whose outcome nobody knows, and nobody is at work on.
+
+        A run answers for those that it had to do with; settle-operations for all that there are.
+        """
+        mine = None if self.bounded else sorted({*self.unknown, *map(int, self.claimed)})
+        if mine == []:
+            return
         with self.running.transaction() as connection:
-            rows = connection.execute(uncertain(kinds)).all()
+            rows = connection.execute(uncertain(mine, connection.dialect.name)).all()
         alive = self.running.locks.alive({row.claimed_by for row in rows if row.claimed_by})
         left = [row for row in rows if row.claimed_by not in alive]
         if left:
@@ -306,11 +397,11 @@ class MoneyRun(Window):
             )
 
 
-def uncertain(kinds: Sequence[tuple[str, str]]) -> Select[Any]:
-    """Select the operations, of these or all kinds, that were sent and of which nobody knows what became."""
+def uncertain(ids: Sequence[int] | None, dialect: str) -> Select[Any]:
+    """Select the operations, of these or all, that were sent and of which nobody knows what became."""
     ours = money_operations.c
     open_ones = ours.settled_at.is_(None) & ours.first_sent_at.is_not(None)
-    open_ones = open_ones & journal.of_kinds(kinds) if kinds else open_ones
+    open_ones = open_ones if ids is None else open_ones & among(ours.id, ids, dialect)
     states = ours.status.in_(["started", "unknown"])
     return (
         select(ours.id, ours.claimed_by, ours.subject, ours.subject_id)
@@ -323,4 +414,6 @@ def uncertain(kinds: Sequence[tuple[str, str]]) -> Select[Any]:
 def why(error: Exception) -> str:
     if isinstance(error, DBAPIError):
         return f"the database refused what follows from it: {first_line(error.orig or error)}"
-    return "what follows from it has to wait: the row has changed, or another operation is open"
+    if isinstance(error, ChangedMeanwhileError):
+        return "what follows from it has to wait: the row has changed, or another operation is open"
+    return f"{type(error).__name__}: {first_line(error)}"

@@ -67,6 +67,7 @@ class Noted:
     asked: list[Ask] = field(default_factory=list)
     findings: "list[Finding]" = field(default_factory=list)
     drifts: list[tuple[str, Money]] = field(default_factory=list)
+    resolved: list[tuple[str, str]] = field(default_factory=list)  # keys of findings, and why
     errors: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     complaints: list[tuple[Exit, str]] = field(default_factory=list)
@@ -95,6 +96,9 @@ class Noted:
         from jobctl.findings import Finding  # noqa: PLC0415 (most runs find nothing)
 
         self.findings.append(Finding(kind, once, reason, **more))
+
+    def resolve(self, kind: str, /, *, once: Sequence[Any], reason: str) -> None:
+        self.resolved.append((".".join(str(each) for each in (kind, *once)), reason))
 
     def error(self, reason: str) -> None:
         self.errors.append(reason)
@@ -184,7 +188,17 @@ def write_beside(connection: Connection, items: Sequence[Noted], run: RunRecord,
             write_one(connection, each, author)
         for finding in item.findings:
             finding.write_down(connection, run, at.present)
+        resolve_all(connection, item, author)
     queue(connection, [notice for item in items for notice in item.notices], at)
+
+
+def resolve_all(connection: Connection, item: Noted, author: Author) -> None:
+    if not item.resolved:
+        return
+    from jobctl.findings import resolve  # noqa: PLC0415 (most runs find nothing)
+
+    for key, reason in item.resolved:
+        resolve(connection, key, reason, author)
 
 
 def write_one(connection: Connection, wanted: Write, author: Author) -> None:

@@ -111,7 +111,9 @@ _wallet_transactions = (
     Column("refund_refused_at", Instant),
     Column("claimed_by", Id),
     Column("created_at", Instant, nullable=False),
-    Column("account", Text),  # of ours at the provider, that it was begun at; null: whichever the settings have
+    Column(
+        "account", Text
+    ),  # of ours at the provider, that it was begun at; null: whichever the settings have
     Column("missed_at", Instant),  # since when the provider says that it has no such payment
 )
 wallet_transactions = Table(
@@ -145,6 +147,11 @@ index(
 index("ix_wallet_transactions_held", _of.id, where=(_of.status == inline("completed")) & _held)
 _to_refund = (_of.status == inline("completed")) & (_of.escrow_status == inline("void"))
 index("ix_wallet_transactions_to_refund", _of.id, where=_to_refund)
+# Another payment that the same account is known to have, of which the newest proves that it is asked.
+_found = (_of.status == inline("completed")) & _of.reference.is_not(None)
+index("ix_wallet_transactions_found", _of.provider, _of.account, _of.id, where=_found)
+_missed = (_of.status == inline("failed")) & _of.missed_at.is_not(None)
+index("ix_wallet_transactions_missed", _of.next_look_at, _of.id, where=_missed)
 index("ix_wallet_transactions_claimed_by", _of.claimed_by, where=_of.claimed_by.is_not(None))
 
 _wallets = (

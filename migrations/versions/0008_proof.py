@@ -1,4 +1,4 @@
-"""What proves an outcome: answers that don't match, absences that are looked at again, what waits for a person."""
+"""What proves an outcome: answers that don't match, absences looked at again, what waits for a person."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -33,6 +33,13 @@ def upgrade() -> None:
     create_index("ix_findings_waiting", "findings", ["subject", "subject_id"], waiting)
     add_column("wallet_transactions", sa.Column("account", sa.Text))
     add_column("wallet_transactions", sa.Column("missed_at", Instant))
+    found, missed = (
+        "status = 'completed' AND reference IS NOT NULL",
+        "status = 'failed' AND missed_at IS NOT NULL",
+    )
+    named = "ix_wallet_transactions"
+    create_index(f"{named}_found", "wallet_transactions", ["provider", "account", "id"], found)
+    create_index(f"{named}_missed", "wallet_transactions", ["next_look_at", "id"], missed)
 
 
 def journal() -> None:

@@ -11,7 +11,9 @@ from sqlalchemy import select
 from jobctl.job import At, RowChanges
 from jobctl.money import Money
 from jobctl.providers.protocol import Paid
+from jobctl.providers.switchboard import account
 from jobctl.tables.marketplace import requests, wallet_transactions
+from jobctl.tables.types import inline
 
 ours = wallet_transactions.c
 REVERSED = "reversed"  # at the provider: given back there
@@ -32,17 +34,31 @@ class Payment(NamedTuple):
     escrow_status: str
     created_at: datetime
     looks: int
+    account: str | None  # of ours there, that it was begun at
+    missed_at: datetime | None
+    failed_at: datetime | None
+    witness: str | None
 
     @property
     def amount(self) -> Money:
         return Money(self.amount_minor, self.currency)
 
 
-READ: dict[str, Any] = {name: ours[name] for name in Payment._fields}
+rest = wallet_transactions.alias("others")
+# The newest payment that its account is known to have: found by the same run, it proves the right place.
+witness = (
+    select(rest.c.reference)
+    .where(rest.c.status == inline("completed"), rest.c.reference.is_not(None))
+    .where(rest.c.provider == ours.provider, rest.c.account == ours.account)
+    .order_by(rest.c.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+READ: dict[str, Any] = {name: witness if name == "witness" else ours[name] for name in Payment._fields}
 Values = dict[str, Any]
 
 
-def succeeded(payment: Payment, paid: Paid, change: RowChanges) -> tuple[str, Values]:
+def succeeded(at: At, payment: Payment, paid: Paid, change: RowChanges) -> tuple[str, Values]:
     """Return the outcome, and what becomes of the payment, which is held in escrow from then on.
 
     What nobody waits for any more is to be given back; another amount is for a person to decide about.
@@ -52,7 +68,14 @@ def succeeded(payment: Payment, paid: Paid, change: RowChanges) -> tuple[str, Va
         reason = f"payment {payment.id} is of {payment.amount} here and of {paid.amount} at the provider"
         found(change, "payment mismatch", payment, paid.amount, reason)
         return "payment mismatch", {"status": "unverified"} if payment.status == "pending" else {}
-    values: Values = {"status": "completed", "paid_at": paid.paid_at, "failure": None, "failed_at": None}
+    values: Values = {
+        "status": "completed",
+        "paid_at": paid.paid_at,
+        "failure": None,
+        "failed_at": None,
+        "missed_at": None,
+        "account": payment.account or account(at.settings, payment.provider),
+    }
     if request.status == "pending" and request.paid_at is None and payment.escrow_status == "pending":
         change.update_beside(requests, request.id, status="in_progress", paid_at=paid.paid_at)
         tell(change, "request-paid", request.creator_id, payment)

@@ -75,6 +75,7 @@ def decline(at: At, batch: BatchChanges) -> None:
 
 JOB = (
     verifying.STEP,
+    verifying.AGAIN,
     SetStep(verifying.given_up, verifying.give_up, "unverified"),
     SetStep(without_reference, end, "failed without a reference"),
     SetStep(unpaid, decline, "declined"),

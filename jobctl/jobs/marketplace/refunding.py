@@ -1,15 +1,15 @@
 """Find payments that succeeded after they had been given up, and give back what nobody waits for."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import NamedTuple
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from jobctl.job import Ask, At, Due, ListStep, Look, MoneyChanges, MoneyStep, Read, RowChanges
 from jobctl.jobs.marketplace import concluding
 from jobctl.jobs.marketplace.concluding import READ, Payment
-from jobctl.journal import Operation, nothing_open
+from jobctl.journal import Operation, undisturbed
 from jobctl.money import Money
 from jobctl.providers.protocol import Declined, Paid, Refund, Succeeded, Unreadable
 from jobctl.providers.switchboard import ESCROW, Providers, concurrency, configured, connect
@@ -19,6 +19,7 @@ from jobctl.tables.types import inline
 ours = wallet_transactions.c
 TRANSACTION: str = wallet_transactions.info["subject"]
 GIVEN_UP = ("failed", "unverified")
+REFUSED, A_DAY = "refund refused", timedelta(days=1)
 
 
 class Late(NamedTuple):
@@ -39,14 +40,14 @@ def news(_at: At, page: Sequence[Paid | Unreadable], read: Read) -> list[Late]:
     return [Late(row.reference, (found := paid[row.reference]).paid_at, found, row.id) for row in rows]
 
 
-def settle_late(_at: At, late: Late, change: RowChanges) -> str:
+def settle_late(at: At, late: Late, change: RowChanges) -> str:
     known = change.look(select(ours.request_id).where(ours.id == late.number))
     change.look(select(requests.c.id).where(requests.c.id == known.request_id), lock=requests)
     this = select(*READ.values()).where(ours.id == late.number)
     payment = Payment(*change.look(this, lock=wallet_transactions))
     if payment.status not in GIVEN_UP or payment.escrow_status == "refunded":
         return "known already"
-    outcome, values = concluding.succeeded(payment, late.paid, change)
+    outcome, values = concluding.succeeded(at, payment, late.paid, change)
     if values:
         change.drift(f"succeeded at the provider and was {payment.status} here", late.paid.amount)
         change.update_beside(wallet_transactions, payment.id, **values)
@@ -55,7 +56,8 @@ def settle_late(_at: At, late: Late, change: RowChanges) -> str:
 
 LATE = ListStep(
     sources=lambda settings: configured(settings, ESCROW),
-    reach=lambda settings: settings.payment_verify_after,
+    # As far back as what this job itself may have ended.
+    reach=lambda settings: settings.request_payment_timeout + settings.payment_verify_after,
     connect=connect,
     pages=Providers.listed,
     news=news,
@@ -74,16 +76,19 @@ class Owed(NamedTuple):
     amount_minor: int
     currency: str
     escrow_status: str
+    account: str | None
 
 
-def due(_: At) -> Due:
+def due(at: At) -> Due:
     return Due(
         wallet_transactions,
         {
             "it succeeded": ours.status == inline("completed"),
             "there is nothing that it could be for": ours.escrow_status == inline("void"),
-            "its refund was not refused": ours.refund_refused_at.is_(None),
-            "no money operation on it is open": nothing_open(TRANSACTION, ours.id),
+            "its refund was not refused within a day": or_(
+                ours.refund_refused_at.is_(None), ours.refund_refused_at <= at.now - A_DAY
+            ),
+            **undisturbed(TRANSACTION, ours.id),
         },
         since=ours.created_at,
         read={name: ours[name] for name in Owed._fields},
@@ -91,7 +96,12 @@ def due(_: At) -> Due:
 
 
 def ask(_: At, owed: Owed) -> Ask:
-    return Ask("payment", owed.provider, Refund(owed.reference, Money(owed.amount_minor, owed.currency)))
+    refund = Refund(owed.reference, Money(owed.amount_minor, owed.currency))
+    return Ask("payment", owed.provider, refund, owed.account)
+
+
+def of(owed: Owed) -> list[Any]:
+    return [owed.provider, owed.reference]
 
 
 def wanted(_at: At, _owed: Owed, _operation: Operation, _look: Look) -> bool:
@@ -107,9 +117,10 @@ def settle(
         facts = {"provider": owed.provider, "payment": owed.reference}
         reason = f"the refund of payment {owed.id} was refused ({answer.code}): {answer.reason}"
         amount = operation.amount
-        change.finding("refund refused", once=[operation.key], reason=reason, amount=amount, facts=facts)
+        change.finding(REFUSED, once=of(owed), reason=reason, amount=amount, facts=facts)
         return "refund refused"
-    if owed.escrow_status != "refunded":
+    change.resolve(REFUSED, once=of(owed), reason=f"operation {operation.id} gave it back")
+    if owed.escrow_status != "refunded" and operation.payment_id == owed.reference:
         change.update(escrow_status="refunded", refunded_at=at.present)
         change.notify(
             "request-refunded",

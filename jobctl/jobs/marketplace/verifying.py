@@ -1,6 +1,11 @@
-"""Verify pending payments at their provider, and know how long that has been silent."""
+"""Verify pending payments at their provider, and know how long that has been silent.
 
-from datetime import datetime
+That a provider has no such payment may tell of the key as much as of the payment. It ends a payment only
+where the same run found another one of the account that it was begun at, and is looked at again for a day.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, exists, or_, select
@@ -22,7 +27,6 @@ from jobctl.jobs.marketplace.concluding import READ, Payment
 from jobctl.journal import next_time
 from jobctl.providers.protocol import (
     Declined,
-    Found,
     Mismatched,
     NotFound,
     Paid,
@@ -36,6 +40,17 @@ from jobctl.tables.types import inline
 
 ours, silence = wallet_transactions.c, provider_silences.c
 UNVERIFIED = "payment unverified"
+NOT_FOUND, HORIZON = "not_found", timedelta(days=1)  # for which an absence is looked at again
+
+
+@dataclass(frozen=True)
+class Missing:
+    """The provider says that it has no such payment. proved: the account that was asked is the right one."""
+
+    proved: bool
+
+
+Answer = Paid | Declined | Pending | Unknown | Mismatched | Missing
 
 
 def pending(at: At) -> dict[str, ColumnElement[bool]]:
@@ -63,23 +78,47 @@ def due(at: At) -> Due:
     )
 
 
+def absent(at: At) -> Due:
+    """Return the payments that were ended since their provider had none, for as long as one may turn up."""
+    return Due(
+        wallet_transactions,
+        {
+            "it failed": ours.status == inline("failed"),
+            "its provider had no such payment": ours.missed_at.is_not(None),
+            "it is to be looked for again": ours.next_look_at <= at.now,
+        },
+        since=ours.created_at,
+        order=ours.next_look_at,
+        read=READ,
+    )
+
+
 def ask(at: At, payment: Payment) -> Call[Payment] | Broken:
     """Ask for the payment; raises ScopeDownError where the settings have no account at its provider."""
     try:
-        account(at.settings, payment.provider)
+        named = account(at.settings, payment.provider)
     except UnrepresentableError as error:
         return Broken(str(error))
+    if payment.account not in (None, named):
+        return Broken(f"it was begun at the account {payment.account}, and the settings have {named}")
     return Call((payment.provider,), payment, {"request": f"verify {payment.reference}"})
 
 
-def call(providers: Providers, payment: Payment) -> Found:
-    return providers.retrieve(payment.provider, payment.reference)
+def call(providers: Providers, payment: Payment) -> Answer:
+    found = providers.retrieve(payment.provider, payment.reference)
+    if not isinstance(found, NotFound):
+        return found
+    known = None if payment.witness is None else providers.retrieve(payment.provider, payment.witness)
+    return Missing(proved=isinstance(known, Paid | Declined | Pending))
 
 
 def settle(
-    at: At, payment: Payment, answer: Found | Lost | Broken | ScopeDownError, change: RowChanges
+    at: At, payment: Payment, answer: Answer | Lost | Broken | ScopeDownError, change: RowChanges
 ) -> str:
-    if isinstance(answer, Paid | Declined | Pending | NotFound):
+    if isinstance(answer, Missing):
+        answered(payment.provider, None, change)
+        return missing(at, payment, answer, change)
+    if isinstance(answer, Paid | Declined | Pending):
         answered(payment.provider, None, change)
         outcome, values = concluded(at, payment, answer, change)
         change.update(**values)
@@ -93,16 +132,44 @@ def settle(
 
 
 def concluded(
-    at: At, payment: Payment, answer: Paid | Declined | Pending | NotFound, change: RowChanges
+    at: At, payment: Payment, answer: Paid | Declined | Pending, change: RowChanges
 ) -> tuple[str, dict[str, Any]]:
     if isinstance(answer, Paid):
-        return concluding.succeeded(payment, answer, change)
+        return concluding.succeeded(at, payment, answer, change)
     if isinstance(answer, Declined):
         return answer.code, concluding.failed(at, payment, answer.code, change)
     if payment.created_at > at.now - at.settings.request_payment_timeout:
-        return "still undecided", {"next_look_at": None, "looks": 0}
-    failure = "timeout" if isinstance(answer, Pending) else "not_found"
-    return "timed out", concluding.failed(at, payment, failure, change)
+        return "still undecided", {"next_look_at": None, "looks": 0, "missed_at": None}
+    return "timed out", concluding.failed(at, payment, "timeout", change)
+
+
+def missing(at: At, payment: Payment, answer: Missing, change: RowChanges) -> str:
+    """End a payment that its provider doesn't have only with proof; else leave it, in the end to a person."""
+    again = {"looks": payment.looks + 1, "next_look_at": next_time(payment.looks, at.present)}
+    missed = payment.missed_at or at.present
+    if payment.created_at > at.now - at.settings.request_payment_timeout:
+        change.update(**again, missed_at=missed)
+        return "not found yet"
+    if not answer.proved:
+        change.update(**again, missed_at=missed)
+        return "not found, and left"
+    change.update(**again, **concluding.failed(at, payment, NOT_FOUND, change), missed_at=missed)
+    return "timed out"
+
+
+def settle_absent(
+    at: At, payment: Payment, answer: Answer | Lost | Broken | ScopeDownError, change: RowChanges
+) -> str:
+    """Give back what turns up after all; what doesn't is left alone once the horizon has passed."""
+    if isinstance(answer, Paid):
+        outcome, values = concluding.succeeded(at, payment, answer, change)
+        change.update(**values, next_look_at=None)
+        return outcome
+    young = payment.failed_at is not None and payment.failed_at > at.present - HORIZON
+    sure = isinstance(answer, Missing | Declined)
+    again = None if sure and not young else next_time(payment.looks, at.present)
+    change.update(looks=payment.looks + 1, next_look_at=again)
+    return "looked for again"
 
 
 def unanswered(
@@ -135,14 +202,15 @@ def answered(provider: str, silent_since: datetime | None, change: RowChanges) -
 
 
 def given_up(at: At) -> Due:
-    gone = silence.since <= at.now - at.settings.payment_verify_give_up
+    long_ago = at.now - at.settings.payment_verify_give_up
+    silent = exists(select(silence.id).where(silence.provider == ours.provider, silence.since <= long_ago))
     return Due(
         wallet_transactions,
         {
             **pending(at),
             "it has a reference at its provider": ours.reference.is_not(None),
-            "its provider has not answered for PAYMENT_VERIFY_GIVE_UP": exists(
-                select(silence.id).where(silence.provider == ours.provider, gone)
+            "its provider has not answered, or not found it, for PAYMENT_VERIFY_GIVE_UP": or_(
+                silent, ours.missed_at <= long_ago
             ),
         },
         since=ours.created_at,
@@ -150,12 +218,14 @@ def given_up(at: At) -> Due:
 
 
 def give_up(_: At, batch: BatchChanges) -> None:
-    silent = "its provider has not answered for PAYMENT_VERIFY_GIVE_UP: ask there, and decide what it is"
+    untold = (
+        "its provider has told nothing of it for PAYMENT_VERIFY_GIVE_UP: ask there, and decide what it is"
+    )
     batch.update(status="unverified")
     batch.finding(
         UNVERIFIED,
         once=[ours.provider, ours.reference],
-        reason=inline("payment ") + ours.reference + inline(f": {silent}"),
+        reason=inline("payment ") + ours.reference + inline(f": {untold}"),
         amount_minor=ours.amount_minor,
         currency=ours.currency,
     )
@@ -172,3 +242,4 @@ STEP = EffectStep(
     lane=ours.provider,
     looks_up=True,
 )
+AGAIN = replace(STEP, due=absent, settle=settle_absent)

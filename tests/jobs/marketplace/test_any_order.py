@@ -177,7 +177,7 @@ class Marketplace(RuleBasedStateMachine):
         rows = self.bazaar.world.rows(wallet_transactions)
         known = {each.reference: each for each in rows if each.reference}
         released = [each.wallet_transaction_id for each in self.bazaar.world.rows(ledger_postings)]
-        found = {each.facts["payment"] for each in self.bazaar.world.rows(findings)}
+        found = {each.once_key.rpartition(".")[2] for each in self.bazaar.world.rows(findings)}
         for reference, amount in charged.items():
             row = known[reference]
             assert row.status != "completed" or row.amount_minor == amount

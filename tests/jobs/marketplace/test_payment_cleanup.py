@@ -56,19 +56,16 @@ class TestVerification:
         assert (request.status, request.paid_at) == ("declined", None)
         assert templates(bazaar) == [(request.user_id, "request-declined")]
 
-    @pytest.mark.parametrize("status", [*UNDER_WAY, None])
-    def test_what_is_undecided_has_its_time(self, bazaar: Bazaar, status: str | None) -> None:
-        """None: the customer never came as far as the provider."""
+    @pytest.mark.parametrize("status", UNDER_WAY)
+    def test_what_is_undecided_has_its_time(self, bazaar: Bazaar, status: str) -> None:
         payment = pending(bazaar)
-        if status:
-            bazaar.at_paystack(payment, status)
+        bazaar.at_paystack(payment, status)
         assert bazaar.run(JOB).counts == {"still undecided": 1}
         assert (bazaar.moved(payment).status, request_of(bazaar, payment).status) == ("pending", "pending")
         bazaar.pass_time(hours=24)
         assert bazaar.run(JOB).counts == {"timed out": 1}
         row = bazaar.moved(payment)
-        assert (row.status, row.escrow_status) == ("failed", "void")
-        assert row.failure == ("timeout" if status else "not_found")
+        assert (row.status, row.escrow_status, row.failure) == ("failed", "void", "timeout")
         assert request_of(bazaar, payment).status == "declined"
 
     def test_its_request_is_then_declined_if_it_is_old_enough(self, bazaar: Bazaar) -> None:
@@ -135,6 +132,93 @@ class TestVerification:
         assert request_of(bazaar, first).status == "pending"
 
 
+class TestAbsence:
+    """That a provider has no such payment may tell of the key that it was asked with."""
+
+    def known(self, bazaar: Bazaar) -> int:
+        """Have a payment of the same account verified, which proves from then on that it is asked."""
+        payment = pending(bazaar, hours=26)
+        bazaar.at_paystack(payment, "success")
+        assert bazaar.run(JOB).counts == {"completed": 1}
+        assert bazaar.moved(payment).account == "test"
+        return payment
+
+    def test_one_of_an_account_that_is_known_to_be_asked_times_out(self, bazaar: Bazaar) -> None:
+        self.known(bazaar)
+        payment = pending(bazaar, account="test")
+        assert bazaar.run(JOB).counts == {"not found yet": 1}
+        bazaar.pass_time(hours=24)
+        assert bazaar.run(JOB).counts == {"timed out": 1}
+        row = bazaar.moved(payment)
+        assert (row.status, row.escrow_status, row.failure) == ("failed", "void", "not_found")
+        assert request_of(bazaar, payment).status == "declined"
+
+    @pytest.mark.parametrize(
+        "why", ["no other payment is known", "the row names no account", "it has none of them"]
+    )
+    def test_without_that_proof_it_is_left_and_in_the_end_to_a_person(self, bazaar: Bazaar, why: str) -> None:
+        witness = None if why == "no other payment is known" else self.known(bazaar)
+        if witness and why == "it has none of them":
+            bazaar.world.change(wallet_transactions, witness, reference="of another integration")
+        payment = pending(bazaar, hours=49, account=None if "names" in why else "test")
+        done = bazaar.run(JOB)
+        assert (done.exit_code, done.counts) == (Exit.DONE, {"not found, and left": 1})
+        bazaar.pass_time(hours=71)
+        bazaar.run(JOB)
+        assert (bazaar.moved(payment).status, request_of(bazaar, payment).status) == ("pending", "pending")
+        bazaar.pass_time(hours=1, minutes=1)
+        done = bazaar.run(JOB)
+        assert (done.exit_code, done.counts["unverified"]) == (Exit.ITEMS_FAILED, 1)
+        assert (bazaar.moved(payment).status, request_of(bazaar, payment).status) == ("unverified", "pending")
+        assert [each.kind for each in bazaar.world.rows(findings)] == ["payment unverified"]
+
+    def test_one_that_was_begun_at_another_account_is_not_asked_about(self, bazaar: Bazaar) -> None:
+        payment = pending(bazaar, hours=49, account="live")
+        done = bazaar.run(JOB)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"failed": 1})
+        assert bazaar.moved(payment).status == "pending"
+        assert "retrieve" not in bazaar.sandbox.requests()
+
+    def test_a_run_that_finds_nothing_of_what_it_asks_about_concludes_nothing(self, bazaar: Bazaar) -> None:
+        """With the key of another integration, say: three paid payments, which that one doesn't know."""
+        payments = [pending(bazaar, hours=50, account="test") for _ in range(3)]
+        done = bazaar.run(JOB)
+        assert done.exit_code == Exit.MISCONFIGURED
+        assert "is this the right key?" in done.err
+        for each in payments:
+            assert (bazaar.moved(each).status, request_of(bazaar, each).status) == ("pending", "pending")
+            bazaar.at_paystack(each, "success", captured_at=NOW - timedelta(hours=49))
+        bazaar.pass_time(hours=1)
+        done = bazaar.run(JOB)
+        assert (done.exit_code, done.counts) == (Exit.DONE, {"completed": 3})
+
+    def test_one_that_turns_up_within_a_day_is_given_back(self, bazaar: Bazaar) -> None:
+        self.known(bazaar)
+        payment = pending(bazaar, hours=49, account="test")
+        assert bazaar.run(JOB).counts == {"timed out": 1}
+        bazaar.at_paystack(payment, "success", captured_at=NOW - timedelta(hours=48))
+        bazaar.pass_time(hours=1)
+        done = bazaar.run(JOB)
+        assert done.exit_code == Exit.ITEMS_FAILED
+        assert [each.kind for each in bazaar.world.rows(findings)] == ["payment for nothing"]
+        bazaar.pass_time(minutes=10)
+        bazaar.run(SETTLER)
+        assert bazaar.moved(payment).escrow_status == "refunded"
+        assert [each.kind for each in bazaar.sandbox.ledger()] == ["charge", "charge", "refund"]
+
+    def test_one_that_does_not_is_left_alone_after_that(self, bazaar: Bazaar) -> None:
+        self.known(bazaar)
+        pending(bazaar, hours=49, account="test")
+        bazaar.run(JOB)
+        for _ in range(30):
+            bazaar.pass_time(hours=1)
+            bazaar.run(JOB)
+        before = bazaar.sandbox.requests()["retrieve"]
+        bazaar.pass_time(hours=2)
+        assert bazaar.run(JOB).counts == {}
+        assert bazaar.sandbox.requests()["retrieve"] == before
+
+
 class TestOutages:
     @pytest.mark.parametrize("fault", ["dropped", "http_500_before", "garbage", "http_429"])
     def test_a_day_of_it_fails_no_payment(self, bazaar: Bazaar, fault: str) -> None:
@@ -168,6 +252,7 @@ class TestOutages:
 
     def test_an_answer_between_begins_the_three_days_anew(self, bazaar: Bazaar) -> None:
         payment = pending(bazaar)
+        bazaar.at_paystack(payment, "abandoned")
         for hours in (50, 50):
             bazaar.sandbox.fault("dropped", times=1_000_000)
             bazaar.run(JOB)

@@ -1,0 +1,79 @@
+"""Text from outside, made storable where it is read: whatever anybody answers, a database takes it.
+
+PostgreSQL refuses NUL, both databases refuse half a surrogate pair, and logs and terminals obey control
+characters. JSON can hold all of them, nest without end, and write numbers that no column takes.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeGuard
+
+LONGEST = 2_000  # characters of one string; what is longer is cut
+DEEPEST = 64  # objects and lists within each other
+MOST = 100_000  # values in one answer
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # all but the tab and the end of a line
+HALF = re.compile(r"[\ud800-\udfff]")
+UNSTORABLE = re.compile(f"{CONTROL.pattern}|{HALF.pattern}")
+ID = re.compile(r"[!-~]{1,255}")
+LARGEST = 2**63
+Hide = Callable[[str], str]
+
+
+def storable(text: str, longest: int = LONGEST) -> str:
+    """Return text that any database and terminal takes, cut to so many characters.
+
+    Control characters become spaces, halves of surrogate pairs the replacement character. None is left out: a
+    status with a NUL in it must not turn into the status that it resembles.
+    """
+    text = text[:longest]
+    return HALF.sub("\ufffd", CONTROL.sub(" ", text)) if UNSTORABLE.search(text) else text
+
+
+def is_id(value: object) -> TypeGuard[str]:
+    """Tell whether that can be somebody's id of something: 1 to 255 visible ASCII characters."""
+    return isinstance(value, str) and ID.fullmatch(value) is not None
+
+
+def an_id(value: object) -> str:
+    """Return an id as it is; raises ValueError for what is none."""
+    if not is_id(value):
+        raise ValueError("an id is 1 to 255 visible ASCII characters")
+    return value
+
+
+def an_object(
+    body: bytes, *, longest: int = LONGEST, hide: Hide = lambda text: text
+) -> Mapping[str, Any] | None:
+    """Read a JSON object, each key and string of it storable; None where it is none, or cannot be kept.
+
+    hide: takes out of a string what must not be kept. Whole numbers beyond 64 bits become text: Paystack
+    counts its ids in 64 bits without a sign. NaN, infinities and what is nested too deep are refused.
+    """
+    if body.count(b",") >= MOST:  # before it is read, which takes memory
+        return None
+    try:
+        found = json.loads(body.decode("utf-8-sig", errors="replace"))
+        return _kept(found, DEEPEST, lambda text: storable(hide(text), longest)) if is_object(found) else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def is_object(thing: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(thing, dict)
+
+
+def _kept(value: Any, deeper: int, clean: Hide) -> Any:
+    """Return a value as it may be kept; raises ValueError for what may not."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict | list):
+        if not deeper:
+            raise ValueError("nested too deep")
+        if isinstance(value, list):
+            return [_kept(each, deeper - 1, clean) for each in value]
+        return {clean(name): _kept(each, deeper - 1, clean) for name, each in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("no finite number")
+    return str(value) if isinstance(value, int) and not -LARGEST <= value < LARGEST else value

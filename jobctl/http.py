@@ -4,14 +4,10 @@ Everything that fails before a request goes out is a urllib3 ConnectTimeoutError
 (NewConnectionError, NameResolutionError), the TLS handshake included: see `certainly_not_begun`.
 """
 
-import io
 import socket
 import ssl
 import time
-from contextlib import suppress
-from http.client import HTTPResponse
 from http.cookiejar import DefaultCookiePolicy
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 import requests
@@ -24,18 +20,18 @@ from urllib3.exceptions import (
     LocationParseError,
     NameResolutionError,
     NewConnectionError,
+    ProtocolError,
     ReadTimeoutError,
 )
 from urllib3.util.connection import create_connection
 
 from jobctl import parsing
+from jobctl.addresses import is_public
+from jobctl.receiving import Response, UnreadableError
 
-GLOBAL_UNICAST = ip_network("2000::/3")
-NAT64 = ip_network("64:ff9b::/96")
-# What the `ipaddress` of older Pythons takes for public.
-NOT_PUBLIC = [ip_network(each) for each in ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")]
 NO_ANSWER, NO_CONNECTION = "no answer in time", "no connection in time"
 PATIENCE = 60.0  # seconds to connect, for a caller that sets no time-out
+Failure = requests.RequestException | HTTPError | UnreadableError  # all that a call can come to
 
 
 class PrivateAddressError(Exception):
@@ -68,7 +64,7 @@ def pool(base: str, concurrency: int) -> HTTPConnectionPool:
     return made
 
 
-def certainly_not_begun(error: requests.RequestException | HTTPError) -> bool:
+def certainly_not_begun(error: Failure) -> bool:
     """Tell whether no byte of the request can have reached the other side; else it may have been handled."""
     unsendable = (
         requests.exceptions.InvalidURL,
@@ -79,9 +75,11 @@ def certainly_not_begun(error: requests.RequestException | HTTPError) -> bool:
     return isinstance(error, unsendable) or isinstance(_innermost(error), ConnectTimeoutError)
 
 
-def trouble(error: requests.RequestException | HTTPError) -> str:
+def trouble(error: Failure) -> str:
     """Say what went wrong in words that hold no part of the URL."""
     inner = _innermost(error)
+    if isinstance(inner, UnreadableError):
+        return str(inner)
     if isinstance(inner, ConnectTimeoutError):
         return _not_connected(inner.__cause__)
     return NO_ANSWER if isinstance(inner, ReadTimeoutError) else "the connection was dropped"
@@ -100,80 +98,20 @@ def _not_connected(cause: BaseException | None) -> str:
     return NO_CONNECTION
 
 
-def is_public(address: str) -> bool:
-    """Tell whether an address, and one of IPv4 that it embeds, is global unicast."""
-    ip = ip_address(address.partition("%")[0])
-    inner = _embedded(ip)
-    if inner:
-        return is_public(str(inner))
-    if isinstance(ip, IPv6Address) and ip not in GLOBAL_UNICAST:
-        return False
-    return ip.is_global and not ip.is_multicast and not any(ip in each for each in NOT_PUBLIC)
-
-
-def _embedded(ip: IPv4Address | IPv6Address) -> IPv4Address | None:
-    if isinstance(ip, IPv4Address):
-        return None
-    return ip.ipv4_mapped or ip.sixtofour or (IPv4Address(ip.packed[-4:]) if ip in NAT64 else None)
-
-
-def _innermost(error: requests.RequestException | HTTPError) -> Any:
-    """Return urllib3's reason, which requests wraps in a MaxRetryError and that in its own."""
-    if isinstance(error, HTTPError):
-        return error
-    wrapped = error.args[0] if error.args else error
-    return getattr(wrapped, "reason", None) or wrapped
-
-
-class _Bounded(io.RawIOBase):
-    """What a socket receives, all of it within the socket's time-out."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock, self._raw = sock, sock.makefile("rb", buffering=0)
-        self._seconds = sock.gettimeout()
-        self._until = None if self._seconds is None else time.monotonic() + self._seconds
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        if self._until is None:
-            return self._raw.readinto(buffer)
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        self._sock.settimeout(left)
-        try:
-            return self._raw.readinto(buffer)
-        finally:
-            # The connection's next request starts with the full time again.
-            with suppress(OSError):
-                self._sock.settimeout(self._seconds)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Receiver:
-    """A socket as HTTPResponse wants it."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def makefile(self, _: str) -> io.BufferedReader:
-        return io.BufferedReader(_Bounded(self._sock))
-
-
-class _Response(HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
-        super().__init__(_Receiver(sock), *args, **options)  # type: ignore[arg-type] # makefile is all it uses
+def _innermost(error: Failure) -> Any:
+    """Return urllib3's reason, which requests wraps in a MaxRetryError and that in its own; or ours."""
+    inner: Any = error
+    if isinstance(error, requests.RequestException):
+        wrapped = error.args[0] if error.args else error
+        inner = getattr(wrapped, "reason", None) or wrapped
+    ours = isinstance(inner, ProtocolError) and isinstance(inner.args[-1], UnreadableError)
+    return inner.args[-1] if ours else inner
 
 
 class _Guarded(HTTPConnection):
     """Looks the host up once, and connects to the very addresses that it has checked."""
 
-    response_class = _Response
+    response_class = Response
 
     def __init__(self, *args: Any, allow_private: bool, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -7,7 +7,7 @@ with ``JOB = <step>`` or a tuple of steps.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Column, ColumnElement, FromClause, Join, Select, Table, Update
@@ -285,6 +285,7 @@ class Means:
     concurrency: int  # calls under way at once
     out: IO[str]  # where what is meant for the user's eye goes
     read_only: bool = False  # in a dry run: whoever is asked must be left as they are
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 @dataclass(frozen=True)

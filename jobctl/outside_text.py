@@ -44,7 +44,7 @@ def an_id(value: object) -> str:
 
 
 def an_object(
-    body: bytes, *, longest: int = LONGEST, hide: Hide = lambda text: text
+    body: bytes | bytearray, *, longest: int = LONGEST, hide: Hide = lambda text: text
 ) -> Mapping[str, Any] | None:
     """Read a JSON object, each key and string of it storable; None where it is none, or cannot be kept.
 

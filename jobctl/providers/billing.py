@@ -5,16 +5,15 @@ key in the header x-api-key, answers 200 while a session is active. A status tha
 taken for one that is not final.
 """
 
-import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
-from urllib3 import Timeout
+from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.exceptions import HTTPError
 
-from jobctl import __version__, http
+from jobctl import __version__, http, outside_text, receiving
 from jobctl.errors import Exit, MisconfiguredError
 from jobctl.job import Means, ScopeDownError
 from jobctl.providers.checkouts import BILLING, Answered, Silent
@@ -22,7 +21,7 @@ from jobctl.settings import Settings
 
 PATH = "/billing/api/v1/paysession/"
 CONNECTING = 5.0  # seconds
-MOST_READ = 64 * 1024  # bytes of a body; a connection whose answer goes on is not used again
+MOST_READ = 64 * 1024  # bytes of a body, unpacked; a connection whose answer goes on is not used again
 LOCKED_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
@@ -61,10 +60,7 @@ class Billing:
                 redirect=False,
                 preload_content=False,
             )
-            body = answer.read(MOST_READ)
-            if answer.length_remaining:  # what is left would be the next answer's beginning
-                answer.close()
-            answer.release_conn()
+            body = short(answer)
         except HTTPError as error:
             said = http.trouble(error)
             timed_out = said in (http.NO_ANSWER, http.NO_CONNECTION)
@@ -74,12 +70,20 @@ class Billing:
         return Answered(answer.status, told(body, self._field))
 
 
-def told(body: bytes, path: list[str]) -> str | None:
-    """Return the text that a field of a JSON object has."""
+def short(answer: BaseHTTPResponse) -> bytes | bytearray:
+    """Return the body, or nothing where it cannot be read: the status has said the most."""
     try:
-        found: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+        return receiving.body(answer, MOST_READ)
+    except receiving.UnreadableError:
+        answer.close()
+        return b""
+    finally:
+        answer.release_conn()
+
+
+def told(body: bytes | bytearray, path: list[str]) -> str | None:
+    """Return the text that a field of a JSON object has."""
+    found: Any = outside_text.an_object(body)
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else None
     return found if isinstance(found, str) else None

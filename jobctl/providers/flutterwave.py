@@ -28,6 +28,8 @@ FINAL = {
     "invalid_scope": "it does not know the scope",
 }
 LONGEST = timedelta(days=365).total_seconds()
+MOST = 64 * 1024  # bytes of an answer, which is a token and little else
+LONGEST_TEXT = 16_384  # characters of a string in it: a token that is cut must not look whole
 
 
 class Flutterwave:
@@ -35,7 +37,7 @@ class Flutterwave:
 
     def __init__(self, settings: Settings, means: Means) -> None:
         url, timeout = settings.flutterwave_token_url, settings.flutterwave_timeout
-        self._transport = Transport(url, {}, means, RATE, timeout)
+        self._transport = Transport(url, {}, means, RATE, timeout, most=MOST, longest=LONGEST_TEXT)
 
     def __enter__(self) -> Self:
         return self
@@ -82,4 +84,4 @@ def said(reply: Reply) -> str:
     """Say what came back, but nothing of its body, which may hold what was sent."""
     if reply.status is None:
         return f"Flutterwave gave no answer: {reply.trouble}"
-    return f"Flutterwave answered {reply.status}"
+    return ", ".join(each for each in (f"Flutterwave answered {reply.status}", reply.trouble) if each)

@@ -132,4 +132,4 @@ def said(reply: Reply) -> str:
     if reply.status is None:
         return f"Paystack gave no answer: {reply.trouble}"
     message = str((reply.body or {}).get("message") or "").strip()[:LENGTH]
-    return ", ".join(each for each in (f"Paystack answered {reply.status}", message) if each)
+    return ", ".join(each for each in (f"Paystack answered {reply.status}", message, reply.trouble) if each)

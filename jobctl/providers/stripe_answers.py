@@ -169,7 +169,12 @@ def said(reply: Reply) -> str:
         return f"Stripe gave no answer: {reply.trouble}"
     request = reply.headers.get("Request-Id", "")
     message = str(error_of(reply).get("message") or "").strip()[:LENGTH]
-    parts = [f"Stripe answered {reply.status}", message, f"request {request}" if request else ""]
+    parts = [
+        f"Stripe answered {reply.status}",
+        message,
+        reply.trouble,
+        f"request {request}" if request else "",
+    ]
     return ", ".join(each for each in parts if each)
 
 

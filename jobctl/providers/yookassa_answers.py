@@ -137,7 +137,7 @@ def said(reply: Reply) -> str:
         return f"YooKassa gave no answer: {reply.trouble}"
     body = reply.body or {}
     parts = [str(body.get(name) or "").strip()[:LENGTH] for name in ("description", "parameter", "id")]
-    return ", ".join(each for each in (f"YooKassa answered {reply.status}", *parts) if each)
+    return ", ".join(each for each in (f"YooKassa answered {reply.status}", *parts, reply.trouble) if each)
 
 
 def moment(written: object) -> datetime | None:

@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from jobctl import __version__, http
+from jobctl.addresses import is_public
 from jobctl.channels.protocol import Answer, Message, Refused, Sent
 from jobctl.channels.webhook import LONGEST_DELAY, Webhook, delay, scope
 from jobctl.job import Lost, ScopeDownError
@@ -340,7 +341,7 @@ def test_private_addresses_are_refused(server: HookServer, channel: Open, host: 
     ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1"],
 )
 def test_public_addresses_are_public(address: str) -> None:
-    assert http.is_public(address)
+    assert is_public(address)
 
 
 @pytest.mark.parametrize(
@@ -363,7 +364,7 @@ def test_public_addresses_are_public(address: str) -> None:
     ],
 )
 def test_special_addresses_are_not_public(address: str) -> None:
-    assert not http.is_public(address)
+    assert not is_public(address)
 
 
 def test_one_private_address_among_public_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:

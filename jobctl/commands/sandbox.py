@@ -44,7 +44,8 @@ def sandbox(*, port: int, latency: timedelta | None) -> int:
     Listens on the loopback address only, until it is stopped, and keeps its state in memory. Below
     /_sandbox/ a ledger tells what has moved (GET ledger), the clock can be moved forward (POST clock), faults
     can be switched on (POST faults), customers pay without a request of ours (POST payments), and checkout
-    sessions are opened and closed (POST checkouts).
+    sessions are opened and closed (POST checkouts). A person acts at a provider by hand (POST
+    dashboard/cancel and others).
     """
     try:
         made = Sandbox(port=port, latency=latency.total_seconds() if latency else 0.0)

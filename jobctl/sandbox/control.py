@@ -5,8 +5,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from jobctl.sandbox.checks import require
+from jobctl.sandbox.dashboard import ACTS
 from jobctl.sandbox.desk import Desk
-from jobctl.sandbox.faults import require
 from jobctl.sandbox.ledger import totals
 from jobctl.sandbox.protocol import Answer, Request, as_json
 
@@ -86,6 +87,10 @@ def pending(desk: Desk, _: dict[str, Any]) -> dict[str, Any]:
     return {"pending": desk.pending()}
 
 
+def by_hand(act: str) -> Route:
+    return lambda desk, wanted: {"id": getattr(desk.dashboard, act)(**wanted)}
+
+
 ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "ledger"): ledger,
     ("POST", "faults"): arm,
@@ -96,4 +101,5 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "checkouts"): checkout,
     ("GET", "requests"): requests,
     ("GET", "pending"): pending,
+    **{("POST", f"dashboard/{act}"): by_hand(act) for act in ACTS},
 }

@@ -1,20 +1,22 @@
-"""Where requests become effects: time passes, faults strike, keys are honoured, everything is counted."""
+"""The sandbox's state, and what a test, or the control API, asks of it."""
 
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from jobctl.sandbox.billing import Billing
+from jobctl.sandbox.checks import require
 from jobctl.sandbox.clock import Agenda, Clock, instant
-from jobctl.sandbox.faults import ANSWER, ARRIVAL, DURATION, EFFECT, Fault, Faults, require
+from jobctl.sandbox.dashboard import Act, Dashboard
+from jobctl.sandbox.faults import Fault, Faults
 from jobctl.sandbox.flutterwave import Flutterwave
 from jobctl.sandbox.ledger import Effect, totals
+from jobctl.sandbox.office import Office
 from jobctl.sandbox.outside import paid_outside
 from jobctl.sandbox.paystack.provider import Paystack
-from jobctl.sandbox.protocol import Answer, Call, Provider, Request, Task, as_json
+from jobctl.sandbox.protocol import Provider
 from jobctl.sandbox.stripe.provider import Stripe
 from jobctl.sandbox.yookassa.provider import YooKassa
 
@@ -37,18 +39,19 @@ class Desk:
         self._faults = Faults()
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
         self._versions: Counter[str] = Counter()
-        paystack = Paystack(self._ledger, self._agenda, self._forbidden)
-        self._billing = Billing(self._forbidden)
+        self.dashboard = Dashboard(self._act)
+        paystack, self._billing = Paystack(self._office()), Billing(self._office())
         self._providers: dict[str, Provider] = {
-            "/v1/": Stripe(self._ledger, self._agenda, self._forbidden),
-            "/v3/": YooKassa(self._ledger, self._agenda, self._forbidden),
+            "/v1/": Stripe(self._office()),
+            "/v3/": YooKassa(self._office()),
             "/transaction": paystack,
             "/refund": paystack,
-            "/realms/": Flutterwave(self._forbidden),
+            "/realms/": Flutterwave(self._office()),
             "/billing/": self._billing,
         }
 
-    # ── what a test, or the control API, asks of it ──────────────────────────────────────────
+    def _office(self) -> Office:
+        return Office(self._ledger, self._agenda, self._forbidden)
 
     def ledger(self) -> list[Effect]:
         """Return every effect, in the order in which they happened."""
@@ -174,83 +177,17 @@ class Desk:
         with self._lock:
             self._begin_anew()
 
-    # ── a request's way ──────────────────────────────────────────────────────────────────────
-
-    def exchange(self, request: Request) -> Answer | None:
-        """Answer a request; None: close its connection without an answer."""
-        provider = self._provider(request.path)
-        if not provider:
-            return as_json(404, {"error": f"no provider answers at {request.path}"})
-        call = provider.read(request)
+    def _act(self, provider: str, act: Act, account: str | None) -> str:
         with self._lock:
-            self._count(call)
-            fault = self._faults.take(ARRIVAL, call)
-            if fault and fault.kind == "late":
-                self._postpone(call, request, fault)
-        return turned_away(provider, fault) if fault else self._work(provider, call)
-
-    def _provider(self, path: str) -> Provider | None:
-        return next((each for prefix, each in self._providers.items() if path.startswith(prefix)), None)
+            at = self._catch_up()
+            return self._named(provider).act(act, account, at)
 
     def _named(self, name: str) -> Provider:
         known = {each.name: each for each in self._providers.values()}
         require(name in known, f"there is no provider {name!r}: {', '.join(known)}")
         return known[name]
 
-    def _count(self, call: Call) -> None:
-        self._counts[call.name]["requests"] += 1
-        if call.version:
-            self._versions[call.version] += 1
-
-    def _postpone(self, call: Call, request: Request, fault: Fault) -> None:
-        """Let the request arrive later: until then neither it nor its key is known here."""
-
-        def arrive(at: float) -> None:
-            begun = call.begin(at)
-            if isinstance(begun, Task):
-                begun.keep(begun.run(at))
-
-        assert fault.seconds is not None
-        about = {"call": call.name, "path": request.path, "key": call.key}
-        self._agenda.add(self._clock.now() + fault.seconds, arrive, about)
-
-    def _work(self, provider: Provider, call: Call) -> Answer | None:
-        with self._lock:
-            begun = call.begin(self._catch_up())
-            slow, awake = self._faults.take(DURATION, call), self._awake
-        seconds = self.latency + (slow.seconds or 0 if slow else 0)
-        if seconds:
-            awake.wait(seconds)
-        with self._lock:
-            answer = self._finish(provider, call, begun) if isinstance(begun, Task) else begun
-            self._counts[call.name]["replayed"] += answer.replayed
-            last = self._faults.take(ANSWER, call)
-        return spoilt(answer, last.kind) if last else answer
-
-    def _finish(self, provider: Provider, call: Call, task: Task) -> Answer:
-        at, fault = self._catch_up(), self._faults.take(EFFECT, call)
-        if fault and fault.kind == "http_500_before":
-            answer = provider.failure(500)
-        else:
-            answer = task.run(at)
-            if fault:
-                answer = provider.failure(500)
-        task.keep(answer)
-        return answer
-
     def _catch_up(self) -> float:
         now = self._clock.now()
         self._agenda.run(now)
         return now
-
-
-def turned_away(provider: Provider, fault: Fault) -> Answer | None:
-    """Answer what never gets as far as the idempotency layer."""
-    if not fault.kind.startswith("http_"):
-        return None
-    return provider.failure(int(fault.kind.removeprefix("http_")), fault.seconds or 0.0)
-
-
-def spoilt(answer: Answer, kind: str) -> Answer | None:
-    bodies = {"garbage": b"<html><body>Bad gateway</body></html>", "empty": b"{}"}
-    return replace(answer, status=200, body=bodies[kind]) if kind in bodies else None

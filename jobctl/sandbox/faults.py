@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass, field
 
+from jobctl.sandbox.checks import require
 from jobctl.sandbox.protocol import CALLS, Call
 
 ARRIVAL, DURATION, EFFECT, ANSWER = "arrival", "duration", "effect", "answer"
@@ -59,11 +60,6 @@ class Fault:
         if self.contains and not any(self.contains in mark for mark in call.marks):
             return False
         return self.probability is None or self.chance.random() < self.probability
-
-
-def require(met: bool, otherwise: str) -> None:
-    if not met:
-        raise ValueError(otherwise)
 
 
 class Faults:

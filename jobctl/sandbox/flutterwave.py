@@ -4,12 +4,14 @@ What it refuses, and in which words, is OAuth's (RFC 6749, 4.4 and 5.2).
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from secrets import token_urlsafe
 from urllib.parse import parse_qsl
 
+from jobctl.sandbox.dashboard import Act, done_by_hand
+from jobctl.sandbox.office import Office
 from jobctl.sandbox.protocol import Answer, Call, Paid, Request, Task, as_json
 
 NAME = "flutterwave"
@@ -34,8 +36,8 @@ class Flutterwave:
 
     name = NAME
 
-    def __init__(self, forbidden: Collection[str]) -> None:
-        self._forbidden = forbidden
+    def __init__(self, office: Office) -> None:
+        self.office = office
 
     def read(self, request: Request) -> Call:
         asked = (request.method, request.path) == ("POST", TOKENS)
@@ -51,6 +53,9 @@ class Flutterwave:
     def pay(self, paid: Paid, account: str | None) -> str:
         raise ValueError("nobody pays at Flutterwave here: it gives out tokens")
 
+    def act(self, act: Act, account: str | None, at: float) -> str:
+        return done_by_hand({}, NAME, act, None, at)
+
     def _begin(self, given: Mapping[str, str], _: float) -> Answer | Task:
         missing = [name for name in NEEDED if name not in given]
         if missing:
@@ -59,7 +64,7 @@ class Flutterwave:
             return refused(400, "unsupported_grant_type", "Unsupported grant_type")
         if not TEST_SECRET.fullmatch(given["client_secret"]):
             return refused(401, "invalid_client", "Invalid client or Invalid client credentials")
-        if given["client_secret"] in self._forbidden:
+        if given["client_secret"] in self.office.forbidden:
             return refused(401, "unauthorized_client", "Client not enabled to retrieve service account")
         return Task(granted)
 

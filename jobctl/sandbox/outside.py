@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from jobctl.sandbox.faults import require
+from jobctl.sandbox.checks import require
 from jobctl.sandbox.protocol import Paid
 
 

@@ -5,6 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from jobctl.sandbox.dashboard import Act
+from jobctl.sandbox.office import Office
+
 CALLS = ("authorize", "charge", "capture", "release", "refund", "retrieve", "list", "token", "other")
 
 
@@ -68,6 +71,7 @@ class Provider(Protocol):
     """One provider. What `read` returns is worked on under the sandbox's lock, `read` itself is not."""
 
     name: str
+    office: Office
 
     def read(self, request: Request) -> Call: ...
 
@@ -77,4 +81,8 @@ class Provider(Protocol):
 
     def pay(self, paid: Paid, account: str | None) -> str:
         """Let a payment have been made, and return its id; None is the account of the sandbox's own key."""
+        ...
+
+    def act(self, act: Act, account: str | None, at: float) -> str:
+        """Do what a person does by hand, and return the id of what it was about, or made."""
         ...

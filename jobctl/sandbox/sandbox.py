@@ -12,9 +12,9 @@ from jobctl.sandbox.accounts import (
     PAYSTACK_FORBIDDEN_KEY,
     YOOKASSA_FORBIDDEN_KEY,
 )
-from jobctl.sandbox.desk import Desk
 from jobctl.sandbox.protocol import Answer, Request
 from jobctl.sandbox.server import HOST, Server
+from jobctl.sandbox.teller import Teller
 
 FORBIDDEN = {
     FORBIDDEN_KEY,
@@ -25,7 +25,7 @@ FORBIDDEN = {
 }
 
 
-class Sandbox(Desk):
+class Sandbox(Teller):
     """Serves from a thread while it is entered; port 0 is any free one. Raises OSError for one in use."""
 
     def __init__(

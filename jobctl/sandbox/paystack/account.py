@@ -1,7 +1,8 @@
 """What belongs to one key, and how its money moves (Paystack: Verify Payments, Refunds)."""
 
-from jobctl.sandbox.clock import Agenda, instant, moment
+from jobctl.sandbox.clock import instant, moment
 from jobctl.sandbox.ledger import Effect
+from jobctl.sandbox.office import Office
 from jobctl.sandbox.paystack.errors import PaystackError
 from jobctl.sandbox.paystack.objects import REVERSED, SUCCESS, Refund, Transaction
 from jobctl.sandbox.paystack.shelf import Shelf
@@ -16,11 +17,11 @@ FIRST_TRANSACTION, FIRST_REFUND = 4_099_260_516, 15_000_000
 class Account:
     """Its transactions and refunds."""
 
-    def __init__(self, ledger: list[Effect], agenda: Agenda) -> None:
+    def __init__(self, office: Office) -> None:
         self.transactions: Shelf[Transaction] = Shelf(FIRST_TRANSACTION)
         self.refunds: Shelf[Refund] = Shelf(FIRST_REFUND)
         self._references: dict[str, Transaction] = {}
-        self._ledger, self._agenda = ledger, agenda
+        self._office = office
 
     def referred(self, reference: str) -> Transaction | None:
         return self._references.get(reference)
@@ -45,7 +46,7 @@ class Account:
             raise PaystackError("Refund amount cannot be more than transaction amount")
         transaction.refunding += refund.amount
         self.refunds.add(refund)
-        self._agenda.add(at + PROCESSING, lambda due: self._decide(refund, due))
+        self._office.later(at + PROCESSING, lambda due: self._decide(refund, due))
 
     def _decide(self, refund: Refund, at: float) -> None:
         """Give the money back, which is when it moves; what failed is left again."""
@@ -64,7 +65,7 @@ class Account:
         self, kind: str, transaction: Transaction, amount: int, metadata: dict[str, str], at: float
     ) -> None:
         what = (transaction.reference, amount, transaction.currency)
-        self._ledger.append(Effect(NAME, kind, *what, dict(metadata), None, instant(at)))
+        self._office.record(Effect(NAME, kind, *what, dict(metadata), None, instant(at)))
 
 
 def check_refundable(transaction: Transaction) -> None:

@@ -2,8 +2,8 @@
 
 from secrets import token_hex
 
+from jobctl.sandbox.checks import require
 from jobctl.sandbox.clock import moment
-from jobctl.sandbox.faults import require
 from jobctl.sandbox.paystack.account import Account
 from jobctl.sandbox.paystack.objects import RESPONSES, REVERSED, SUCCESS, Transaction
 from jobctl.sandbox.protocol import Paid

@@ -1,22 +1,24 @@
 """Paystack's front: which call a path is, and whose key it comes with."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import unquote
 
 from jobctl.sandbox.accounts import PAYSTACK_SECRET_KEY
-from jobctl.sandbox.clock import Agenda
-from jobctl.sandbox.ledger import Effect
+from jobctl.sandbox.dashboard import Act, done_by_hand
+from jobctl.sandbox.office import Office
 from jobctl.sandbox.paystack import calls
 from jobctl.sandbox.paystack.account import NAME, Account
 from jobctl.sandbox.paystack.calls import Asked, Run
+from jobctl.sandbox.paystack.dashboard import ACTS
 from jobctl.sandbox.paystack.errors import PaystackError, refusal
 from jobctl.sandbox.paystack.fields import body_of
 from jobctl.sandbox.paystack.outside import pay
 from jobctl.sandbox.protocol import Answer, Call, Paid, Request, Task
 
+OWN = PAYSTACK_SECRET_KEY
 TEST_KEY = re.compile(r"sk_test_[0-9A-Za-z_]+")
 
 
@@ -44,8 +46,8 @@ class Paystack:
 
     name = NAME
 
-    def __init__(self, ledger: list[Effect], agenda: Agenda, forbidden: Collection[str]) -> None:
-        self._ledger, self._agenda, self._forbidden = ledger, agenda, forbidden
+    def __init__(self, office: Office) -> None:
+        self.office = office
         self._accounts: dict[str, Account] = {}
 
     def read(self, request: Request) -> Call:
@@ -68,7 +70,13 @@ class Paystack:
 
     def pay(self, paid: Paid, account: str | None) -> str:
         try:
-            return pay(self._of(account or PAYSTACK_SECRET_KEY), paid)
+            return pay(self._of(account or OWN), paid)
+        except PaystackError as refused:
+            raise ValueError(refused.message) from refused
+
+    def act(self, act: Act, account: str | None, at: float) -> str:
+        try:
+            return done_by_hand(ACTS, NAME, act, self._of(account or OWN), at)
         except PaystackError as refused:
             raise ValueError(refused.message) from refused
 
@@ -88,10 +96,10 @@ class Paystack:
     def _of(self, key: str) -> Account:
         if not TEST_KEY.fullmatch(key):
             raise refusal(401)
-        if key in self._forbidden:
+        if key in self.office.forbidden:
             raise refusal(403)
         if key not in self._accounts:
-            self._accounts[key] = Account(self._ledger, self._agenda)
+            self._accounts[key] = Account(self.office)
         return self._accounts[key]
 
 

@@ -4,9 +4,10 @@ from copy import deepcopy
 from secrets import token_hex
 from typing import Any
 
-from jobctl.sandbox.clock import Agenda, instant
+from jobctl.sandbox.clock import instant
 from jobctl.sandbox.keys import Keys
 from jobctl.sandbox.ledger import Effect
+from jobctl.sandbox.office import Office
 from jobctl.sandbox.stripe.cards import AUTHENTICATION, CARDS, DAY, Decline
 from jobctl.sandbox.stripe.errors import StripeError
 from jobctl.sandbox.stripe.objects import Charge, Event, Intent, Refund
@@ -29,21 +30,33 @@ def new_id(prefix: str) -> str:
 class Account:
     """Its objects and its idempotency keys (Stripe: Idempotent requests, keys are pruned after 24 hours)."""
 
-    def __init__(self, ledger: list[Effect], agenda: Agenda) -> None:
+    def __init__(self, office: Office) -> None:
         self.intents: Shelf[Intent] = Shelf("payment_intent")
         self.refunds: Shelf[Refund] = Shelf("refund")
         self.events: Shelf[Event] = Shelf("event")
         self.keys = Keys(DAY)
-        self._ledger, self._agenda = ledger, agenda
+        self._office = office
 
-    def confirm(self, intent: Intent, key: str | None, at: float, *, off_session: bool) -> None:
-        """Try the intent's card; raises the error of a declined one, which leaves the intent without it."""
+    def confirm(
+        self,
+        intent: Intent,
+        key: str | None,
+        at: float,
+        *,
+        off_session: bool = False,
+        present: bool = False,
+    ) -> None:
+        """Try the intent's card; raises the error of a declined one, which leaves the intent without it.
+
+        present: the customer is there, and authenticates where that is asked for.
+        """
         assert intent.tried_with is not None
         card = CARDS[intent.tried_with]
-        if card.needs_customer and not off_session:
+        asks = card.needs_customer and not present
+        if asks and not off_session:
             intent.status = "requires_action"
             return
-        decline = AUTHENTICATION if card.needs_customer else card.decline
+        decline = AUTHENTICATION if asks else card.decline
         intent.charge = Charge(new_id("ch"), int(at), card, decline)
         if decline:
             raise refused(intent, decline)
@@ -57,9 +70,9 @@ class Account:
         intent.status = "requires_capture"
         intent.charge.capture_before = int(at) + intent.charge.card.window
         self._record("hold", intent, intent.amount, key, at)
-        self._agenda.add(intent.charge.capture_before, lambda due: self._expire(intent, due))
+        self._office.later(intent.charge.capture_before, lambda due: self.expire(intent, due))
 
-    def _expire(self, intent: Intent, at: float) -> None:
+    def expire(self, intent: Intent, at: float) -> None:
         if intent.status == "requires_capture":
             self._let_go(intent, "expiry", "automatic", None, at)
 
@@ -96,12 +109,25 @@ class Account:
         mark_canceled(intent, reason, at)
         self._record(kind, intent, intent.amount, key, at)
 
-    def refund(self, intent: Intent, refund: Refund, key: str | None, at: float) -> None:
-        assert intent.charge is not None
-        intent.charge.refunded += refund.amount
-        self.refunds.add(refund)
-        self._record("refund", intent, refund.amount, key, at, metadata=refund.metadata)
-        self._tell("charge.refunded", intent.charge.shown(intent), at)
+    def refund(
+        self,
+        intent: Intent,
+        wanted: int | None,
+        at: float,
+        *,
+        reason: str | None,
+        metadata: dict[str, str],
+        key: str | None,
+    ) -> Refund:
+        """Give some of the charge back; all that is left of it where no amount is named."""
+        charge, amount = refundable(intent, wanted)
+        money = (amount, intent.currency)
+        made = Refund(new_id("re"), int(at), *money, intent.id, charge.id, reason, metadata)
+        charge.refunded += amount
+        self.refunds.add(made)
+        self._record("refund", intent, amount, key, at, metadata=metadata)
+        self._tell("charge.refunded", charge.shown(intent), at)
+        return made
 
     def _tell(self, what: str, thing: dict[str, Any], at: float) -> None:
         self.events.add(Event(new_id("evt"), int(at), what, deepcopy(thing)))
@@ -117,7 +143,7 @@ class Account:
         metadata: dict[str, str] | None = None,
     ) -> None:
         said = dict(intent.metadata if metadata is None else metadata)
-        self._ledger.append(Effect(NAME, kind, intent.id, amount, intent.currency, said, key, instant(at)))
+        self._office.record(Effect(NAME, kind, intent.id, amount, intent.currency, said, key, instant(at)))
 
 
 def refundable(intent: Intent, amount: int | None) -> tuple[Charge, int]:

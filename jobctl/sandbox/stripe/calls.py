@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobctl.sandbox.protocol import Answer, as_json
-from jobctl.sandbox.stripe.account import Account, new_id, refundable
+from jobctl.sandbox.stripe.account import Account, new_id
 from jobctl.sandbox.stripe.amounts import check_charge, check_currency, check_step
 from jobctl.sandbox.stripe.cards import CARDS, DAY
 from jobctl.sandbox.stripe.errors import StripeError, missing
-from jobctl.sandbox.stripe.objects import Intent, Refund
+from jobctl.sandbox.stripe.objects import Intent
 from jobctl.sandbox.stripe.parameters import Parameters
 
 Run = Callable[[float], Answer]
@@ -164,10 +164,7 @@ def refund(account: Account, asked: Asked) -> Run:
     reason, metadata = given.choice("reason", REFUND_REASONS), given.metadata()
 
     def run(at: float) -> Answer:
-        charge, amount = refundable(intent, wanted)
-        money = (amount, intent.currency)
-        made = Refund(new_id("re"), int(at), *money, intent.id, charge.id, reason, metadata)
-        account.refund(intent, made, asked.key, at)
+        made = account.refund(intent, wanted, at, reason=reason, metadata=metadata, key=asked.key)
         return as_json(200, made.shown())
 
     return run

@@ -23,5 +23,5 @@ def pay(account: Account, paid: Paid) -> str:
         metadata=dict(paid.metadata),
     )
     account.intents.add(made)
-    account.confirm(made, None, paid.captured_at, off_session=False)
+    account.confirm(made, None, paid.captured_at, present=True)
     return name

@@ -1,25 +1,27 @@
 """Stripe's front: which call a path is, whose key it comes with, and what idempotency makes of it."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
 from jobctl.sandbox.accounts import SECRET_KEY
-from jobctl.sandbox.clock import Agenda
+from jobctl.sandbox.dashboard import Act, done_by_hand
 from jobctl.sandbox.keys import Use
-from jobctl.sandbox.ledger import Effect
+from jobctl.sandbox.office import Office
 from jobctl.sandbox.outside import nothing_chosen
 from jobctl.sandbox.protocol import Answer, Call, Paid, Request, Task
 from jobctl.sandbox.stripe import calls
 from jobctl.sandbox.stripe.account import NAME, Account
 from jobctl.sandbox.stripe.calls import Asked, Run
+from jobctl.sandbox.stripe.dashboard import ACTS
 from jobctl.sandbox.stripe.errors import StripeError, refusal, unrecognized
 from jobctl.sandbox.stripe.outside import pay
 from jobctl.sandbox.stripe.parameters import FORM, Parameters
 
 LONGEST_KEY = 255
 REPLAYED = {"Idempotent-Replayed": "true"}
+OWN = SECRET_KEY
 TEST_KEY = re.compile(r"[sr]k_test_[0-9A-Za-z_]+")
 INTENTS, REFUNDS = "/v1/payment_intents", "/v1/refunds"
 
@@ -49,8 +51,8 @@ class Stripe:
 
     name = NAME
 
-    def __init__(self, ledger: list[Effect], agenda: Agenda, forbidden: Collection[str]) -> None:
-        self._ledger, self._agenda, self._forbidden = ledger, agenda, forbidden
+    def __init__(self, office: Office) -> None:
+        self.office = office
         self._accounts: dict[str, Account] = {}
 
     def read(self, request: Request) -> Call:
@@ -71,7 +73,13 @@ class Stripe:
     def pay(self, paid: Paid, account: str | None) -> str:
         nothing_chosen(paid)
         try:
-            return pay(self._of(account or SECRET_KEY), paid)
+            return pay(self._of(account or OWN), paid)
+        except StripeError as refused:
+            raise ValueError(str(refused)) from refused
+
+    def act(self, act: Act, account: str | None, at: float) -> str:
+        try:
+            return done_by_hand(ACTS, NAME, act, self._of(account or OWN), at)
         except StripeError as refused:
             raise ValueError(str(refused)) from refused
 
@@ -107,10 +115,10 @@ class Stripe:
     def _of(self, secret: str) -> Account:
         if not TEST_KEY.fullmatch(secret):
             raise refusal(401)
-        if secret in self._forbidden:
+        if secret in self.office.forbidden:
             raise refusal(403)
         if secret not in self._accounts:
-            self._accounts[secret] = Account(self._ledger, self._agenda)
+            self._accounts[secret] = Account(self.office)
         return self._accounts[secret]
 
 

@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 
-from jobctl.sandbox.clock import Agenda, instant, moment
+from jobctl.sandbox.clock import instant, moment
 from jobctl.sandbox.ledger import Effect
+from jobctl.sandbox.office import Office
 from jobctl.sandbox.yookassa.errors import YooKassaError
 from jobctl.sandbox.yookassa.keys import Keys
 from jobctl.sandbox.yookassa.methods import MERCHANT, PENDING, REASONS, YOOKASSA
@@ -18,26 +19,33 @@ WINDOW = timedelta(days=7)  # in which a payment with a bank card is to be captu
 class Account:
     """Its payments, refunds and keys."""
 
-    def __init__(self, shop: str, ledger: list[Effect], agenda: Agenda) -> None:
+    def __init__(self, shop: str, office: Office) -> None:
         self.shop = shop
         self.payments: Shelf[Payment] = Shelf("payment")
         self.refunds: Shelf[Refund] = Shelf("refund")
         self.keys = Keys()
-        self._ledger, self._agenda = ledger, agenda
+        self._office = office
 
     def begin(self, payment: Payment, at: float) -> None:
         """Take a payment; one that stays pending is decided later, whoever asks about it then."""
         self.payments.add(payment)
         if payment.method.pending:
-            self._agenda.add(at + PENDING, lambda due: self.decide(payment, due))
+            self._office.later(at + PENDING, lambda due: self.decide(payment, due))
         else:
             self.decide(payment, at)
 
     def decide(self, payment: Payment, at: float) -> None:
         reason = payment.method.reason
+        if payment.status != "pending":
+            return
         if reason:
             cancel(payment, REASONS[reason], reason)
-        elif payment.capture:
+        else:
+            self.succeed(payment, at)
+
+    def succeed(self, payment: Payment, at: float) -> None:
+        """Let it be paid; it waits for its capture unless it was to be captured at once."""
+        if payment.capture:
             self._capture(payment, "charge", payment.amount, payment.key, at)
         else:
             self._hold(payment, at)
@@ -45,12 +53,15 @@ class Account:
     def _hold(self, payment: Payment, at: float) -> None:
         payment.status, payment.expires = WAITING, moment(at) + WINDOW
         self._record("hold", payment, payment.amount, payment.key, at)
-        self._agenda.add(payment.expires.timestamp(), lambda due: self._expire(payment, due))
+        self._office.later(payment.expires.timestamp(), lambda due: self.expire(payment, due))
 
-    def _expire(self, payment: Payment, at: float) -> None:
+    def expire(self, payment: Payment, at: float) -> None:
+        """Cancel what nobody has captured, or confirmed (Payment process)."""
         if payment.status == WAITING:
             cancel(payment, YOOKASSA, "expired_on_capture")
             self._record("expiry", payment, payment.amount, None, at)
+        elif payment.status == "pending":
+            cancel(payment, YOOKASSA, "expired_on_confirmation")
 
     def capture(self, payment: Payment, amount: int | None, key: str | None, at: float) -> None:
         """Take some of the hold or all of it; the rest goes back to the customer (Capture a payment)."""
@@ -64,9 +75,16 @@ class Account:
         payment.captured = moment(at)
         self._record(kind, payment, amount, key, at)
 
-    def cancel(self, payment: Payment, key: str | None, at: float) -> None:
+    def cancel(
+        self,
+        payment: Payment,
+        key: str | None,
+        at: float,
+        party: str = MERCHANT,
+        reason: str = "canceled_by_merchant",
+    ) -> None:
         must_wait(payment, "canceled")
-        cancel(payment, MERCHANT, "canceled_by_merchant")
+        cancel(payment, party, reason)
         self._record("release", payment, payment.amount, key, at)
 
     def refund(self, payment: Payment, refund: Refund, key: str | None, at: float) -> None:
@@ -90,7 +108,7 @@ class Account:
         metadata: dict[str, str] | None = None,
     ) -> None:
         said = dict(payment.metadata if metadata is None else metadata)
-        self._ledger.append(Effect(NAME, kind, payment.id, amount, payment.currency, said, key, instant(at)))
+        self._office.record(Effect(NAME, kind, payment.id, amount, payment.currency, said, key, instant(at)))
 
 
 def cancel(payment: Payment, party: str, reason: str) -> None:

@@ -2,22 +2,23 @@
 
 import re
 from base64 import b64decode
-from collections.abc import Collection
 from functools import partial
 
 from jobctl.sandbox.accounts import YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID
-from jobctl.sandbox.clock import Agenda
-from jobctl.sandbox.ledger import Effect
+from jobctl.sandbox.dashboard import Act, done_by_hand
+from jobctl.sandbox.office import Office
 from jobctl.sandbox.outside import nothing_chosen
 from jobctl.sandbox.protocol import Answer, Call, Paid, Request, Task, as_json
 from jobctl.sandbox.yookassa.account import NAME, Account
 from jobctl.sandbox.yookassa.calls import Asked, Run
+from jobctl.sandbox.yookassa.dashboard import ACTS
 from jobctl.sandbox.yookassa.errors import YooKassaError, refusal
 from jobctl.sandbox.yookassa.fields import body_of
 from jobctl.sandbox.yookassa.once import once
 from jobctl.sandbox.yookassa.outside import pay
 from jobctl.sandbox.yookassa.routes import Route, call_name, marks, nowhere, routed
 
+OWN = f"{YOOKASSA_SHOP_ID}:{YOOKASSA_SECRET_KEY}"
 CREDENTIALS = re.compile(r"([0-9]+):(test_[0-9A-Za-z_\-]+)")
 
 
@@ -26,8 +27,8 @@ class YooKassa:
 
     name = NAME
 
-    def __init__(self, ledger: list[Effect], agenda: Agenda, forbidden: Collection[str]) -> None:
-        self._ledger, self._agenda, self._forbidden = ledger, agenda, forbidden
+    def __init__(self, office: Office) -> None:
+        self.office = office
         self._accounts: dict[str, Account] = {}
 
     def read(self, request: Request) -> Call:
@@ -48,7 +49,13 @@ class YooKassa:
     def pay(self, paid: Paid, account: str | None) -> str:
         nothing_chosen(paid)
         try:
-            return pay(self._of(account or f"{YOOKASSA_SHOP_ID}:{YOOKASSA_SECRET_KEY}"), paid)
+            return pay(self._of(account or OWN), paid)
+        except YooKassaError as refused:
+            raise ValueError(str(refused)) from refused
+
+    def act(self, act: Act, account: str | None, at: float) -> str:
+        try:
+            return done_by_hand(ACTS, NAME, act, self._of(account or OWN), at)
         except YooKassaError as refused:
             raise ValueError(str(refused)) from refused
 
@@ -72,10 +79,10 @@ class YooKassa:
         match = CREDENTIALS.fullmatch(who)
         if not match:
             raise refusal(401)
-        if match[2] in self._forbidden:
+        if match[2] in self.office.forbidden:
             raise refusal(403)
         if who not in self._accounts:
-            self._accounts[who] = Account(match[1], self._ledger, self._agenda)
+            self._accounts[who] = Account(match[1], self.office)
         return self._accounts[who]
 
 

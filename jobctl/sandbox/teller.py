@@ -1,0 +1,80 @@
+"""Where requests become effects: faults strike, keys are honoured, everything is counted."""
+
+from dataclasses import replace
+
+from jobctl.sandbox.desk import Desk
+from jobctl.sandbox.faults import ANSWER, ARRIVAL, DURATION, EFFECT, Fault
+from jobctl.sandbox.protocol import Answer, Call, Provider, Request, Task, as_json
+
+
+class Teller(Desk):
+    """A request's way, which may be gone from any thread."""
+
+    def exchange(self, request: Request) -> Answer | None:
+        """Answer a request; None: close its connection without an answer."""
+        provider = self._provider(request.path)
+        if not provider:
+            return as_json(404, {"error": f"no provider answers at {request.path}"})
+        call = provider.read(request)
+        with self._lock:
+            self._count(call)
+            fault = self._faults.take(ARRIVAL, call)
+            if fault and fault.kind == "late":
+                self._postpone(call, request, fault)
+        return turned_away(provider, fault) if fault else self._work(provider, call)
+
+    def _provider(self, path: str) -> Provider | None:
+        return next((each for prefix, each in self._providers.items() if path.startswith(prefix)), None)
+
+    def _count(self, call: Call) -> None:
+        self._counts[call.name]["requests"] += 1
+        if call.version:
+            self._versions[call.version] += 1
+
+    def _postpone(self, call: Call, request: Request, fault: Fault) -> None:
+        """Let the request arrive later: until then neither it nor its key is known here."""
+
+        def arrive(at: float) -> None:
+            begun = call.begin(at)
+            if isinstance(begun, Task):
+                begun.keep(begun.run(at))
+
+        assert fault.seconds is not None
+        about = {"call": call.name, "path": request.path, "key": call.key}
+        self._agenda.add(self._clock.now() + fault.seconds, arrive, about)
+
+    def _work(self, provider: Provider, call: Call) -> Answer | None:
+        with self._lock:
+            begun = call.begin(self._catch_up())
+            slow, awake = self._faults.take(DURATION, call), self._awake
+        seconds = self.latency + (slow.seconds or 0 if slow else 0)
+        if seconds:
+            awake.wait(seconds)
+        with self._lock:
+            answer = self._finish(provider, call, begun) if isinstance(begun, Task) else begun
+            self._counts[call.name]["replayed"] += answer.replayed
+            last = self._faults.take(ANSWER, call)
+        return spoilt(answer, last.kind) if last else answer
+
+    def _finish(self, provider: Provider, call: Call, task: Task) -> Answer:
+        at, fault = self._catch_up(), self._faults.take(EFFECT, call)
+        if fault and fault.kind == "http_500_before":
+            answer = provider.failure(500)
+        else:
+            answer = task.run(at)
+            if fault:
+                answer = provider.failure(500)
+        task.keep(answer)
+        return answer
+
+
+def turned_away(provider: Provider, fault: Fault) -> Answer | None:
+    """Answer what never gets as far as the idempotency layer."""
+    if not fault.kind.startswith("http_"):
+        return None
+    return provider.failure(int(fault.kind.removeprefix("http_")), fault.seconds or 0.0)
+
+
+def spoilt(answer: Answer, kind: str) -> Answer | None:
+    bodies = {"garbage": b"<html><body>Bad gateway</body></html>", "empty": b"{}"}
+    return replace(answer, status=200, body=bodies[kind]) if kind in bodies else None

@@ -12,7 +12,7 @@ from jobctl.errors import PRECEDENCE, Exit
 from jobctl.job import At, EffectStep, ListStep, MoneyStep
 from jobctl.registry import COMMANDS, JOBS, Entry
 from jobctl.runner import due_steps, steps_of
-from jobctl.sandbox.faults import POINTS
+from jobctl.sandbox.faults import KINDS
 from jobctl.settings import declared, load, variable
 from tests.payments import Market
 from tests.world import NOW, World, command
@@ -119,7 +119,7 @@ def test_every_exit_code_has_its_place_among_the_others() -> None:
 
 def test_every_fault_of_the_sandbox_is_documented() -> None:
     listed = (ROOT / "docs" / "payments.md").read_text().partition("| Fault |")[2]
-    assert set(re.findall(r"`([a-z]+_?[a-z0-9_]*)`", listed)) - {"seconds"} == set(POINTS)
+    assert set(re.findall(r"`([a-z]+_?[a-z0-9_]*)`", listed)) - {"seconds"} == set(KINDS)
 
 
 def documented() -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -61,6 +62,10 @@ def clock(desk: Desk, wanted: dict[str, Any]) -> dict[str, Any]:
     return {"now": desk.now().isoformat()}
 
 
+def conditions(desk: Desk, wanted: dict[str, Any]) -> dict[str, Any]:
+    return asdict(desk.conditions(**wanted))
+
+
 def reset(desk: Desk, _: dict[str, Any]) -> dict[str, Any]:
     desk.reset()
     return {}
@@ -96,6 +101,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "faults"): arm,
     ("DELETE", "faults"): disarm,
     ("POST", "clock"): clock,
+    ("POST", "conditions"): conditions,
     ("POST", "reset"): reset,
     ("POST", "payments"): pay,
     ("POST", "checkouts"): checkout,

@@ -3,6 +3,7 @@
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from jobctl.sandbox.dashboard import Act, Dashboard
 from jobctl.sandbox.faults import Fault, Faults
 from jobctl.sandbox.flutterwave import Flutterwave
 from jobctl.sandbox.ledger import Effect, totals
-from jobctl.sandbox.office import Office
+from jobctl.sandbox.office import Conditions, Office
 from jobctl.sandbox.outside import paid_outside
 from jobctl.sandbox.paystack.provider import Paystack
 from jobctl.sandbox.protocol import Provider
@@ -81,10 +82,7 @@ class Desk:
 
     def faults(self) -> list[dict[str, Any]]:
         with self._lock:
-            return [
-                {name: value for name, value in vars(each).items() if name != "chance"}
-                for each in self._faults.on
-            ]
+            return [each.shown() for each in self._faults.on]
 
     def clear_faults(self) -> None:
         """Switch every fault off; requests that are being delayed go on at once."""
@@ -171,6 +169,16 @@ class Desk:
         with self._lock:
             self._catch_up()
             return self._agenda.pending()
+
+    def conditions(self, provider: str, **changed: Any) -> Conditions:
+        """Change what a provider works under, and return it; office.py has them.
+
+        What isn't named stays as it is. Raises ValueError, or TypeError for what there is not.
+        """
+        with self._lock:
+            office = self._named(provider).office
+            office.conditions = replace(office.conditions, **changed)
+            return office.conditions
 
     def reset(self) -> None:
         """Forget everything, the clock's offset and the faults included."""

@@ -1,10 +1,14 @@
 """Faults that are switched on: which requests they strike, how often, and at what point."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from jobctl.sandbox.answers.pages import PAGES
+from jobctl.sandbox.answers.strike import Distort
 from jobctl.sandbox.checks import require
-from jobctl.sandbox.protocol import CALLS, Call
+from jobctl.sandbox.protocol import CALLS, Answer, Call
 
 ARRIVAL, DURATION, EFFECT, ANSWER = "arrival", "duration", "effect", "answer"
 ANY = "any"
@@ -26,6 +30,12 @@ POINTS = {
     "garbage": ANSWER,  # stored too; 200 with a body that is no JSON is sent
     "empty": ANSWER,  # stored too; 200 with an empty object is sent
 }
+# Those that change the answer that would have been given, whatever it is; it is stored as it was.
+DISTORTIONS: Mapping[str, Distort] = {**PAGES}
+KINDS = {**POINTS, **dict.fromkeys(DISTORTIONS, ANSWER)}
+# Those that strike one call alone, and those that strike every time unless told otherwise.
+ONLY = dict.fromkeys(PAGES, "list")
+ENDLESS = {"page_repeats"}
 SECONDS = {"late": 45.0, "delay": 1.0, "http_429": 1.0}
 
 
@@ -35,27 +45,31 @@ class Fault:
 
     kind: str
     call: str = ANY
-    times: int | None = None  # how often at most: once, unless it strikes by chance
+    times: int | None = None  # how often at most: once, unless it strikes by chance or is ENDLESS
     probability: float | None = None
     seed: int = 0
     contains: str = ""  # only requests whose key, metadata or object contains this
     seconds: float | None = None
     chance: random.Random = field(init=False, repr=False)
+    kept: dict[str, Answer] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        require(self.kind in POINTS, f"there is no fault {self.kind!r}: {', '.join(POINTS)}")
+        require(self.kind in KINDS, f"there is no fault {self.kind!r}: {', '.join(KINDS)}")
         require(self.call in (ANY, *CALLS), f"there is no call {self.call!r}: {', '.join((ANY, *CALLS))}")
         require(self.probability is None or 0 <= self.probability <= 1, "a probability is from 0 to 1")
         require(self.times is None or self.times > 0, "times is a whole number of at least 1")
         require(self.seconds is None or self.seconds >= 0, "seconds is a number of at least 0")
-        if self.times is None and self.probability is None:
+        if self.times is None and self.probability is None and self.kind not in ENDLESS:
             self.times = 1
         if self.seconds is None:
             self.seconds = SECONDS.get(self.kind, 0.0)
         self.chance = random.Random(self.seed)  # noqa: S311 (to repeat a run, not to keep a secret)
 
+    def shown(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("chance", "kept")}
+
     def strikes(self, call: Call) -> bool:
-        if self.call not in (ANY, call.name):
+        if self.call not in (ANY, call.name) or call.name != ONLY.get(self.kind, call.name):
             return False
         if self.contains and not any(self.contains in mark for mark in call.marks):
             return False
@@ -71,7 +85,7 @@ class Faults:
     def take(self, point: str, call: Call) -> Fault | None:
         """Return the first fault that strikes this call at this point, and count that."""
         for each in self.on:
-            if POINTS[each.kind] == point and each.strikes(call):
+            if KINDS[each.kind] == point and each.strikes(call):
                 self._count(each)
                 return each
         return None

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from jobctl.sandbox.answers.strike import Strike
 from jobctl.sandbox.desk import Desk
-from jobctl.sandbox.faults import ANSWER, ARRIVAL, DURATION, EFFECT, Fault
+from jobctl.sandbox.faults import ANSWER, ARRIVAL, DISTORTIONS, DURATION, EFFECT, Fault
 from jobctl.sandbox.protocol import Answer, Call, Provider, Request, Task, as_json
 
 
@@ -21,7 +22,7 @@ class Teller(Desk):
             fault = self._faults.take(ARRIVAL, call)
             if fault and fault.kind == "late":
                 self._postpone(call, request, fault)
-        return turned_away(provider, fault) if fault else self._work(provider, call)
+        return turned_away(provider, fault) if fault else self._work(provider, call, request)
 
     def _provider(self, path: str) -> Provider | None:
         return next((each for prefix, each in self._providers.items() if path.startswith(prefix)), None)
@@ -43,7 +44,7 @@ class Teller(Desk):
         about = {"call": call.name, "path": request.path, "key": call.key}
         self._agenda.add(self._clock.now() + fault.seconds, arrive, about)
 
-    def _work(self, provider: Provider, call: Call) -> Answer | None:
+    def _work(self, provider: Provider, call: Call, request: Request) -> Answer | None:
         with self._lock:
             begun = call.begin(self._catch_up())
             slow, awake = self._faults.take(DURATION, call), self._awake
@@ -54,7 +55,7 @@ class Teller(Desk):
             answer = self._finish(provider, call, begun) if isinstance(begun, Task) else begun
             self._counts[call.name]["replayed"] += answer.replayed
             last = self._faults.take(ANSWER, call)
-        return spoilt(answer, last.kind) if last else answer
+        return spoilt(answer, last, request) if last else answer
 
     def _finish(self, provider: Provider, call: Call, task: Task) -> Answer:
         at, fault = self._catch_up(), self._faults.take(EFFECT, call)
@@ -75,6 +76,8 @@ def turned_away(provider: Provider, fault: Fault) -> Answer | None:
     return provider.failure(int(fault.kind.removeprefix("http_")), fault.seconds or 0.0)
 
 
-def spoilt(answer: Answer, kind: str) -> Answer | None:
+def spoilt(answer: Answer, fault: Fault, request: Request) -> Answer | None:
+    if fault.kind in DISTORTIONS:
+        return DISTORTIONS[fault.kind](answer, Strike(request, fault.seconds or 0.0, fault.kept))
     bodies = {"garbage": b"<html><body>Bad gateway</body></html>", "empty": b"{}"}
-    return replace(answer, status=200, body=bodies[kind]) if kind in bodies else None
+    return replace(answer, status=200, body=bodies[fault.kind]) if fault.kind in bodies else None

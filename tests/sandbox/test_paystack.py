@@ -183,12 +183,30 @@ class TestListing:
         skipped = [{**same, "skipped": 2 * n, "page": n + 1} for n in range(4)]
         assert [page["meta"] for page in pages] == skipped
 
-    def test_fifty_unless_told_otherwise(self, paystack: Merchant, sandbox: Sandbox) -> None:
+    def test_fifty_whatever_is_asked_for(self, paystack: Merchant, sandbox: Sandbox) -> None:
         made = spaced(sandbox, 51)
-        answer = ok(paystack.get(TRANSACTIONS))
+        answer = ok(paystack.get(TRANSACTIONS, perPage=100))
+        assert ok(paystack.get(TRANSACTIONS)) == answer
         assert answer["meta"] == {"total": 51, "skipped": 0, "perPage": 50, "page": 1, "pageCount": 2}
         assert len(answer["data"]) == 50
-        assert paystack.listed(perPage=100) == made[::-1]
+        assert paystack.listed(perPage=100, page=2) == made[:1]
+
+    @pytest.mark.parametrize("name", ["perPage", "per_page"])
+    def test_the_size_of_a_page_has_two_names(self, paystack: Merchant, sandbox: Sandbox, name: str) -> None:
+        made = spaced(sandbox, 3)
+        assert paystack.listed(TRANSACTIONS, **{name: 2}) == made[:0:-1]
+
+    def test_by_cursor(self, paystack: Merchant, sandbox: Sandbox) -> None:
+        """What is new meanwhile moves nothing."""
+        made, cursor = spaced(sandbox, 5)[::-1], dict[str, str]()
+        pages: list[list[str]] = []
+        while not pages or cursor["next"]:
+            answer = ok(paystack.get(TRANSACTIONS, use_cursor="true", perPage=2, **cursor))
+            pages.append([each["reference"] for each in answer["data"]])
+            assert answer["meta"].keys() == {"next", "previous", "perPage"}
+            cursor = {"next": answer["meta"]["next"]}
+            paid(sandbox)
+        assert pages == [made[:2], made[2:4], made[4:]]
 
     def test_nothing_is_a_list_too(self, paystack: Merchant) -> None:
         answer = ok(paystack.get(TRANSACTIONS))
@@ -227,7 +245,6 @@ class TestListing:
         ("name", "value"),
         [
             ("perPage", "0"),
-            ("perPage", "101"),
             ("perPage", "many"),
             ("page", "0"),
             ("page", "-1"),
@@ -235,7 +252,9 @@ class TestListing:
             ("status", "paid"),
             ("from", "yesterday"),
             ("to", ""),
-            ("per_page", "2"),
+            ("per_page", "0"),
+            ("next", "course"),
+            ("next", "dW5kZWZpbmVkOjE="),
             ("transaction", "ref-1"),
         ],
     )

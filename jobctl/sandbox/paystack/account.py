@@ -18,8 +18,8 @@ class Account:
     """Its transactions and refunds."""
 
     def __init__(self, office: Office) -> None:
-        self.transactions: Shelf[Transaction] = Shelf(FIRST_TRANSACTION)
-        self.refunds: Shelf[Refund] = Shelf(FIRST_REFUND)
+        self.transactions: Shelf[Transaction] = Shelf(FIRST_TRANSACTION, office)
+        self.refunds: Shelf[Refund] = Shelf(FIRST_REFUND, office)
         self._references: dict[str, Transaction] = {}
         self._office = office
 

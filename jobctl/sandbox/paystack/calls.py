@@ -44,8 +44,8 @@ def list_transactions(account: Account, asked: Asked) -> Run:
     if status is not None and status not in RESPONSES:
         raise PaystackError(f"status is one of {', '.join(RESPONSES)}")
 
-    def run(_: float) -> Answer:
-        data, meta = account.transactions.page(query, lambda each: status in (None, each.status))
+    def run(at: float) -> Answer:
+        data, meta = account.transactions.page(query, lambda each: status in (None, each.status), at)
         return good("Transactions retrieved", data, meta=meta)
 
     return run
@@ -99,8 +99,8 @@ def list_refunds(account: Account, asked: Asked) -> Run:
         its = each.transaction
         return name in (None, its.reference, str(its.id)) and currency in (None, its.currency)
 
-    def run(_: float) -> Answer:
-        data, meta = account.refunds.page(query, wanted)
+    def run(at: float) -> Answer:
+        data, meta = account.refunds.page(query, wanted, at)
         return good("Refunds retrieved", data, meta=meta)
 
     return run

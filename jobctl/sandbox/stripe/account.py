@@ -31,9 +31,9 @@ class Account:
     """Its objects and its idempotency keys (Stripe: Idempotent requests, keys are pruned after 24 hours)."""
 
     def __init__(self, office: Office) -> None:
-        self.intents: Shelf[Intent] = Shelf("payment_intent")
-        self.refunds: Shelf[Refund] = Shelf("refund")
-        self.events: Shelf[Event] = Shelf("event")
+        self.intents: Shelf[Intent] = Shelf("payment_intent", office)
+        self.refunds: Shelf[Refund] = Shelf("refund", office)
+        self.events: Shelf[Event] = Shelf("event", office)
         self.keys = Keys(DAY)
         self._office = office
 

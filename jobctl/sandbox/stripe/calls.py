@@ -149,8 +149,8 @@ def list_intents(account: Account, asked: Asked) -> Run:
     given.refuse_unknown({*PAGE, "customer"})
     customer, expand = given.get("customer"), given.expands("data.latest_charge")
 
-    def run(_: float) -> Answer:
-        found, more = account.intents.page(given, lambda each: customer in (None, each.customer))
+    def run(at: float) -> Answer:
+        found, more = account.intents.page(given, lambda each: customer in (None, each.customer), at)
         return page("/v1/payment_intents", [each.shown(expand=expand) for each in found], more=more)
 
     return run
@@ -175,8 +175,8 @@ def list_refunds(account: Account, asked: Asked) -> Run:
     given.refuse_unknown({*PAGE - {"expand["}, "payment_intent"})
     intent = given.get("payment_intent")
 
-    def run(_: float) -> Answer:
-        found, more = account.refunds.page(given, lambda each: intent in (None, each.payment_intent))
+    def run(at: float) -> Answer:
+        found, more = account.refunds.page(given, lambda each: intent in (None, each.payment_intent), at)
         return page("/v1/refunds", [each.shown() for each in found], more=more)
 
     return run
@@ -190,7 +190,7 @@ def list_events(account: Account, asked: Asked) -> Run:
 
     def run(at: float) -> Answer:
         found, more = account.events.page(
-            given, lambda each: each.created > at - KEPT and (types == {None} or each.type in types)
+            given, lambda each: each.created > at - KEPT and (types == {None} or each.type in types), at
         )
         return page("/v1/events", [each.shown() for each in found], more=more)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
+from jobctl.sandbox.office import Office
 from jobctl.sandbox.stripe.errors import missing
 from jobctl.sandbox.stripe.parameters import Parameters
 
@@ -20,8 +21,9 @@ T = TypeVar("T", bound=Stored)
 
 
 class Shelf(Generic[T]):
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, office: Office) -> None:
         self.what = what  # as Stripe calls them
+        self._office = office
         self._places: list[tuple[int, int, str]] = []
         self._objects: dict[str, tuple[tuple[int, int, str], T]] = {}
 
@@ -36,10 +38,12 @@ class Shelf(Generic[T]):
             raise missing(self.what, name, param, status=status)
         return self._objects[name][1]
 
-    def page(self, parameters: Parameters, wanted: Callable[[T], bool]) -> tuple[list[T], bool]:
+    def page(self, parameters: Parameters, wanted: Callable[[T], bool], at: float) -> tuple[list[T], bool]:
         """Return the page that the parameters ask for, and whether there is more after it."""
         limit = parameters.integer("limit", high=MOST) if parameters.get("limit") else DEFAULT_LIMIT
-        found = list(islice(filter(wanted, self._between(parameters)), limit + 1))
+        limit, lists = self._office.size(limit), self._office.lists
+        there = (each for each in self._between(parameters) if lists(each.created, at) and wanted(each))
+        found = list(islice(there, limit + 1))
         return found[:limit], len(found) > limit
 
     def _between(self, parameters: Parameters) -> Iterator[T]:

@@ -21,8 +21,8 @@ class Account:
 
     def __init__(self, shop: str, office: Office) -> None:
         self.shop = shop
-        self.payments: Shelf[Payment] = Shelf("payment")
-        self.refunds: Shelf[Refund] = Shelf("refund")
+        self.payments: Shelf[Payment] = Shelf("payment", office)
+        self.refunds: Shelf[Refund] = Shelf("refund", office)
         self.keys = Keys()
         self._office = office
 

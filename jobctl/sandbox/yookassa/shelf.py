@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
+from jobctl.sandbox.office import Office
 from jobctl.sandbox.yookassa.errors import YooKassaError, missing
 
 DEFAULT_LIMIT, MOST = 10, 100
@@ -65,8 +66,8 @@ def bounded(*names: str) -> set[str]:
 
 
 class Shelf(Generic[T]):
-    def __init__(self, what: str) -> None:
-        self._what = what
+    def __init__(self, what: str, office: Office) -> None:
+        self._what, self._office = what, office
         self._places: list[Place] = []
         self._objects: dict[str, T] = {}
         self._cursors: dict[str, tuple[Place, dict[str, str]]] = {}
@@ -83,15 +84,18 @@ class Shelf(Generic[T]):
 
     def page(self, query: Query, wanted: Callable[[T], bool], now: datetime) -> dict[str, Any]:
         """Return a page, with a cursor unless it is the last one."""
-        oldest = now - LISTED
-        places = (each for each in self._from(query) if each[0] > oldest and wanted(self._objects[each[2]]))
-        found = list(islice(places, query.limit + 1))
-        shown = [self._objects[name].shown() for _, _, name in found[: query.limit]]
-        page = {"type": "list", "items": shown}
-        if len(found) > query.limit:
+        limit = self._office.size(query.limit)
+        there = (each for each in self._from(query) if self._lists(each[0], now))
+        places = (each for each in there if wanted(self._objects[each[2]]))
+        found = list(islice(places, limit + 1))
+        page = {"type": "list", "items": [self._objects[name].shown() for _, _, name in found[:limit]]}
+        if len(found) > limit:
             page["next_cursor"] = cursor = str(uuid4())
-            self._cursors[cursor] = (found[query.limit - 1], query.filters)
+            self._cursors[cursor] = (found[limit - 1], query.filters)
         return page
+
+    def _lists(self, created: datetime, now: datetime) -> bool:
+        return created > now - LISTED and self._office.lists(created.timestamp(), now.timestamp())
 
     def _from(self, query: Query) -> Iterator[Place]:
         """Go back from a cursor, which goes on with the list that it was given for and with no other."""

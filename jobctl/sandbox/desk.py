@@ -133,7 +133,7 @@ class Desk:
         again of a reference it has, it is changed. Raises ValueError for what the provider would refuse.
         """
         with self._lock:
-            now = self._catch_up()
+            now, its = self._catch_up(), self._named(provider)
             paid = paid_outside(
                 amount,
                 currency,
@@ -144,7 +144,8 @@ class Desk:
                 reference=reference,
                 status=status,
             )
-            return self._named(provider).pay(paid, account)
+            here = its.office.local
+            return its.pay(replace(paid, at=here(paid.at), captured_at=here(paid.captured_at)), account)
 
     def checkout(self, session: str, status: str = "open", http_status: int = 200, **more: Any) -> None:
         """Have the billing service know a checkout session, and what it is to say of it from now on.
@@ -187,8 +188,8 @@ class Desk:
 
     def _act(self, provider: str, act: Act, account: str | None) -> str:
         with self._lock:
-            at = self._catch_up()
-            return self._named(provider).act(act, account, at)
+            at, its = self._catch_up(), self._named(provider)
+            return its.act(act, account, its.office.local(at))
 
     def _named(self, name: str) -> Provider:
         known = {each.name: each for each in self._providers.values()}

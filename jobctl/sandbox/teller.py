@@ -1,6 +1,7 @@
 """Where requests become effects: faults strike, keys are honoured, everything is counted."""
 
 from dataclasses import replace
+from email.utils import formatdate
 
 from jobctl.sandbox.answers.strike import Strike
 from jobctl.sandbox.desk import Desk
@@ -16,12 +17,16 @@ class Teller(Desk):
         provider = self._provider(request.path)
         if not provider:
             return as_json(404, {"error": f"no provider answers at {request.path}"})
+        answer = self._answer(provider, request)
+        return answer and dated(answer, provider.office.local(self._clock.now()))
+
+    def _answer(self, provider: Provider, request: Request) -> Answer | None:
         call = provider.read(request)
         with self._lock:
             self._count(call)
             fault = self._faults.take(ARRIVAL, call)
             if fault and fault.kind == "late":
-                self._postpone(call, request, fault)
+                self._postpone(provider, call, request, fault)
         return turned_away(provider, fault) if fault else self._work(provider, call, request)
 
     def _provider(self, path: str) -> Provider | None:
@@ -32,13 +37,14 @@ class Teller(Desk):
         if call.version:
             self._versions[call.version] += 1
 
-    def _postpone(self, call: Call, request: Request, fault: Fault) -> None:
+    def _postpone(self, provider: Provider, call: Call, request: Request, fault: Fault) -> None:
         """Let the request arrive later: until then neither it nor its key is known here."""
 
         def arrive(at: float) -> None:
-            begun = call.begin(at)
+            local = provider.office.local(at)
+            begun = call.begin(local)
             if isinstance(begun, Task):
-                begun.keep(begun.run(at))
+                begun.keep(begun.run(local))
 
         assert fault.seconds is not None
         about = {"call": call.name, "path": request.path, "key": call.key}
@@ -46,7 +52,7 @@ class Teller(Desk):
 
     def _work(self, provider: Provider, call: Call, request: Request) -> Answer | None:
         with self._lock:
-            begun = call.begin(self._catch_up())
+            begun = call.begin(provider.office.local(self._catch_up()))
             slow, awake = self._faults.take(DURATION, call), self._awake
         seconds = self.latency + (slow.seconds or 0 if slow else 0)
         if seconds:
@@ -58,7 +64,8 @@ class Teller(Desk):
         return spoilt(answer, last, request) if last else answer
 
     def _finish(self, provider: Provider, call: Call, task: Task) -> Answer:
-        at, fault = self._catch_up(), self._faults.take(EFFECT, call)
+        at = provider.office.local(self._catch_up())
+        fault = self._faults.take(EFFECT, call)
         if fault and fault.kind == "http_500_before":
             answer = provider.failure(500)
         else:
@@ -67,6 +74,11 @@ class Teller(Desk):
                 answer = provider.failure(500)
         task.keep(answer)
         return answer
+
+
+def dated(answer: Answer, at: float) -> Answer:
+    """Say when it was given, by the provider's clock (RFC 9110, 6.6.1)."""
+    return replace(answer, headers={"Date": formatdate(at, usegmt=True), **answer.headers})
 
 
 def turned_away(provider: Provider, fault: Fault) -> Answer | None:

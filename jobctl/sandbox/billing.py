@@ -6,10 +6,12 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
+from jobctl.sandbox.accounts import BILLING_KEY
 from jobctl.sandbox.checks import require
 from jobctl.sandbox.dashboard import Act, done_by_hand
 from jobctl.sandbox.office import Office
 from jobctl.sandbox.protocol import Answer, Call, Paid, Request, Task, as_json
+from jobctl.sandbox.refunds import NO_REFUNDS
 
 NAME = "billing"
 SESSIONS = "/billing/api/v1/paysession/"
@@ -28,16 +30,23 @@ class Billing:
     """Tells of checkout sessions what it was told of them; nothing is bought here."""
 
     name = NAME
+    refunds = NO_REFUNDS
 
     def __init__(self, office: Office) -> None:
         self.office = office
-        self._sessions: dict[str, tuple[int, Mapping[str, Any]]] = {}
+        self._sessions: dict[tuple[str, str], tuple[int, Mapping[str, Any]]] = {}
 
-    def know(self, session: str, status: str, http_status: int, more: Mapping[str, Any]) -> None:
+    def know(
+        self, session: str, status: str, http_status: int, account: str | None, more: Mapping[str, Any]
+    ) -> None:
         require(isinstance(session, str) and session != "", "a session has an id")
         require(isinstance(status, str), "a status is a string")
         require(type(http_status) is int and 200 <= http_status <= 599, "an HTTP status is from 200 to 599")  # noqa: PLR2004 (what there is)
-        self._sessions[session] = http_status, {"id": session, "status": status, **more}
+        require(isinstance(account, str | None), "an account is a key")
+        self._sessions[account or BILLING_KEY, session] = (
+            http_status,
+            {"id": session, "status": status, **more},
+        )
 
     def read(self, request: Request) -> Call:
         asked = request.method == "GET" and request.path.startswith(SESSIONS)
@@ -51,6 +60,9 @@ class Billing:
         wait = {"Retry-After": f"{seconds:g}"} if seconds else {}
         return replace(answer, headers={**answer.headers, **wait})
 
+    def refused(self, call: str) -> Answer:
+        return self.failure(400)
+
     def pay(self, paid: Paid, account: str | None) -> str:
         raise ValueError("nobody pays at the billing service here: it tells of checkout sessions")
 
@@ -63,10 +75,10 @@ class Billing:
             return refused(401)
         if key in self.office.forbidden:
             return refused(403)
-        return Task(lambda _: self._tell(session))
+        return Task(lambda _: self._tell(key, session))
 
-    def _tell(self, session: str) -> Answer:
-        status, document = self._sessions.get(session, (404, {"error": ERRORS[404]}))
+    def _tell(self, account: str, session: str) -> Answer:
+        status, document = self._sessions.get((account, session), (404, {"error": ERRORS[404]}))
         return as_json(status, document)
 
 

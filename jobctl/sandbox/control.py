@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from jobctl.sandbox.accounts import ACCOUNTS
 from jobctl.sandbox.checks import require
 from jobctl.sandbox.dashboard import ACTS
 from jobctl.sandbox.desk import Desk
@@ -66,6 +67,10 @@ def conditions(desk: Desk, wanted: dict[str, Any]) -> dict[str, Any]:
     return asdict(desk.conditions(**wanted))
 
 
+def accounts(_: Desk, __: dict[str, Any]) -> dict[str, Any]:
+    return ACCOUNTS
+
+
 def reset(desk: Desk, _: dict[str, Any]) -> dict[str, Any]:
     desk.reset()
     return {}
@@ -105,6 +110,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "reset"): reset,
     ("POST", "payments"): pay,
     ("POST", "checkouts"): checkout,
+    ("GET", "accounts"): accounts,
     ("GET", "requests"): requests,
     ("GET", "pending"): pending,
     **{("POST", f"dashboard/{act}"): by_hand(act) for act in ACTS},

@@ -10,14 +10,15 @@ from jobctl.sandbox.checks import require
 @dataclass(frozen=True)
 class Act:
     name: str  # one of ACTS
-    payment: str  # its id; at Paystack its reference
+    payment: str  # its id; at Paystack its reference; where it is about a refund that one's id
     amount: int | None = None  # in the provider's smallest unit; None: all that there is
     reason: str | None = None  # in the provider's words; None: the usual one
     method: str | None = None  # what the customer pays with
+    status: str | None = None  # what a refund becomes
 
     def __post_init__(self) -> None:
-        texts = (self.payment, self.reason or "", self.method or "")
-        require(all(isinstance(each, str) for each in texts), "a payment, a reason, a method is a string")
+        texts = (self.payment, self.reason or "", self.method or "", self.status or "")
+        require(all(isinstance(each, str) for each in texts), "all but the amount are strings")
         amount = self.amount
         sound = amount is None or (type(amount) is int and amount > 0)
         require(sound, "amount is a whole number of the smallest unit, above 0")
@@ -56,6 +57,10 @@ class Dashboard:
         """Give money back, and return the refund's id. Stripe alone keeps a reason."""
         return self._act(provider, Act("refund", payment, amount, reason), account)
 
+    def settle(self, provider: str, refund: str, status: str, *, account: str | None = None) -> str:
+        """Let a refund become what the provider says of it: failed, say."""
+        return self._act(provider, Act("settle", refund, status=status), account)
+
     def complete(
         self, provider: str, payment: str, method: str | None = None, *, account: str | None = None
     ) -> str:
@@ -71,7 +76,7 @@ class Dashboard:
         return self._act(provider, Act("reverse", payment), account)
 
 
-ACTS = ("cancel", "capture", "refund", "complete", "lapse", "reverse")
+ACTS = ("cancel", "capture", "refund", "settle", "complete", "lapse", "reverse")
 ByHand = Mapping[str, Callable[[Any, Act, float], str]]
 
 

@@ -18,6 +18,7 @@ from jobctl.sandbox.office import Conditions, Office
 from jobctl.sandbox.outside import paid_outside
 from jobctl.sandbox.paystack.provider import Paystack
 from jobctl.sandbox.protocol import Provider
+from jobctl.sandbox.refunds import check_plan
 from jobctl.sandbox.stripe.provider import Stripe
 from jobctl.sandbox.yookassa.provider import YooKassa
 
@@ -147,13 +148,22 @@ class Desk:
             here = its.office.local
             return its.pay(replace(paid, at=here(paid.at), captured_at=here(paid.captured_at)), account)
 
-    def checkout(self, session: str, status: str = "open", http_status: int = 200, **more: Any) -> None:
+    def checkout(
+        self,
+        session: str,
+        status: str = "open",
+        http_status: int = 200,
+        *,
+        account: str | None = None,
+        **more: Any,
+    ) -> None:
         """Have the billing service know a checkout session, and what it is to say of it from now on.
 
-        more: further fields of its answer. Raises ValueError for what no answer can be.
+        account: the key of another one than the sandbox's own. more: further fields of its answer. Raises
+        ValueError for what no answer can be.
         """
         with self._lock:
-            self._billing.know(session, status, http_status, more)
+            self._billing.know(session, status, http_status, account, more)
 
     def requests(self) -> dict[str, dict[str, int]]:
         """Return for each call how many requests came, and how many were answered from their key."""
@@ -177,9 +187,11 @@ class Desk:
         What isn't named stays as it is. Raises ValueError, or TypeError for what there is not.
         """
         with self._lock:
-            office = self._named(provider).office
-            office.conditions = replace(office.conditions, **changed)
-            return office.conditions
+            its = self._named(provider)
+            made = replace(its.office.conditions, **changed)
+            check_plan(its.refunds, made.refund_first, made.refund_then)
+            its.office.conditions = made
+            return made
 
     def reset(self) -> None:
         """Forget everything, the clock's offset and the faults included."""

@@ -32,7 +32,11 @@ POINTS = {
 }
 # Those that change the answer that would have been given, whatever it is; it is stored as it was.
 DISTORTIONS: Mapping[str, Distort] = {**PAGES}
-KINDS = {**POINTS, **dict.fromkeys(DISTORTIONS, ANSWER)}
+# Those that only some calls, or some providers, have.
+SPECIAL = {
+    "refused": EFFECT,  # no effect: the provider's 400 for what was asked of an object
+}
+KINDS = {**POINTS, **SPECIAL, **dict.fromkeys(DISTORTIONS, ANSWER)}
 # Those that strike one call alone, and those that strike every time unless told otherwise.
 ONLY = dict.fromkeys(PAGES, "list")
 ENDLESS = {"page_repeats"}

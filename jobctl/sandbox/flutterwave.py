@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from jobctl.sandbox.dashboard import Act, done_by_hand
 from jobctl.sandbox.office import Office
 from jobctl.sandbox.protocol import Answer, Call, Paid, Request, Task, as_json
+from jobctl.sandbox.refunds import NO_REFUNDS
 
 NAME = "flutterwave"
 TOKENS = "/realms/flutterwave/protocol/openid-connect/token"
@@ -35,6 +36,7 @@ class Flutterwave:
     """Gives a token to every client with a test secret; nothing is bought here."""
 
     name = NAME
+    refunds = NO_REFUNDS
 
     def __init__(self, office: Office) -> None:
         self.office = office
@@ -49,6 +51,9 @@ class Flutterwave:
         answer = refused(status, ERRORS[status])
         wait = {"Retry-After": f"{seconds:g}"} if seconds else {}
         return replace(answer, headers={**answer.headers, **wait})
+
+    def refused(self, call: str) -> Answer:
+        return self.failure(400)
 
     def pay(self, paid: Paid, account: str | None) -> str:
         raise ValueError("nobody pays at Flutterwave here: it gives out tokens")

@@ -7,6 +7,7 @@ from datetime import timedelta
 from jobctl.sandbox.checks import require
 from jobctl.sandbox.clock import Agenda
 from jobctl.sandbox.ledger import Effect
+from jobctl.sandbox.refunds import Plan
 
 YEAR = 366 * 86_400
 
@@ -18,11 +19,16 @@ class Conditions:
     skew: float = 0.0  # seconds by which its clock is ahead of the sandbox's; behind where it is negative
     lag: float = 0.0  # seconds from an object's creation until it is in lists
     most: int | None = None  # entries of a page, however many are asked for; None: the provider's own limit
+    refund_first: str | None = None  # the status of new refunds; None: the provider's usual way
+    refund_then: str | None = None  # what they become; None: what a person says
+    refund_after: float = 60.0  # after so many seconds
 
     def __post_init__(self) -> None:
         require(
             isinstance(self.skew, int | float) and abs(self.skew) <= YEAR, "skew is seconds, up to a year"
         )
+        sound = isinstance(self.refund_after, int | float) and self.refund_after >= 0
+        require(sound, "refund_after is seconds, at least 0")
         require(isinstance(self.lag, int | float) and self.lag >= 0, "lag is seconds, at least 0")
         sound = self.most is None or (type(self.most) is int and self.most > 0)
         require(sound, "most is a whole number of entries, at least 1")
@@ -41,10 +47,20 @@ class Office:
         """Return what the provider's clock says at an instant of the sandbox's."""
         return at + self.conditions.skew
 
-    def record(self, effect: Effect) -> None:
-        """Enter an effect into the ledger, which goes by the sandbox's clock."""
-        behind = timedelta(seconds=self.conditions.skew)
-        self.ledger.append(replace(effect, at=effect.at - behind))
+    def record(self, effect: Effect) -> Effect:
+        """Enter an effect into the ledger, which goes by the sandbox's clock; return the entry."""
+        entry = replace(effect, at=effect.at - timedelta(seconds=self.conditions.skew))
+        self.ledger.append(entry)
+        return entry
+
+    def withdraw(self, entry: Effect) -> None:
+        """Strike an effect out: the money came back."""
+        self.ledger.remove(entry)
+
+    def plan(self, usual: Plan) -> Plan:
+        """Return how a refund goes that is made now."""
+        now = self.conditions
+        return Plan(now.refund_first, now.refund_then, now.refund_after) if now.refund_first else usual
 
     def later(self, at: float, act: Callable[[float], None]) -> None:
         """Let something happen at an instant, which it is then told."""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from jobctl.sandbox.dashboard import Act
 from jobctl.sandbox.office import Office
+from jobctl.sandbox.refunds import Course
 
 CALLS = ("authorize", "charge", "capture", "release", "refund", "retrieve", "list", "token", "other")
 
@@ -72,11 +73,16 @@ class Provider(Protocol):
 
     name: str
     office: Office
+    refunds: Course  # of its refunds, by their status
 
     def read(self, request: Request) -> Call: ...
 
     def failure(self, status: int, seconds: float = 0.0) -> Answer:
         """Say in the provider's words what a fault is to look like; a 429 until when, if that is told."""
+        ...
+
+    def refused(self, call: str) -> Answer:
+        """Say no to what was asked of an object, for a reason that the request could not know."""
         ...
 
     def pay(self, paid: Paid, account: str | None) -> str:

@@ -66,7 +66,9 @@ class Teller(Desk):
     def _finish(self, provider: Provider, call: Call, task: Task) -> Answer:
         at = provider.office.local(self._catch_up())
         fault = self._faults.take(EFFECT, call)
-        if fault and fault.kind == "http_500_before":
+        if fault and fault.kind == "refused":
+            answer = provider.refused(call.name)
+        elif fault and fault.kind == "http_500_before":
             answer = provider.failure(500)
         else:
             answer = task.run(at)

@@ -148,7 +148,9 @@ class TestPaying:
 
 class TestVerifying:
     def test_an_unknown_reference(self, paystack: Merchant) -> None:
-        assert refused(paystack.verify("ref-0")) == (400, "Transaction reference not found.")
+        answer = paystack.verify("ref-0")
+        assert refused(answer) == (400, "Transaction reference not found.")
+        assert answer.json()["code"] == "transaction_not_found"
 
     def test_a_number_is_no_reference(self, paystack: Merchant, sandbox: Sandbox) -> None:
         number = paystack.transaction(paid(sandbox))["id"]
@@ -183,13 +185,19 @@ class TestListing:
         skipped = [{**same, "skipped": 2 * n, "page": n + 1} for n in range(4)]
         assert [page["meta"] for page in pages] == skipped
 
-    def test_fifty_whatever_is_asked_for(self, paystack: Merchant, sandbox: Sandbox) -> None:
+    def test_fifty_unless_told_otherwise(self, paystack: Merchant, sandbox: Sandbox) -> None:
         made = spaced(sandbox, 51)
-        answer = ok(paystack.get(TRANSACTIONS, perPage=100))
-        assert ok(paystack.get(TRANSACTIONS)) == answer
+        answer = ok(paystack.get(TRANSACTIONS))
         assert answer["meta"] == {"total": 51, "skipped": 0, "perPage": 50, "page": 1, "pageCount": 2}
         assert len(answer["data"]) == 50
-        assert paystack.listed(perPage=100, page=2) == made[:1]
+        assert paystack.listed(perPage=100) == made[::-1]
+
+    def test_a_hundred_at_most(self, paystack: Merchant, sandbox: Sandbox) -> None:
+        """Asked for more, it gives no more and doesn't complain."""
+        spaced(sandbox, 101)
+        answer = ok(paystack.get(TRANSACTIONS, perPage=1000))
+        assert answer["meta"] == {"total": 101, "skipped": 0, "perPage": 100, "page": 1, "pageCount": 2}
+        assert len(answer["data"]) == 100
 
     @pytest.mark.parametrize("name", ["perPage", "per_page"])
     def test_the_size_of_a_page_has_two_names(self, paystack: Merchant, sandbox: Sandbox, name: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobctl.sandbox.clock import moment
+from jobctl.sandbox.paystack import refunding
 from jobctl.sandbox.paystack.account import Account
 from jobctl.sandbox.paystack.errors import PaystackError, good
 from jobctl.sandbox.paystack.fields import Fields, number
@@ -20,6 +20,14 @@ Run = Callable[[float], Answer]
 TRANSACTIONS = {"status"}
 REFUNDS = {"transaction", "currency"}
 REFUND = {"transaction", "amount", "currency", "customer_note", "merchant_note"}
+
+
+# As observed: the reference has none of these. It says so of another integration's references too.
+UNKNOWN: dict[str, Any] = {
+    "meta": {"nextStep": "Pass the reference of a transaction that exists on this integration"},
+    "type": "validation_error",
+    "code": "transaction_not_found",
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ class Asked:
 def verify(account: Account, asked: Asked) -> Run:
     found = account.referred(asked.name)
     if not found:
-        raise PaystackError("Transaction reference not found.")
+        raise PaystackError("Transaction reference not found.", **UNKNOWN)
     return lambda _: good("Verification successful", found.shown())
 
 
@@ -62,8 +70,7 @@ def refund(account: Account, asked: Asked) -> Run:
     merchant = given.text("merchant_note") or f"{customer} by the merchant"
 
     def run(at: float) -> Answer:
-        made = Refund(account.refunds.number(), transaction, moment(at), amount, merchant, customer)
-        account.refund(made, at)
+        made = refunding.refund(account, transaction, amount, at, merchant=merchant, customer=customer)
         shown = {**made.shown(), "transaction": transaction.brief()}
         return good("Refund has been queued for processing", shown)
 

@@ -1,18 +1,28 @@
 """What a person does by hand in Paystack's Dashboard, and what a customer does with what is open."""
 
+from functools import partial
+
+from jobctl.sandbox import refunds
 from jobctl.sandbox.checks import require
-from jobctl.sandbox.clock import moment
 from jobctl.sandbox.dashboard import Act, ByHand
+from jobctl.sandbox.paystack import refunding
 from jobctl.sandbox.paystack.account import Account
-from jobctl.sandbox.paystack.objects import REVERSED, SUCCESS, Refund, Transaction
+from jobctl.sandbox.paystack.fields import number
+from jobctl.sandbox.paystack.objects import REVERSED, SUCCESS, Transaction
 
 
 def refund(account: Account, act: Act, at: float) -> str:
     transaction, note = found(account, act), act.reason or "Refunded by hand"
     amount = act.amount or transaction.left
-    made = Refund(account.refunds.number(), transaction, moment(at), amount, note, note)
-    account.refund(made, at)
-    return str(made.id)
+    return str(refunding.refund(account, transaction, amount, at, merchant=note, customer=note).id)
+
+
+def settle(account: Account, act: Act, at: float) -> str:
+    refund = account.refunds.get(number(act.payment) or 0)
+    require(refund is not None, f"there is no refund {act.payment!r}")
+    assert refund is not None
+    refunds.settle(refunding.REFUNDS, refund, act.status, at, partial(refunding.turned, account))
+    return act.payment
 
 
 def reverse(account: Account, act: Act, at: float) -> str:
@@ -38,4 +48,4 @@ def found(account: Account, act: Act) -> Transaction:
     return transaction
 
 
-ACTS: ByHand = {"refund": refund, "reverse": reverse, "complete": complete}
+ACTS: ByHand = {"refund": refund, "settle": settle, "reverse": reverse, "complete": complete}

@@ -8,12 +8,12 @@ from jobctl.sandbox.protocol import Answer, as_json
 class PaystackError(Exception):
     """A refusal: its message, and the status of HTTP that it comes with (API: Errors)."""
 
-    def __init__(self, message: str, status: int = 400) -> None:
+    def __init__(self, message: str, status: int = 400, **more: Any) -> None:
         super().__init__(message)
-        self.message, self.status = message, status
+        self.message, self.status, self.more = message, status, more
 
     def answer(self) -> Answer:
-        return as_json(self.status, {"status": False, "message": self.message})
+        return as_json(self.status, {"status": False, "message": self.message, **self.more})
 
 
 def good(message: str, data: Any, **more: Any) -> Answer:
@@ -33,3 +33,7 @@ REFUSALS = {
 
 def refusal(status: int) -> PaystackError:
     return PaystackError(REFUSALS[status], status)
+
+
+# What is said of one object, in the sandbox's own words: the documents have no list of them.
+REFUSED = {"refund": PaystackError("This transaction cannot be refunded")}

@@ -13,9 +13,10 @@ from jobctl.sandbox.paystack import calls
 from jobctl.sandbox.paystack.account import NAME, Account
 from jobctl.sandbox.paystack.calls import Asked, Run
 from jobctl.sandbox.paystack.dashboard import ACTS
-from jobctl.sandbox.paystack.errors import PaystackError, refusal
+from jobctl.sandbox.paystack.errors import REFUSED, PaystackError, refusal
 from jobctl.sandbox.paystack.fields import body_of
 from jobctl.sandbox.paystack.outside import pay
+from jobctl.sandbox.paystack.refunding import REFUNDS
 from jobctl.sandbox.protocol import Answer, Call, Paid, Request, Task
 
 OWN = PAYSTACK_SECRET_KEY
@@ -45,6 +46,7 @@ class Paystack:
     """The whole of Paystack: an account for each test key that somebody comes with."""
 
     name = NAME
+    refunds = REFUNDS
 
     def __init__(self, office: Office) -> None:
         self.office = office
@@ -67,6 +69,9 @@ class Paystack:
         answer = refusal(status).answer()
         wait = {"Retry-After": f"{seconds:g}"} if seconds else {}
         return replace(answer, headers={**answer.headers, **wait})
+
+    def refused(self, call: str) -> Answer:
+        return REFUSED[call].answer() if call in REFUSED else refusal(400).answer()
 
     def pay(self, paid: Paid, account: str | None) -> str:
         try:

@@ -35,7 +35,7 @@ class Account:
         self.refunds: Shelf[Refund] = Shelf("refund", office)
         self.events: Shelf[Event] = Shelf("event", office)
         self.keys = Keys(DAY)
-        self._office = office
+        self.office = office
 
     def confirm(
         self,
@@ -69,8 +69,8 @@ class Account:
         assert intent.charge is not None
         intent.status = "requires_capture"
         intent.charge.capture_before = int(at) + intent.charge.card.window
-        self._record("hold", intent, intent.amount, key, at)
-        self._office.later(intent.charge.capture_before, lambda due: self.expire(intent, due))
+        self.record("hold", intent, intent.amount, key, at)
+        self.office.later(intent.charge.capture_before, lambda due: self.expire(intent, due))
 
     def expire(self, intent: Intent, at: float) -> None:
         if intent.status == "requires_capture":
@@ -92,8 +92,8 @@ class Account:
     def _capture(self, intent: Intent, kind: str, amount: int, key: str | None, at: float) -> None:
         assert intent.charge is not None
         intent.status, intent.received, intent.charge.captured = "succeeded", amount, amount
-        self._record(kind, intent, amount, key, at)
-        self._tell("payment_intent.succeeded", intent.shown(), at)
+        self.record(kind, intent, amount, key, at)
+        self.tell("payment_intent.succeeded", intent.shown(), at)
 
     def cancel(self, intent: Intent, reason: str | None, key: str | None, at: float) -> None:
         if intent.status not in CANCELABLE:
@@ -107,32 +107,12 @@ class Account:
         assert intent.charge is not None
         intent.charge.refunded = intent.amount
         mark_canceled(intent, reason, at)
-        self._record(kind, intent, intent.amount, key, at)
+        self.record(kind, intent, intent.amount, key, at)
 
-    def refund(
-        self,
-        intent: Intent,
-        wanted: int | None,
-        at: float,
-        *,
-        reason: str | None,
-        metadata: dict[str, str],
-        key: str | None,
-    ) -> Refund:
-        """Give some of the charge back; all that is left of it where no amount is named."""
-        charge, amount = refundable(intent, wanted)
-        money = (amount, intent.currency)
-        made = Refund(new_id("re"), int(at), *money, intent.id, charge.id, reason, metadata)
-        charge.refunded += amount
-        self.refunds.add(made)
-        self._record("refund", intent, amount, key, at, metadata=metadata)
-        self._tell("charge.refunded", charge.shown(intent), at)
-        return made
-
-    def _tell(self, what: str, thing: dict[str, Any], at: float) -> None:
+    def tell(self, what: str, thing: dict[str, Any], at: float) -> None:
         self.events.add(Event(new_id("evt"), int(at), what, deepcopy(thing)))
 
-    def _record(
+    def record(
         self,
         kind: str,
         intent: Intent,
@@ -141,9 +121,10 @@ class Account:
         at: float,
         *,
         metadata: dict[str, str] | None = None,
-    ) -> None:
+    ) -> Effect:
         said = dict(intent.metadata if metadata is None else metadata)
-        self._office.record(Effect(NAME, kind, intent.id, amount, intent.currency, said, key, instant(at)))
+        effect = Effect(NAME, kind, intent.id, amount, intent.currency, said, key, instant(at))
+        return self.office.record(effect)
 
 
 def refundable(intent: Intent, amount: int | None) -> tuple[Charge, int]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobctl.sandbox.protocol import Answer, as_json
+from jobctl.sandbox.stripe import refunding
 from jobctl.sandbox.stripe.account import Account, new_id
 from jobctl.sandbox.stripe.amounts import check_charge, check_currency, check_step
 from jobctl.sandbox.stripe.cards import CARDS, DAY
@@ -164,10 +165,16 @@ def refund(account: Account, asked: Asked) -> Run:
     reason, metadata = given.choice("reason", REFUND_REASONS), given.metadata()
 
     def run(at: float) -> Answer:
-        made = account.refund(intent, wanted, at, reason=reason, metadata=metadata, key=asked.key)
+        made = refunding.refund(account, intent, wanted, at, reason=reason, metadata=metadata, key=asked.key)
         return as_json(200, made.shown())
 
     return run
+
+
+def retrieve_refund(account: Account, asked: Asked) -> Run:
+    asked.parameters.refuse_unknown(())
+    found = account.refunds.get(asked.name, "id", status=404)
+    return lambda _: as_json(200, found.shown())
 
 
 def list_refunds(account: Account, asked: Asked) -> Run:

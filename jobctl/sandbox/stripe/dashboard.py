@@ -1,7 +1,11 @@
 """What a person does by hand in Stripe's Dashboard, and what a customer does with what is open."""
 
+from functools import partial
+
+from jobctl.sandbox import refunds
 from jobctl.sandbox.checks import require
 from jobctl.sandbox.dashboard import Act, ByHand
+from jobctl.sandbox.stripe import refunding
 from jobctl.sandbox.stripe.account import Account
 from jobctl.sandbox.stripe.amounts import check_step
 from jobctl.sandbox.stripe.calls import CANCELLATIONS, REFUND_REASONS
@@ -28,7 +32,14 @@ def capture(account: Account, act: Act, at: float) -> str:
 def refund(account: Account, act: Act, at: float) -> str:
     reason = act.reason
     require(reason in (None, *REFUND_REASONS), f"there is no reason {reason!r}: {', '.join(REFUND_REASONS)}")
-    return account.refund(found(account, act), act.amount, at, reason=reason, metadata={}, key=None).id
+    intent = found(account, act)
+    return refunding.refund(account, intent, act.amount, at, reason=reason, metadata={}, key=None).id
+
+
+def settle(account: Account, act: Act, at: float) -> str:
+    refund = account.refunds.get(act.payment, "id")
+    refunds.settle(refunding.REFUNDS, refund, act.status, at, partial(refunding.turned, account))
+    return act.payment
 
 
 def complete(account: Account, act: Act, at: float) -> str:
@@ -59,6 +70,7 @@ ACTS: ByHand = {
     "cancel": cancel,
     "capture": capture,
     "refund": refund,
+    "settle": settle,
     "complete": complete,
     "lapse": lapse,
 }

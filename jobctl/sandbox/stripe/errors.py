@@ -52,3 +52,11 @@ def refusal(status: int) -> StripeError:
     message, code = REFUSALS[status]
     kind = "api_error" if status == 500 else "invalid_request_error"  # noqa: PLR2004
     return StripeError(message, None, code, status=status, kind=kind)
+
+
+# What is said of one object (Error codes); those without a code are in the sandbox's own words.
+REFUSED = {
+    "refund": StripeError("This charge can't be refunded.", None, "charge_not_refundable"),
+    "release": StripeError("This PaymentIntent can't be canceled now."),
+    "capture": StripeError("This PaymentIntent can't be captured now."),
+}

@@ -1,9 +1,12 @@
 """PaymentIntents, charges and refunds, in the shapes that Stripe documents (Stripe: API reference)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from jobctl.sandbox.ledger import Effect
 from jobctl.sandbox.stripe.cards import Card, Decline
+
+HIDDEN = ("key", "intent", "entry")
 
 
 @dataclass
@@ -129,7 +132,15 @@ class Refund:
     payment_intent: str
     charge: str
     reason: str | None
-    metadata: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str]
+    key: str | None  # of the request that made it
+    intent: Intent
+    status: str = "pending"
+    entry: Effect | None = None  # in the ledger, once it has succeeded
 
     def shown(self) -> dict[str, Any]:
-        return {**vars(self), "object": "refund", "balance_transaction": None, "status": "succeeded"}
+        """Return it; one that failed was sent back by the bank (Refunds: Handle failed refunds)."""
+        named = {name: value for name, value in vars(self).items() if name not in HIDDEN}
+        failure = {"failure_reason": "unknown"} if self.status == "failed" else {}
+        pending = {"pending_reason": "processing"} if self.status == "pending" else {}
+        return {**named, "object": "refund", "balance_transaction": None, **failure, **pending}

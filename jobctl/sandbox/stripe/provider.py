@@ -11,11 +11,11 @@ from jobctl.sandbox.keys import Use
 from jobctl.sandbox.office import Office
 from jobctl.sandbox.outside import nothing_chosen
 from jobctl.sandbox.protocol import Answer, Call, Paid, Request, Task
-from jobctl.sandbox.stripe import calls
+from jobctl.sandbox.stripe import calls, refunding
 from jobctl.sandbox.stripe.account import NAME, Account
 from jobctl.sandbox.stripe.calls import Asked, Run
 from jobctl.sandbox.stripe.dashboard import ACTS
-from jobctl.sandbox.stripe.errors import StripeError, refusal, unrecognized
+from jobctl.sandbox.stripe.errors import REFUSED, StripeError, refusal, unrecognized
 from jobctl.sandbox.stripe.outside import pay
 from jobctl.sandbox.stripe.parameters import FORM, Parameters
 
@@ -41,6 +41,7 @@ ROUTES = (
     Route("GET", re.compile(rf"{INTENTS}/([^/]+)"), "retrieve", calls.retrieve),
     Route("GET", re.compile(INTENTS), "list", calls.list_intents),
     Route("POST", re.compile(REFUNDS), "refund", calls.refund),
+    Route("GET", re.compile(rf"{REFUNDS}/([^/]+)"), "retrieve", calls.retrieve_refund),
     Route("GET", re.compile(REFUNDS), "list", calls.list_refunds),
     Route("GET", re.compile("/v1/events"), "list", calls.list_events),
 )
@@ -50,6 +51,7 @@ class Stripe:
     """The whole of Stripe: an account for each test key that somebody comes with."""
 
     name = NAME
+    refunds = refunding.REFUNDS
 
     def __init__(self, office: Office) -> None:
         self.office = office
@@ -69,6 +71,9 @@ class Stripe:
         answer = refusal(status).answer()
         wait = {"Retry-After": f"{seconds:g}"} if seconds else {}
         return replace(answer, headers={**answer.headers, **wait})
+
+    def refused(self, call: str) -> Answer:
+        return REFUSED[call].answer() if call in REFUSED else refusal(400).answer()
 
     def pay(self, paid: Paid, account: str | None) -> str:
         nothing_chosen(paid)

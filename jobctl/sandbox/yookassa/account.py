@@ -24,13 +24,13 @@ class Account:
         self.payments: Shelf[Payment] = Shelf("payment", office)
         self.refunds: Shelf[Refund] = Shelf("refund", office)
         self.keys = Keys()
-        self._office = office
+        self.office = office
 
     def begin(self, payment: Payment, at: float) -> None:
         """Take a payment; one that stays pending is decided later, whoever asks about it then."""
         self.payments.add(payment)
         if payment.method.pending:
-            self._office.later(at + PENDING, lambda due: self.decide(payment, due))
+            self.office.later(at + PENDING, lambda due: self.decide(payment, due))
         else:
             self.decide(payment, at)
 
@@ -52,14 +52,14 @@ class Account:
 
     def _hold(self, payment: Payment, at: float) -> None:
         payment.status, payment.expires = WAITING, moment(at) + WINDOW
-        self._record("hold", payment, payment.amount, payment.key, at)
-        self._office.later(payment.expires.timestamp(), lambda due: self.expire(payment, due))
+        self.record("hold", payment, payment.amount, payment.key, at)
+        self.office.later(payment.expires.timestamp(), lambda due: self.expire(payment, due))
 
     def expire(self, payment: Payment, at: float) -> None:
         """Cancel what nobody has captured, or confirmed (Payment process)."""
         if payment.status == WAITING:
             cancel(payment, YOOKASSA, "expired_on_capture")
-            self._record("expiry", payment, payment.amount, None, at)
+            self.record("expiry", payment, payment.amount, None, at)
         elif payment.status == "pending":
             cancel(payment, YOOKASSA, "expired_on_confirmation")
 
@@ -73,7 +73,7 @@ class Account:
     def _capture(self, payment: Payment, kind: str, amount: int, key: str | None, at: float) -> None:
         payment.status, payment.amount, payment.expires = "succeeded", amount, None
         payment.captured = moment(at)
-        self._record(kind, payment, amount, key, at)
+        self.record(kind, payment, amount, key, at)
 
     def cancel(
         self,
@@ -85,19 +85,9 @@ class Account:
     ) -> None:
         must_wait(payment, "canceled")
         cancel(payment, party, reason)
-        self._record("release", payment, payment.amount, key, at)
+        self.record("release", payment, payment.amount, key, at)
 
-    def refund(self, payment: Payment, refund: Refund, key: str | None, at: float) -> None:
-        """Give money back, of which there has to be as much left (Create a refund)."""
-        if not payment.left:
-            raise YooKassaError(f"Payment {payment.id} has nothing to refund.", "payment_id")
-        if refund.amount > payment.left:
-            raise YooKassaError("More than is left of the payment cannot be refunded.", "amount.value")
-        payment.refunded += refund.amount
-        self.refunds.add(refund)
-        self._record("refund", payment, refund.amount, key, at, metadata=refund.metadata)
-
-    def _record(
+    def record(
         self,
         kind: str,
         payment: Payment,
@@ -106,9 +96,10 @@ class Account:
         at: float,
         *,
         metadata: dict[str, str] | None = None,
-    ) -> None:
+    ) -> Effect:
         said = dict(payment.metadata if metadata is None else metadata)
-        self._office.record(Effect(NAME, kind, payment.id, amount, payment.currency, said, key, instant(at)))
+        effect = Effect(NAME, kind, payment.id, amount, payment.currency, said, key, instant(at))
+        return self.office.record(effect)
 
 
 def cancel(payment: Payment, party: str, reason: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobctl.sandbox.clock import moment
+from jobctl.sandbox.yookassa import refunding
 from jobctl.sandbox.yookassa.account import Account
 from jobctl.sandbox.yookassa.errors import YooKassaError
 from jobctl.sandbox.yookassa.fields import Fields
@@ -134,9 +135,9 @@ def refund(account: Account, asked: Asked) -> Run:
     metadata = given.metadata()
 
     def run(at: float) -> Show:
-        made = Refund(new_id(), moment(at), payment.id, amount, payment.currency, description, metadata)
-        account.refund(payment, made, asked.key, at)
-        return made.shown
+        return refunding.refund(
+            account, payment, amount, at, description=description, metadata=metadata, key=asked.key
+        ).shown
 
     return run
 
@@ -152,6 +153,6 @@ def list_refunds(account: Account, asked: Asked) -> Run:
     created = query.bounds("created_at")
 
     def wanted(each: Refund) -> bool:
-        return payment in (None, each.payment_id) and status in (None, each.status) and created(each.created)
+        return payment in (None, each.payment.id) and status in (None, each.status) and created(each.created)
 
     return lambda at: lambda: account.refunds.page(query, wanted, moment(at))

@@ -1,11 +1,13 @@
 """What a person does by hand in YooKassa's Merchant Profile, and what becomes of what is pending."""
 
+from functools import partial
+
+from jobctl.sandbox import refunds
 from jobctl.sandbox.checks import require
-from jobctl.sandbox.clock import moment
 from jobctl.sandbox.dashboard import Act, ByHand
+from jobctl.sandbox.yookassa import refunding
 from jobctl.sandbox.yookassa.account import Account
 from jobctl.sandbox.yookassa.methods import MERCHANT, REASONS
-from jobctl.sandbox.yookassa.objects import Refund, new_id
 
 USUAL = "canceled_by_merchant"
 PARTIES = {**REASONS, USUAL: MERCHANT}
@@ -26,9 +28,13 @@ def capture(account: Account, act: Act, at: float) -> str:
 def refund(account: Account, act: Act, at: float) -> str:
     payment = account.payments.get(act.payment)
     amount = act.amount or payment.left
-    made = Refund(new_id(), moment(at), payment.id, amount, payment.currency, act.reason, {})
-    account.refund(payment, made, None, at)
-    return made.id
+    return refunding.refund(account, payment, amount, at, description=act.reason, metadata={}, key=None).id
+
+
+def settle(account: Account, act: Act, at: float) -> str:
+    refund = account.refunds.get(act.payment)
+    refunds.settle(refunding.REFUNDS, refund, act.status, at, partial(refunding.turned, account))
+    return act.payment
 
 
 def complete(account: Account, act: Act, at: float) -> str:
@@ -50,6 +56,7 @@ ACTS: ByHand = {
     "cancel": cancel,
     "capture": capture,
     "refund": refund,
+    "settle": settle,
     "complete": complete,
     "lapse": lapse,
 }

@@ -60,3 +60,11 @@ def refusal(status: int, seconds: float = 0.0) -> YooKassaError:
     """Say no as a whole; a 429 says in milliseconds how long to wait."""
     wait = round(seconds * 1000) if seconds else None
     return YooKassaError(REFUSALS[status], status=status, retry_after=wait)
+
+
+# What is said of one object, in the sandbox's own words: the documents have no list of them.
+REFUSED = {
+    "refund": YooKassaError("The payment can't be refunded.", "payment_id"),
+    "release": YooKassaError("The payment can't be canceled now."),
+    "capture": YooKassaError("The payment can't be captured now."),
+}

@@ -70,20 +70,22 @@ class Payment:
 class Refund:
     id: str
     created: datetime
-    payment_id: str
+    payment: Payment
     amount: int
-    currency: str
     description: str | None
     metadata: dict[str, str]
-    status: str = "succeeded"
+    key: str | None  # of the request that made it
+    status: str = "pending"
+    cancellation: dict[str, str] | None = None
 
     def shown(self) -> dict[str, Any]:
         return present(
             id=self.id,
-            payment_id=self.payment_id,
+            payment_id=self.payment.id,
             status=self.status,
+            cancellation_details=self.cancellation,
             created_at=written(self.created),
-            amount=money(self.amount, self.currency),
+            amount=money(self.amount, self.payment.currency),
             description=self.description,
             metadata=self.metadata,
         )

@@ -12,10 +12,11 @@ from jobctl.sandbox.protocol import Answer, Call, Paid, Request, Task, as_json
 from jobctl.sandbox.yookassa.account import NAME, Account
 from jobctl.sandbox.yookassa.calls import Asked, Run
 from jobctl.sandbox.yookassa.dashboard import ACTS
-from jobctl.sandbox.yookassa.errors import YooKassaError, refusal
+from jobctl.sandbox.yookassa.errors import REFUSED, YooKassaError, refusal
 from jobctl.sandbox.yookassa.fields import body_of
 from jobctl.sandbox.yookassa.once import once
 from jobctl.sandbox.yookassa.outside import pay
+from jobctl.sandbox.yookassa.refunding import REFUNDS
 from jobctl.sandbox.yookassa.routes import Route, call_name, marks, nowhere, routed
 
 OWN = f"{YOOKASSA_SHOP_ID}:{YOOKASSA_SECRET_KEY}"
@@ -26,6 +27,7 @@ class YooKassa:
     """The whole of YooKassa: an account for each pair of a shop's id and a test key."""
 
     name = NAME
+    refunds = REFUNDS
 
     def __init__(self, office: Office) -> None:
         self.office = office
@@ -45,6 +47,9 @@ class YooKassa:
 
     def failure(self, status: int, seconds: float = 0.0) -> Answer:
         return refusal(status, seconds).answer()
+
+    def refused(self, call: str) -> Answer:
+        return REFUSED[call].answer() if call in REFUSED else refusal(400).answer()
 
     def pay(self, paid: Paid, account: str | None) -> str:
         nothing_chosen(paid)

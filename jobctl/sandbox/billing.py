@@ -60,6 +60,9 @@ class Billing:
         wait = {"Retry-After": f"{seconds:g}"} if seconds else {}
         return replace(answer, headers={**answer.headers, **wait})
 
+    def occupy(self, request: Request, key: str | None, at: float) -> None:
+        """Nothing: there are no idempotency keys here."""
+
     def refused(self, call: str) -> Answer:
         return self.failure(400)
 

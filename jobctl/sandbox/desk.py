@@ -75,9 +75,10 @@ class Desk:
         seed: int = 0,
         contains: str = "",
         seconds: float | None = None,
+        place: str = "",
     ) -> None:
         """Switch a fault on; faults.py has the kinds. Raises ValueError for what doesn't exist."""
-        made = Fault(kind, call, times, probability, seed, contains, seconds)
+        made = Fault(kind, call, times, probability, seed, contains, seconds, place)
         with self._lock:
             self._faults.on.append(made)
 

@@ -5,8 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobctl.sandbox.answers.gateway import AFTER, GATEWAY
+from jobctl.sandbox.answers.hostile import HOSTILE
 from jobctl.sandbox.answers.pages import PAGES
 from jobctl.sandbox.answers.strike import Distort
+from jobctl.sandbox.answers.transfer import TRANSFER
+from jobctl.sandbox.answers.wrong import WRONG
 from jobctl.sandbox.checks import require
 from jobctl.sandbox.protocol import CALLS, Answer, Call
 
@@ -31,16 +35,38 @@ POINTS = {
     "empty": ANSWER,  # stored too; 200 with an empty object is sent
 }
 # Those that change the answer that would have been given, whatever it is; it is stored as it was.
-DISTORTIONS: Mapping[str, Distort] = {**PAGES}
+DISTORTIONS: Mapping[str, Distort] = {
+    **PAGES,
+    **WRONG,
+    **HOSTILE,
+    **TRANSFER,
+    **AFTER,
+}
 # Those that only some calls, or some providers, have.
 SPECIAL = {
     "refused": EFFECT,  # no effect: the provider's 400 for what was asked of an object
+    "key_known": ARRIVAL,  # the request's key is known, from then on, to have been used for something else
+    "http_500_lost": ANSWER,  # stored as it was; a 500 is sent
 }
-KINDS = {**POINTS, **SPECIAL, **dict.fromkeys(DISTORTIONS, ANSWER)}
+KINDS = {
+    **POINTS,
+    **SPECIAL,
+    **dict.fromkeys(GATEWAY, ARRIVAL),
+    **dict.fromkeys(DISTORTIONS, ANSWER),
+}
 # Those that strike one call alone, and those that strike every time unless told otherwise.
-ONLY = dict.fromkeys(PAGES, "list")
+ONLY = dict.fromkeys((*PAGES, "beside"), "list")
 ENDLESS = {"page_repeats"}
-SECONDS = {"late": 45.0, "delay": 1.0, "http_429": 1.0}
+SECONDS = {
+    "late": 45.0,
+    "delay": 1.0,
+    "http_429": 1.0,
+    "http_429_date": 1.0,
+    "http_503": 1.0,
+    "http_503_date": 1.0,
+    "drip": 0.05,
+    "drip_head": 0.05,
+}
 
 
 @dataclass
@@ -54,6 +80,7 @@ class Fault:
     seed: int = 0
     contains: str = ""  # only requests whose key, metadata or object contains this
     seconds: float | None = None
+    place: str = ""  # of JSON: where a hostile text goes
     chance: random.Random = field(init=False, repr=False)
     kept: dict[str, Answer] = field(init=False, repr=False, default_factory=dict)
 
@@ -62,6 +89,7 @@ class Fault:
         require(self.call in (ANY, *CALLS), f"there is no call {self.call!r}: {', '.join((ANY, *CALLS))}")
         require(self.probability is None or 0 <= self.probability <= 1, "a probability is from 0 to 1")
         require(self.times is None or self.times > 0, "times is a whole number of at least 1")
+        require(isinstance(self.place, str), "place is the name of a field of JSON")
         require(self.seconds is None or self.seconds >= 0, "seconds is a number of at least 0")
         if self.times is None and self.probability is None and self.kind not in ENDLESS:
             self.times = 1

@@ -29,6 +29,9 @@ class Answer:
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     replayed: bool = False  # from what is stored under the request's key
+    length: int | None = None  # to be said of the body instead of its own; the connection is closed after it
+    drip: float = 0.0  # seconds between further bytes, of which there is no end
+    head_only: bool = False  # no end of the headers, that is
 
 
 def as_json(status: int, document: Any) -> Answer:
@@ -79,6 +82,10 @@ class Provider(Protocol):
 
     def failure(self, status: int, seconds: float = 0.0) -> Answer:
         """Say in the provider's words what a fault is to look like; a 429 until when, if that is told."""
+        ...
+
+    def occupy(self, request: Request, key: str | None, at: float) -> None:
+        """Know the request's idempotency key as one that was used for something else."""
         ...
 
     def refused(self, call: str) -> Answer:

@@ -14,6 +14,7 @@ from typing import Any
 from jobctl.sandbox.protocol import Answer, Request
 
 HOST = "127.0.0.1"
+HEAD = b"HTTP/1.1 200 OK\r\nX-Padding: "
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -27,6 +28,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.respond = respond
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self.ended = threading.Event()
         super().__init__((HOST, port), Handler)
 
     @property
@@ -51,6 +53,7 @@ class Server(socketserver.ThreadingTCPServer):
 
     def end(self) -> None:
         """Stop listening and close every connection; their threads are stuck in a read."""
+        self.ended.set()
         self.shutdown()
         with self._lock:
             connections = tuple(self._open)
@@ -72,8 +75,18 @@ class Handler(BaseHTTPRequestHandler):
         answer = self.server.respond(Request(self.command, path, query, headers, body))
         if answer is None:
             self.close_connection = True
+        elif answer.drip:
+            self._drip(answer)
         else:
             self.wfile.write(wire(answer))
+            self.close_connection |= answer.length is not None
+
+    def _drip(self, answer: Answer) -> None:
+        """Go on for ever, a byte at a time; whoever gives up, or the server's end, breaks the connection."""
+        head, byte = (HEAD, b"x") if answer.head_only else (wire(answer), b" ")
+        self.wfile.write(head)
+        while not self.server.ended.wait(answer.drip):
+            self.wfile.write(byte)
 
     # The names that http.server looks for.
     do_GET = do_POST = do_DELETE = _exchange  # noqa: N815
@@ -84,7 +97,8 @@ class Handler(BaseHTTPRequestHandler):
 
 def wire(answer: Answer) -> bytes:
     """Write an answer out, with the Request-Id that every one of a provider has."""
+    length = len(answer.body) if answer.length is None else answer.length
     lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
     lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-    lines += [f"Request-Id: req_{token_hex(7)}", f"Content-Length: {len(answer.body)}", "", ""]
+    lines += [f"Request-Id: req_{token_hex(7)}", f"Content-Length: {length}", "", ""]
     return "\r\n".join(lines).encode("latin-1") + answer.body

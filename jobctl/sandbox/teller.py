@@ -3,10 +3,13 @@
 from dataclasses import replace
 from email.utils import formatdate
 
+from jobctl.sandbox.answers.gateway import GATEWAY
 from jobctl.sandbox.answers.strike import Strike
 from jobctl.sandbox.desk import Desk
 from jobctl.sandbox.faults import ANSWER, ARRIVAL, DISTORTIONS, DURATION, EFFECT, Fault
 from jobctl.sandbox.protocol import Answer, Call, Provider, Request, Task, as_json
+
+BODIES = {"garbage": b"<html><body>Bad gateway</body></html>", "empty": b"{}"}
 
 
 class Teller(Desk):
@@ -18,7 +21,7 @@ class Teller(Desk):
         if not provider:
             return as_json(404, {"error": f"no provider answers at {request.path}"})
         answer = self._answer(provider, request)
-        return answer and dated(answer, provider.office.local(self._clock.now()))
+        return answer and dated(answer, self._local(provider))
 
     def _answer(self, provider: Provider, request: Request) -> Answer | None:
         call = provider.read(request)
@@ -27,7 +30,10 @@ class Teller(Desk):
             fault = self._faults.take(ARRIVAL, call)
             if fault and fault.kind == "late":
                 self._postpone(provider, call, request, fault)
-        return turned_away(provider, fault) if fault else self._work(provider, call, request)
+            if fault and fault.kind == "key_known":
+                provider.occupy(request, call.key, self._at(provider))
+                fault = None
+        return self._turn_away(provider, fault) if fault else self._work(provider, call, request)
 
     def _provider(self, path: str) -> Provider | None:
         return next((each for prefix, each in self._providers.items() if path.startswith(prefix)), None)
@@ -52,7 +58,7 @@ class Teller(Desk):
 
     def _work(self, provider: Provider, call: Call, request: Request) -> Answer | None:
         with self._lock:
-            begun = call.begin(provider.office.local(self._catch_up()))
+            begun = call.begin(self._at(provider))
             slow, awake = self._faults.take(DURATION, call), self._awake
         seconds = self.latency + (slow.seconds or 0 if slow else 0)
         if seconds:
@@ -61,10 +67,10 @@ class Teller(Desk):
             answer = self._finish(provider, call, begun) if isinstance(begun, Task) else begun
             self._counts[call.name]["replayed"] += answer.replayed
             last = self._faults.take(ANSWER, call)
-        return spoilt(answer, last, request) if last else answer
+        return self._spoil(provider, answer, last, request) if last else answer
 
     def _finish(self, provider: Provider, call: Call, task: Task) -> Answer:
-        at = provider.office.local(self._catch_up())
+        at = self._at(provider)
         fault = self._faults.take(EFFECT, call)
         if fault and fault.kind == "refused":
             answer = provider.refused(call.name)
@@ -77,21 +83,31 @@ class Teller(Desk):
         task.keep(answer)
         return answer
 
+    def _turn_away(self, provider: Provider, fault: Fault) -> Answer | None:
+        """Answer what never gets as far as the idempotency layer."""
+        seconds = fault.seconds or 0.0
+        if fault.kind in GATEWAY:
+            return GATEWAY[fault.kind](seconds, self._local(provider))
+        if not fault.kind.startswith("http_"):
+            return None
+        return provider.failure(int(fault.kind.removeprefix("http_")), seconds)
+
+    def _spoil(self, provider: Provider, answer: Answer, fault: Fault, request: Request) -> Answer | None:
+        if fault.kind == "http_500_lost":
+            return provider.failure(500)
+        if fault.kind in DISTORTIONS:
+            now, seconds = self._local(provider), fault.seconds or 0.0
+            return DISTORTIONS[fault.kind](answer, Strike(request, now, seconds, fault.place, fault.kept))
+        return replace(answer, status=200, body=BODIES[fault.kind]) if fault.kind in BODIES else None
+
+    def _at(self, provider: Provider) -> float:
+        """Let happen what is due, and return what the provider's clock says."""
+        return provider.office.local(self._catch_up())
+
+    def _local(self, provider: Provider) -> float:
+        return provider.office.local(self._clock.now())
+
 
 def dated(answer: Answer, at: float) -> Answer:
     """Say when it was given, by the provider's clock (RFC 9110, 6.6.1)."""
     return replace(answer, headers={"Date": formatdate(at, usegmt=True), **answer.headers})
-
-
-def turned_away(provider: Provider, fault: Fault) -> Answer | None:
-    """Answer what never gets as far as the idempotency layer."""
-    if not fault.kind.startswith("http_"):
-        return None
-    return provider.failure(int(fault.kind.removeprefix("http_")), fault.seconds or 0.0)
-
-
-def spoilt(answer: Answer, fault: Fault, request: Request) -> Answer | None:
-    if fault.kind in DISTORTIONS:
-        return DISTORTIONS[fault.kind](answer, Strike(request, fault.seconds or 0.0, fault.kept))
-    bodies = {"garbage": b"<html><body>Bad gateway</body></html>", "empty": b"{}"}
-    return replace(answer, status=200, body=bodies[fault.kind]) if fault.kind in bodies else None

@@ -49,7 +49,7 @@ def test_faults(stripe: Client, sandbox: Sandbox) -> None:
     armed = {"kind": "http_429", "call": "authorize", "times": 2, "contains": "op-", "seconds": 7}
     answer = ok(control(sandbox, "POST", "faults", armed))
     assert answer == {"faults": sandbox.faults()}
-    assert answer["faults"] == [{**armed, "probability": None, "seed": 0}]
+    assert answer["faults"] == [{**armed, "probability": None, "seed": 0, "place": ""}]
     struck = stripe.hold("op-1")
     assert (struck.status_code, struck.headers["Retry-After"]) == (429, "7")
     assert ok(control(sandbox, "DELETE", "faults")) == {"faults": []}

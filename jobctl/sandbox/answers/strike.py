@@ -13,7 +13,9 @@ OK = 200
 @dataclass(frozen=True)
 class Strike:
     request: Request
+    now: float  # by the provider's clock
     seconds: float
+    place: str  # the name of the field of JSON that is to be struck; empty: the usual one
     kept: dict[str, Answer] = field(default_factory=dict)  # what the fault remembers from strike to strike
 
 

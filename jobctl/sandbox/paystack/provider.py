@@ -70,6 +70,9 @@ class Paystack:
         wait = {"Retry-After": f"{seconds:g}"} if seconds else {}
         return replace(answer, headers={**answer.headers, **wait})
 
+    def occupy(self, request: Request, key: str | None, at: float) -> None:
+        """Nothing: there are no idempotency keys here."""
+
     def refused(self, call: str) -> Answer:
         return REFUSED[call].answer() if call in REFUSED else refusal(400).answer()
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -71,6 +72,11 @@ class Stripe:
         answer = refusal(status).answer()
         wait = {"Retry-After": f"{seconds:g}"} if seconds else {}
         return replace(answer, headers={**answer.headers, **wait})
+
+    def occupy(self, request: Request, key: str | None, at: float) -> None:
+        with suppress(StripeError):
+            if key:
+                self._account(request).keys.take(key, None, at).answer = refusal(400).answer()
 
     def refused(self, call: str) -> Answer:
         return REFUSED[call].answer() if call in REFUSED else refusal(400).answer()

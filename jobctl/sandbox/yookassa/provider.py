@@ -2,6 +2,7 @@
 
 import re
 from base64 import b64decode
+from contextlib import suppress
 from functools import partial
 
 from jobctl.sandbox.accounts import YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID
@@ -47,6 +48,11 @@ class YooKassa:
 
     def failure(self, status: int, seconds: float = 0.0) -> Answer:
         return refusal(status, seconds).answer()
+
+    def occupy(self, request: Request, key: str | None, at: float) -> None:
+        with suppress(YooKassaError):
+            if key:
+                self._of(credentials(request)).keys.take(key, "", at).end()
 
     def refused(self, call: str) -> Answer:
         return REFUSED[call].answer() if call in REFUSED else refusal(400).answer()

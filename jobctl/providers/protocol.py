@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from jobctl.errors import Exit
 from jobctl.money import Money
+from jobctl.outside_text import is_id
 
 Kind = Literal["authorize", "capture", "release", "charge", "refund"]
 REFERENCE = "jobctl_key"  # in a payment's metadata: our key, by which it is found again
@@ -162,6 +163,8 @@ class NoEffect:
 class NotListed:
     """Only of a look-up by our reference: a list that is complete by the provider's own word lacks it."""
 
+    reason: str = field(default="", compare=False)  # what is to be said beside, as of clocks that differ
+
 
 @dataclass(frozen=True)
 class NotFound:
@@ -206,15 +209,15 @@ class Unreadable:
     reason: str
 
 
-PRINTABLE, CODE = re.compile(r"[!-~]{1,255}"), re.compile(r"[A-Z]{3}")
+CODE = re.compile(r"[A-Z]{3}")
 MOST = 2**63  # of minor units, that a database takes
 
 
 def sound(paid: Paid) -> Paid | Unreadable:
     """Return what was read, unless it is nothing that could be written down."""
-    if not PRINTABLE.fullmatch(paid.id):
+    if not is_id(paid.id):
         return Unreadable(paid.provider, ascii(paid.id)[:200], "its number is none")
-    if not all(PRINTABLE.fullmatch(each) for each in (paid.customer, paid.method) if each is not None):
+    if not all(is_id(each) for each in (paid.customer, paid.method) if each is not None):
         return Unreadable(paid.provider, paid.id, "its payment method is none")
     if not CODE.fullmatch(paid.amount.currency) or not 0 < paid.amount.minor < MOST:
         return Unreadable(paid.provider, paid.id, "its amount is none")

@@ -6,57 +6,50 @@ guides "Place a hold on a payment method", "Declines", "Supported currencies".
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import unquote
 
 from jobctl.errors import Exit
 from jobctl.job import Means, ScopeDownError
-from jobctl.money import Money
+from jobctl.outside_text import is_id
+from jobctl.providers.pages import Fields, Page, Torn, looked_for, pages, search, since_then
 from jobctl.providers.protocol import (
-    REFERENCE,
     Answer,
-    Authorize,
-    Capture,
-    Charge,
+    Declined,
     Found,
     Inquiry,
     Kind,
+    Mismatched,
     NoEffect,
-    NotListed,
     Outcome,
     Paid,
-    Refund,
-    Release,
+    Rejected,
     Request,
     Stored,
+    Succeeded,
     Unknown,
     Unreadable,
     UnrepresentableError,
     moves_money,
 )
 from jobctl.providers.stripe_answers import (
-    LARGER,
-    NAME,
-    PAID,
-    REFUNDED,
-    code_of,
-    found,
-    no_answer,
-    of_events,
+    IDEMPOTENCY,
+    given_back,
     of_intent,
-    of_intents,
     of_refund,
-    reference_of,
-    said,
     told,
     worth_repeating,
 )
+from jobctl.providers.stripe_paid import PAID, REFUNDED, found, of_events, of_intents
+from jobctl.providers.stripe_reading import NAME, closes, code_of, error_of, reference_of, said, torn
+from jobctl.providers.stripe_requests import INTENTS, REFUNDS, composed, expanded, intent
 from jobctl.providers.transport import Reply, Transport
 from jobctl.settings import Settings
 
 VERSION = "2024-06-20"  # what the shapes below were written for
-INTENTS, EVENTS = "/v1/payment_intents", "/v1/events"
+EVENTS = "/v1/events"
 # Keys are forgotten after 24 hours at the earliest ("Idempotent requests").
 KEY_LIVES = timedelta(hours=23)
 # The stored answer is repeated to its key, a 500 too ("Idempotent requests").
@@ -66,10 +59,8 @@ REPEATS_500 = False
 LISTED_AFTER = timedelta(minutes=5)
 HORIZON = timedelta(days=1)  # as long as a key may live, for a request that was on its way
 EVENTS_KEPT = timedelta(days=30)
-EARLIER = timedelta(minutes=10)  # their clock may be behind ours by that much
-
-# "Supported currencies": what Stripe counts in other units than ISO 4217 has minor ones.
-MULTIPLES = dict.fromkeys(["BHD", "JOD", "KWD", "OMR", "TND"], 10)
+UNSETTLED = (Rejected, Unknown)
+WHOLE = [["expand[0]", "data.latest_charge"]]  # intents with their charges in them
 
 
 def named(settings: Settings) -> bool:
@@ -87,58 +78,7 @@ def account(settings: Settings) -> str:
 
 def compose(request: Request, key: str) -> Stored:
     """Write a request as it will be sent, on every attempt; raises UnrepresentableError."""
-    reference = [f"metadata[{REFERENCE}]", key]
-    match request:
-        case Authorize():
-            return post(INTENTS, payment(request, "manual"), *metadata(request), reference)
-        case Charge():
-            return post(INTENTS, payment(request, "automatic"), *metadata(request), reference)
-        case Capture():
-            amount = [["amount_to_capture", smallest(request.amount)]]
-            return post(f"{INTENTS}/{request.payment_id}/capture", amount, expanded())
-        case Release():
-            reason = [["cancellation_reason", "abandoned"]]
-            return post(f"{INTENTS}/{request.payment_id}/cancel", reason)
-        case Refund():
-            fields = [["payment_intent", request.payment_id], ["amount", smallest(request.amount)]]
-            return post("/v1/refunds", fields, reference)
-
-
-def post(path: str, fields: Sequence[Sequence[str]], *more: Sequence[str]) -> Stored:
-    return {"method": "POST", "path": path, "fields": [list(each) for each in (*fields, *more)]}
-
-
-def payment(request: Authorize | Charge, capture: str) -> list[list[str]]:
-    return [
-        ["amount", smallest(request.amount)],
-        ["currency", request.amount.currency.lower()],
-        ["customer", request.customer],
-        ["payment_method", request.method],
-        ["capture_method", capture],
-        ["confirm", "true"],
-        ["off_session", "true"],
-        expanded(),
-    ]
-
-
-def metadata(request: Authorize | Charge) -> list[list[str]]:
-    return [[f"metadata[{name}]", value] for name, value in request.metadata.items()]
-
-
-def expanded() -> list[str]:
-    """Ask for the charge within the intent: it has the end of the hold."""
-    return ["expand[0]", "latest_charge"]
-
-
-def smallest(amount: Money) -> str:
-    """Return the amount in Stripe's smallest unit."""
-    if amount.minor % MULTIPLES.get(amount.currency, 1):
-        raise UnrepresentableError(f"Stripe takes {amount.currency} in multiples of 10 only, not {amount}")
-    if amount.currency == "MGA":
-        if amount.minor % 100:
-            raise UnrepresentableError(f"Stripe takes MGA without decimals, not {amount}")
-        return str(amount.minor // 100)
-    return str(amount.minor * LARGER.get(amount.currency, 1))
+    return composed(request, key)
 
 
 def opened(settings: Settings, means: Means) -> "Stripe":
@@ -168,24 +108,28 @@ class Stripe:
         outcome = told(kind, reply)
         if isinstance(outcome, NoEffect):
             return Unknown("unexpected_answer", f"Stripe answered a {kind} as if it had not been asked")
-        return outcome
+        refused = (
+            reply.status == HTTPStatus.BAD_REQUEST and error_of(reply) and isinstance(outcome, UNSETTLED)
+        )
+        return self._as_it_is(kind, request, outcome) if refused else outcome
 
     def look(self, inquiry: Inquiry) -> Answer:
         if inquiry.kind == "refund":
-            return self._refund(inquiry)
+            return self._search(REFUNDS, inquiry, of_refund)
         if inquiry.payment_id:
-            reply = self._get(f"{INTENTS}/{inquiry.payment_id}", [expanded()])
-            if reply.status != HTTPStatus.OK:
-                return Unknown(code_of(reply), said(reply), reply.closes)
-            return told(inquiry.kind, reply)
+            return self._retrieved(inquiry.kind, inquiry.payment_id)
         if inquiry.kind in ("capture", "release"):  # they carry no reference of their own
             return Unknown("no_payment_id", f"a {inquiry.kind} can be found by its payment's id only")
-        return self._search(inquiry)
+        return self._search(INTENTS, inquiry, partial(of_intent, inquiry.kind))
 
     def retrieve(self, payment_id: str) -> Found:
-        reply = self._get(f"{INTENTS}/{quote(payment_id, safe='')}", [expanded()])
-        if reply.down:
-            raise ScopeDownError(NAME, said(reply), reply.down)
+        try:
+            reply = self._intent(payment_id)
+        except UnrepresentableError as error:
+            return Unknown("no_payment_id", str(error))
+        down = closes(reply) or reply.down
+        if down:
+            raise ScopeDownError(NAME, said(reply), down)
         return found(reply)
 
     def listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:
@@ -193,6 +137,9 @@ class Stripe:
 
         Events are kept for 30 days ("List all events"); for what is older intents are listed nevertheless.
         """
+        return since_then(self._listed, (since, until), lambda: self._transport.behind)
+
+    def _listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:
         kept = max(since, until - EVENTS_KEPT)
         refunded: set[str] = set()
         for _ in self._read(
@@ -202,70 +149,83 @@ class Stripe:
         paid = [["types[]", PAID], *created(kept, until)]
         yield from self._read(EVENTS, paid, lambda page: of_events(page, refunded))
         if since < kept:
-            whole = [["expand[0]", "data.latest_charge"]]
-            yield from self._read(INTENTS, [*created(since, kept), *whole], of_intents)
+            yield from self._read(INTENTS, [*created(since, kept), *WHOLE], of_intents)
 
     def _read(
-        self, path: str, fields: Sequence[Sequence[str]], read: Callable[[Any], list[Paid | Unreadable]]
+        self, path: str, fields: Fields, read: Callable[[Any], list[Paid | Unreadable]]
     ) -> Iterator[Sequence[Paid | Unreadable]]:
         for page in self._pages(path, fields):
-            if isinstance(page, Reply):
-                down = page.closes or Exit.UNREACHABLE
-                raise ScopeDownError(NAME, f"Stripe's list failed: {said(page)}", down)
+            if isinstance(page, Torn):
+                failed = torn(page)
+                raise ScopeDownError(
+                    NAME, f"Stripe's list failed: {failed.reason}", failed.closes or Exit.UNREACHABLE
+                )
             try:
                 yield read(page)
             except (KeyError, TypeError) as error:
                 raise ScopeDownError(NAME, "Stripe's list has something that cannot be read") from error
 
-    def _search(self, inquiry: Inquiry) -> Answer:
-        """Find an intent by our reference; only a complete listing proves that there is none."""
-        since = created(inquiry.first_sent_at - EARLIER, None)
-        for page in self._pages(INTENTS, [*since, ["expand[0]", "data.latest_charge"]]):
-            if isinstance(page, Reply):
-                return no_answer(page)
-            for each in page:
-                if reference_of(each) == inquiry.key:
-                    return of_intent(inquiry.kind, each)
-        return NotListed()
+    def _as_it_is(self, kind: Kind, request: Stored, refused: Outcome) -> Outcome:
+        """Look in what state of the payment something was refused."""
+        if kind not in ("capture", "release", "refund") or getattr(refused, "code", "") == IDEMPOTENCY:
+            return refused
+        if kind == "refund":
+            fields = dict(request["fields"])
+            payment_id, asked = fields["payment_intent"], int(fields["amount"])
+            reply = self._intent(payment_id)
+            whole = reply.body if reply.status == HTTPStatus.OK and reply.body else {}
+            return given_back(payment_id, asked, whole) or refused
+        state = self._retrieved(kind, unquote(request["path"].split("/")[-2]))
+        return state if isinstance(state, Succeeded | Declined | Mismatched) else refused
 
-    def _refund(self, inquiry: Inquiry) -> Answer:
-        since = created(inquiry.first_sent_at - EARLIER, None)
-        which = [["payment_intent", inquiry.payment_id]] if inquiry.payment_id else since
-        for page in self._pages("/v1/refunds", which):
-            if isinstance(page, Reply):
-                return no_answer(page)
-            for each in page:
-                if reference_of(each) == inquiry.key:
-                    return of_refund(each)
-        return NotListed()
+    def _retrieved(self, kind: Kind, payment_id: str) -> Answer:
+        try:
+            reply = self._intent(payment_id)
+        except UnrepresentableError as error:
+            return Unknown("no_payment_id", str(error))
+        if reply.status != HTTPStatus.OK:
+            return Unknown(code_of(reply), said(reply), closes(reply))
+        return told(kind, reply)
 
-    def _pages(
-        self, path: str, fields: Sequence[Sequence[str]]
-    ) -> Iterator[Sequence[Mapping[str, Any]] | Reply]:
-        """Yield the pages of a list, newest first; the reply itself where it is none, as the last."""
-        more: list[list[str]] = []
-        while True:
-            reply = self._get(path, [*fields, ["limit", "100"], *more])
-            page, follows = a_page(reply)
-            if page is None:
-                yield reply
-                return
-            yield page
-            if not follows:
-                return
-            more = [["starting_after", str(page[-1].get("id"))]]
+    def _search(self, path: str, inquiry: Inquiry, read: Callable[[Mapping[str, Any]], Answer]) -> Answer:
+        """Find what bears our reference."""
 
-    def _get(self, path: str, fields: Sequence[Sequence[str]]) -> Reply:
+        def since(earliest: datetime) -> Answer:
+            return search(self._pages(path, fields(earliest)), is_ours, read, torn)
+
+        def fields(earliest: datetime) -> Fields:
+            if path == INTENTS:
+                return [*created(earliest, None), *WHOLE]
+            return [["payment_intent", inquiry.payment_id]] if inquiry.payment_id else created(earliest, None)
+
+        def is_ours(thing: Mapping[str, Any]) -> bool:
+            return reference_of(thing) == inquiry.key
+
+        return looked_for(since, inquiry.first_sent_at, lambda: self._transport.behind)
+
+    def _pages(self, path: str, fields: Fields) -> Iterator[list[Mapping[str, Any]] | Torn]:
+        return pages(lambda more: self._get(path, [*fields, ["limit", "100"], *more]), a_page)
+
+    def _intent(self, payment_id: str) -> Reply:
+        """Ask for an intent by its number; raises UnrepresentableError."""
+        return self._get(intent(payment_id), [expanded()])
+
+    def _get(self, path: str, fields: Fields) -> Reply:
         return self._transport.ask("GET", path, worth_repeating, fields=fields)
 
 
-def a_page(reply: Reply) -> tuple[Sequence[Mapping[str, Any]] | None, bool]:
-    """Return a list's page, and whether others follow it; None where the answer is no such page."""
+def a_page(reply: Reply) -> Page | None:
+    """Return a list's page; None where the answer is no such page."""
     body = reply.body if reply.status == HTTPStatus.OK and reply.body else {}
-    page, follows = body.get("data"), body.get("has_more")
-    if not isinstance(page, list) or not isinstance(follows, bool) or (follows and not page):
-        return None, False
-    return (page, follows) if all(isinstance(each, dict) for each in page) else (None, False)
+    things, follows = body.get("data"), body.get("has_more")
+    if not isinstance(things, list) or not isinstance(follows, bool):
+        return None
+    if not all(isinstance(each, dict) for each in things):
+        return None
+    if not follows:
+        return Page(things, None)
+    last = things[-1].get("id") if things else None
+    return Page(things, [["starting_after", last]]) if is_id(last) else None
 
 
 def created(since: datetime, until: datetime | None) -> list[list[str]]:

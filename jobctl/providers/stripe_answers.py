@@ -4,50 +4,56 @@ Sources: Stripe's API reference (The PaymentIntent object, Errors, Idempotent re
 "Place a hold on a payment method" and "Declines".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
-from jobctl.money import Money
+from jobctl.outside_text import is_id
+from jobctl.providers import amounts
 from jobctl.providers.protocol import (
-    REFERENCE,
     Declined,
-    Found,
     Kind,
+    Mismatched,
     NoEffect,
-    NotFound,
     Outcome,
-    Paid,
     Pending,
     Rejected,
     Succeeded,
     Unknown,
-    Unreadable,
     doubtful,
-    sound,
 )
+from jobctl.providers.stripe_reading import (
+    amount_of,
+    amount_told,
+    closes,
+    error_of,
+    instant,
+    live_of,
+    no_answer,
+    reference_of,
+    said,
+)
+from jobctl.providers.stripe_requests import DECIMALS
 from jobctl.providers.transport import BUSY, Reply, mapping
+from jobctl.providers.wire import word
 
-# "Supported currencies": what Stripe counts in other units than ISO 4217 has minor ones.
-LARGER = {"ISK": 100, "UGX": 100}
-NAME = "stripe"
 HELD, DONE, GONE, UNDECIDED = "requires_capture", "succeeded", "canceled", "processing"
-YES = {("authorize", HELD), ("charge", DONE), ("capture", DONE), ("release", GONE)}
-NOT_YET = {("capture", HELD), ("release", HELD)}
-NO = {
-    ("authorize", GONE): ("hold_ended", "the hold has ended"),
-    ("charge", GONE): ("canceled", "the payment was cancelled"),
-    ("capture", GONE): ("hold_ended", "the hold ended before it was captured"),
-    ("release", DONE): ("already_captured", "the payment was captured already"),
-}
-PAID, REFUNDED = "payment_intent.succeeded", "charge.refunded"  # types of events
 # What a customer has to do something about; for an off-session payment both mean: not by a job.
 ASKS_CUSTOMER = {"requires_action", "requires_confirmation", "requires_payment_method"}
+YES = {("authorize", HELD), ("charge", DONE), ("capture", DONE), ("release", GONE)}
+NOT_YET = {("capture", HELD), ("release", HELD), *(("release", each) for each in ASKS_CUSTOMER)}
+# Nothing of ours captures what another request of ours wants held, or released.
+CAPTURED = {("authorize", DONE), ("release", DONE)}
+PROOF = {"authorize": "amount_capturable", "charge": "amount_received", "capture": "amount_received"}
+# "The PaymentIntent object": the reasons that are nobody's decision.
+LAPSED = {"automatic", "expired"}
+ENDED = "the hold ended before it was captured"
 # Off-session holds by Visa, the shortest of the networks', where the answer tells no end.
 SHORTEST_HOLD = timedelta(days=4, hours=18)
 EXPIRED = {"charge_expired_for_capture", "capture_charge_authorization_expired"}
+IDEMPOTENCY = "idempotency_error"
 # "Decline codes": those after which the same card may work another day.
 MAY_WORK_LATER = {
     "approve_with_id",
@@ -66,8 +72,22 @@ NEVER_AGAIN = {
     "revocation_of_authorization",
     "stop_payment_order",
 }
-LENGTH = 200
-LATEST = 2**32  # of the seconds since 1970 that are believed to be some
+# With which no day is another one, whatever the advice beside it is.
+NEVER_THIS_CARD = {
+    *NEVER_AGAIN,
+    "authentication_required",
+    "expired_card",
+    "incorrect_number",
+    "invalid_account",
+    "invalid_number",
+    "lost_card",
+    "merchant_blacklist",
+    "pickup_card",
+    "restricted_card",
+    "security_violation",
+    "stolen_card",
+}
+UNREADABLE = Unknown("unexpected_answer", "Stripe answered without a payment")
 
 
 def worth_repeating(reply: Reply) -> bool:
@@ -88,98 +108,133 @@ def told(kind: Kind, reply: Reply) -> Outcome | NoEffect:
 
 def of_intent(kind: Kind, intent: Mapping[str, Any]) -> Outcome | NoEffect:
     payment_id, status = intent.get("id"), intent.get("status")
-    if not isinstance(payment_id, str) or not isinstance(status, str):
-        return Unknown("unexpected_answer", "Stripe answered without a payment")
+    if not is_id(payment_id) or not isinstance(status, str):
+        return UNREADABLE
     if (kind, status) in YES:
-        return Succeeded(payment_id, hold_end(intent) if kind == "authorize" else None)
+        return succeeded(kind, payment_id, intent)
     if (kind, status) in NOT_YET:
         return NoEffect()
     return Pending(payment_id) if status == UNDECIDED else of_state(kind, payment_id, intent)
 
 
+def succeeded(kind: Kind, payment_id: str, intent: Mapping[str, Any]) -> Outcome:
+    """Return the success with what it is to be proved by."""
+    try:
+        amount = amount_of(intent, PROOF[kind]) if kind in PROOF else None
+    except ValueError:
+        return Unknown("unexpected_answer", "Stripe tells an amount that cannot be read")
+    ends = hold_end(intent) if kind == "authorize" else None
+    reference = reference_of(intent) if kind in ("authorize", "charge") else None
+    return Succeeded(payment_id, ends, amount, live_of(intent), reference)
+
+
 def of_state(kind: Kind, payment_id: str, intent: Mapping[str, Any]) -> Outcome:
     status = intent["status"]
-    if (kind, status) in NO:
-        code, reason = NO[kind, status]
-        return Declined(code, reason, payment_id=payment_id)
+    if status == GONE:
+        return of_cancellation(kind, payment_id, intent)
+    if (kind, status) in CAPTURED:
+        reason = "the payment was captured at Stripe, and not by this request"
+        return Mismatched("captured_by_hand", reason, payment_id, amount_told(intent, "amount_received"))
     if status in ASKS_CUSTOMER:
-        declined = of_card(mapping(intent.get("last_payment_error")), payment_id)
-        return replace(declined, needs_customer=True) if status == "requires_action" else declined
-    return Unknown("unexpected_answer", f"Stripe has the payment as {status[:LENGTH]}")
+        return of_card(mapping(intent.get("last_payment_error")), intent)
+    return Unknown("unexpected_answer", f"Stripe has the payment as {word(status)}")
+
+
+def of_cancellation(kind: Kind, payment_id: str, intent: Mapping[str, Any]) -> Outcome:
+    """Tell a lapse from a decision: what no rule of Stripe's ended, a person did."""
+    because = word(intent.get("cancellation_reason"))
+    if because not in LAPSED:
+        reason = f"the payment was cancelled at Stripe ({because or 'no reason is told'})"
+        return Mismatched("cancelled_by_hand", reason, payment_id)
+    if kind == "charge":
+        return Declined("canceled", "the payment was cancelled", payment_id=payment_id)
+    return Declined("hold_ended", ENDED, payment_id=payment_id)
 
 
 def of_refund(refund: Mapping[str, Any]) -> Outcome:
     payment_id = refund.get("payment_intent")
-    if not isinstance(payment_id, str):
+    if not is_id(payment_id):
         return Unknown("unexpected_answer", "Stripe answered without a refund")
     match refund.get("status"):
         case "succeeded":
-            return Succeeded(payment_id)
+            try:
+                amount = amount_of(refund, "amount")
+            except ValueError:
+                return Unknown("unexpected_answer", "Stripe tells an amount that cannot be read")
+            return Succeeded(payment_id, None, amount, live_of(refund), reference_of(refund))
         case "pending" | "requires_action":
             return Pending(payment_id)
         case "failed" | "canceled":
-            code = str(refund.get("failure_reason") or "refund_failed")
+            code = word(refund.get("failure_reason"), "refund_failed")
             return Declined(code, "the refund failed", payment_id=payment_id)
     return Unknown("unexpected_answer", "Stripe answered without a refund")
 
 
 def of_error(kind: Kind, reply: Reply) -> Outcome:
     error = error_of(reply)
-    code = str(error.get("decline_code") or error.get("code") or f"http_{reply.status}")[:LENGTH]
+    code = word(error.get("decline_code")) or word(error.get("code"), f"http_{reply.status}")
     intent = mapping(error.get("payment_intent"))
+    state = of_intent(kind, intent) if intent and kind in ("capture", "release") else None
     if code in EXPIRED:
-        return Declined("hold_ended", "the hold ended before it was captured", payment_id=intent.get("id"))
-    if error.get("type") == "idempotency_error":
-        return Unknown("idempotency_error", "Stripe has another request under this key")
+        return expired(intent, state)
+    if word(error.get("type")) == IDEMPOTENCY:
+        return Unknown(IDEMPOTENCY, "Stripe has another request under this key")
     if reply.status == HTTPStatus.PAYMENT_REQUIRED:
-        return of_card(error, intent.get("id")) if error else no_answer(reply)
-    if intent and kind in ("capture", "release"):
-        found = of_intent(kind, intent)
-        if isinstance(found, Succeeded | Declined):
-            return found
+        return of_card(error, intent) if error else no_answer(reply)
+    if isinstance(state, Succeeded | Declined | Mismatched):
+        return state
     if not reply.begun:
         code = "not_reached"
-    return Rejected(code, said(reply), reply.closes, later=reply.status in BUSY or not reply.begun)
+    later = reply.status in BUSY or not reply.begun
+    return Rejected(code, said(reply), closes(reply), later=later)
 
 
-def of_card(error: Mapping[str, Any], payment_id: str | None) -> Declined:
-    code = str(error.get("decline_code") or error.get("code") or "declined")
-    advice = error.get("advice_code")
+def expired(intent: Mapping[str, Any], state: Outcome | NoEffect | None) -> Outcome:
+    """Read a code that says that the hold lapsed, unless the intent beside it tells of a decision."""
+    if isinstance(state, Succeeded) or (
+        isinstance(state, Mismatched) and word(intent.get("cancellation_reason"))
+    ):
+        return state
+    number = intent.get("id")
+    return Declined("hold_ended", ENDED, payment_id=number if is_id(number) else None)
+
+
+def of_card(error: Mapping[str, Any], intent: Mapping[str, Any]) -> Declined:
+    """Read a decline; the intent that it left, if told, may still be completed by the customer."""
+    codes = [word(error.get("decline_code")), word(error.get("code"))]
+    code = codes[0] or codes[1] or "declined"
+    number, advice = intent.get("id"), error.get("advice_code")
+    never = not NEVER_THIS_CARD.isdisjoint(codes)
     retryable = advice == "try_again_later" or (code in MAY_WORK_LATER and advice != "do_not_try_again")
-    authentication = "authentication_required" in (code, error.get("code"))
-    customer = authentication or not (retryable or code in NEVER_AGAIN)
-    return Declined(code, str(error.get("message") or code)[:LENGTH], retryable, customer, payment_id)
+    retryable = retryable and not never
+    customer = "authentication_required" in codes or not (retryable or code in NEVER_AGAIN)
+    declined = Declined(code, word(error.get("message"), code), retryable, customer)
+    if not is_id(number):
+        return declined
+    if intent.get("status") == "requires_action":
+        declined = replace(declined, retryable=False, needs_customer=True)
+    return replace(declined, payment_id=number, unfinished=intent.get("status") in ASKS_CUSTOMER)
 
 
-def no_answer(reply: Reply) -> Unknown:
-    """Read what tells nothing, or the failure of a look-up."""
-    code = "no_answer" if reply.status is None else f"http_{reply.status}"
-    return Unknown(code, said(reply), reply.closes)
+def given_back(payment_id: str, asked: object, intent: Mapping[str, Any]) -> Succeeded | Mismatched | None:
+    """Tell why a refund may have been refused: nothing, or too little, is left to be given back.
 
-
-def code_of(reply: Reply) -> str:
-    """Return the code of a failed look-up."""
-    if not reply.begun:
-        return "not_reached"
-    return str(error_of(reply).get("code") or no_answer(reply).code)[:LENGTH]
-
-
-def said(reply: Reply) -> str:
-    if reply.status is None:
-        return f"Stripe gave no answer: {reply.trouble}"
-    request = reply.headers.get("Request-Id", "")
-    message = str(error_of(reply).get("message") or "").strip()[:LENGTH]
-    parts = [
-        f"Stripe answered {reply.status}",
-        message,
-        reply.trouble,
-        f"request {request}" if request else "",
-    ]
-    return ", ".join(each for each in parts if each)
-
-
-def error_of(reply: Reply) -> Mapping[str, Any]:
-    return mapping((reply.body or {}).get("error"))
+    asked: in Stripe's smallest unit.
+    """
+    charge = mapping(intent.get("latest_charge"))
+    received, back = (
+        amount_told(intent, "amount_received"),
+        amount_told({**charge, "currency": intent.get("currency")}, "amount_refunded"),
+    )
+    if intent.get("id") != payment_id or not received or not back or not back.minor:
+        return None
+    if back == received:
+        return Succeeded(payment_id, amount=back, live=live_of(intent))
+    wanted = amounts.ours(DECIMALS, asked, received.currency)
+    if back.minor + wanted.minor <= received.minor:
+        return None
+    reason = f"{back} of {received} were given back at Stripe already, and {wanted} do not fit beside them"
+    return Mismatched("refunded_by_hand", reason, payment_id, back)
 
 
 def hold_end(intent: Mapping[str, Any]) -> datetime | None:
@@ -188,88 +243,3 @@ def hold_end(intent: Mapping[str, Any]) -> datetime | None:
     told = instant(mapping(details.get("card")).get("capture_before"))
     created = instant(intent.get("created"))
     return told or (created + SHORTEST_HOLD if created else None)
-
-
-def instant(seconds: object) -> datetime | None:
-    if not isinstance(seconds, int) or not 0 < seconds < LATEST:
-        return None
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def reference_of(thing: Mapping[str, Any]) -> str | None:
-    metadata = thing.get("metadata")
-    return metadata.get(REFERENCE) if isinstance(metadata, dict) else None
-
-
-def ours(amount: int, currency: str) -> Money:
-    """Return an amount of Stripe's in minor units of ISO 4217: the reverse of `smallest`."""
-    if currency == "MGA":
-        return Money(amount * 100, currency)
-    return Money(amount // LARGER.get(currency, 1), currency)
-
-
-def found(reply: Reply) -> Found:
-    """Read the answer to a look-up of an intent by its number, with its charge in it."""
-    intent = reply.body or {}
-    if reply.status == HTTPStatus.NOT_FOUND:
-        return NotFound()
-    if reply.status != HTTPStatus.OK:
-        return Unknown(code_of(reply), said(reply), reply.closes)
-    match intent.get("status"):
-        case "succeeded":
-            paid = with_charge(intent)
-            return paid if isinstance(paid, Paid) else Unknown("unexpected_answer", paid.reason)
-        case "canceled":
-            return Declined("canceled", "the payment was cancelled", payment_id=str(intent.get("id")))
-        case str():  # the customer may still complete it
-            return Pending(str(intent.get("id")))
-    return Unknown("unexpected_answer", "Stripe answered without a payment")
-
-
-def of_events(page: Sequence[Mapping[str, Any]], refunded: set[str]) -> list[Paid | Unreadable]:
-    """Read a page of the events PAID or REFUNDED; add to what was refunded.
-
-    Raises KeyError or TypeError for what is no event.
-    """
-    paid = []
-    for each in page:
-        thing = each["data"]["object"]
-        if each["type"] == REFUNDED:
-            refunded.add(str(thing["payment_intent"]))
-        elif each["type"] == PAID:
-            paid.append(listed(thing, each["created"], refunded=str(thing["id"]) in refunded))
-    return paid
-
-
-def of_intents(page: Sequence[Mapping[str, Any]]) -> list[Paid | Unreadable]:
-    """Read those of a page of intents, with their charges in them, that succeeded."""
-    return [with_charge(each) for each in page if each["status"] == DONE]
-
-
-def with_charge(intent: Mapping[str, Any]) -> Paid | Unreadable:
-    charge = mapping(intent.get("latest_charge"))
-    return listed(intent, charge.get("created"), refunded=bool(charge.get("amount_refunded")))
-
-
-def is_saved(intent: Mapping[str, Any]) -> bool:
-    """Tell whether its card may be charged again: it was set up for that, or charged by us before."""
-    return intent.get("setup_future_usage") == "off_session" or reference_of(intent) is not None
-
-
-def listed(intent: Mapping[str, Any], paid_at: object, *, refunded: bool) -> Paid | Unreadable:
-    """Read an intent that succeeded, at the second `paid_at`; raises KeyError for one without a number."""
-    number, customer, method = str(intent["id"]), intent.get("customer"), intent.get("payment_method")
-    try:
-        paid = Paid(
-            NAME,
-            number,
-            ours(int(intent["amount_received"]), str(intent["currency"]).upper()),
-            instant(paid_at) or datetime.fromtimestamp(int(intent["created"]), UTC),
-            {name: str(value) for name, value in mapping(intent.get("metadata")).items()},
-            customer=str(customer) if customer else None,
-            method=str(method) if customer and method and is_saved(intent) else None,
-            refunded=refunded,
-        )
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return Unreadable(NAME, number, "Stripe tells of it what cannot be read")
-    return sound(paid)

@@ -26,6 +26,7 @@ from jobctl.providers.protocol import (
     Declined,
     Inquiry,
     Kind,
+    Mismatched,
     NoEffect,
     NotListed,
     Outcome,
@@ -126,7 +127,7 @@ def at(stop: Hasty) -> Iterator[Open]:
                 "stripe_rate_limit": OFTEN,
                 "stripe_timeout": timedelta(seconds=5),
             }
-            made = Stripe(Settings(**{**usual, **changed}), Means(stop, 4, io.StringIO()))
+            made = Stripe(Settings(**{**usual, **changed}), Means(stop, 4, io.StringIO(), clock=lambda: NOW))
             closing.callback(made.close)
             return made
 
@@ -438,7 +439,7 @@ def test_a_lapsed_hold_is_not_captured(stripe: Stripe, sandbox: Sandbox) -> None
         found = stripe.look(inquiry(what, payment))
         assert isinstance(found, Declined)
         assert (found.code, found.payment_id) == ("hold_ended", payment)
-    assert stripe.look(inquiry("release", payment)) == Succeeded(payment)
+    assert done(stripe.look(inquiry("release", payment))) == payment
     assert done(ask(stripe, Release(payment), "key-2")) == payment  # gone is what a release wants
     assert [each.kind for each in sandbox.ledger()] == ["hold", "expiry"]
 
@@ -456,9 +457,9 @@ def test_the_other_words_for_a_lapsed_hold(server: HookServer, at: Open, status:
     ("before", "what", "expected"),
     [
         ("capture", "capture", Succeeded),
-        ("capture", "release", Declined),
+        ("capture", "release", Mismatched),
         ("release", "release", Succeeded),
-        ("release", "capture", Declined),
+        ("release", "capture", Mismatched),
     ],
 )
 def test_what_another_has_done_already(
@@ -468,13 +469,13 @@ def test_what_another_has_done_already(
     done(ask(stripe, request(before, payment), "other"))
     outcome = ask(stripe, request(what, payment))
     assert isinstance(outcome, expected)
-    if isinstance(outcome, Declined):
-        assert outcome.code == ("already_captured" if what == "release" else "hold_ended")
+    if isinstance(outcome, Mismatched):
+        assert outcome.code == ("captured_by_hand" if what == "release" else "cancelled_by_hand")
     assert stripe.look(inquiry(what, payment)) == outcome
     assert effects(sandbox) == []
 
 
-# What each status means. S: succeeded, D: declined, P: pending, U: unknown, N: no effect yet.
+# What each status means. S: succeeded, D: declined, P: pending, U: unknown, N: no effect yet, M: by hand.
 STATUSES = [
     "requires_capture",
     "succeeded",
@@ -484,10 +485,10 @@ STATUSES = [
     "from_next_year",
 ]
 MEANINGS: dict[Kind, str] = {
-    "authorize": "SUDPDU",
-    "charge": "USDPDU",
-    "capture": "NSDPDU",
-    "release": "NDSPDU",
+    "authorize": "SMMPDU",
+    "charge": "USMPDU",
+    "capture": "NSMPDU",
+    "release": "NMSPNU",
 }
 LETTERS: dict[str, type[Answer]] = {
     "S": Succeeded,
@@ -495,6 +496,7 @@ LETTERS: dict[str, type[Answer]] = {
     "P": Pending,
     "U": Unknown,
     "N": NoEffect,
+    "M": Mismatched,
 }
 
 
@@ -507,7 +509,7 @@ def test_what_each_status_of_a_payment_means(server: HookServer, at: Open, what:
         found = stripe.look(inquiry(what, "pi_1"))
         assert isinstance(sent, LETTERS[letter.replace("N", "U")]), (status, sent)
         assert isinstance(found, LETTERS[letter]), (status, found)
-        if letter in "SDP":
+        if letter in "SDPM":
             assert cast(Succeeded, sent).payment_id == "pi_1"
 
 
@@ -533,6 +535,7 @@ def test_what_each_status_of_a_refund_means(
         "object": "refund",
         "payment_intent": "pi_1",
         "status": status,
+        "metadata": {"jobctl_key": KEY},
         **reason,
     }
     server.default = says(200, refund)
@@ -542,7 +545,6 @@ def test_what_each_status_of_a_refund_means(
         assert sent.code == ("lost_or_stolen_card" if reason else "refund_failed")
     if letter != "U":
         assert cast(Succeeded, sent).payment_id == "pi_1"
-    refund["metadata"] = {"jobctl_key": KEY}
     server.default = says(200, {"object": "list", "data": [refund], "has_more": False})
     assert stripe.look(inquiry("refund", "pi_1")) == sent
 
@@ -1086,7 +1088,7 @@ def test_what_was_paid_is_listed_page_by_page(crowd: Sandbox, at: Open) -> None:
     pages = list(stripe.listed(NOW, NOW + timedelta(hours=1)))
     at_once, ours, card = paid.at.replace(microsecond=0), {"jobctl_key": KEY}, "pm_card_visa"
     amount = Money(100_000, "USD")
-    expected = Paid("stripe", paid.intent, amount, at_once, ours, "cus_1", card, refunded=True)
+    expected = Paid("stripe", paid.intent, amount, at_once, ours, "cus_1", card, refunded=True, live=False)
     assert [list(page) for page in pages] == [[expected]]
 
 

@@ -5,24 +5,32 @@ Payments" and "Refunds". A payment is known by its reference, which is ours.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
 
 from jobctl.errors import Exit
-from jobctl.job import Means, ScopeDownError
+from jobctl.job import Means, NotBegunError, ScopeDownError
+from jobctl.money import Money
+from jobctl.providers import amounts
+from jobctl.providers.pages import EARLIER, Fields, Page, Torn, looked_for, pages, search, since_then
 from jobctl.providers.paystack_answers import (
+    DECIMALS,
     NAME,
     REVERSED,
+    closes,
     data_of,
     found,
+    given_back,
     listed,
-    no_answer,
+    moment,
     of_refund,
+    payment_of,
     refund_told,
     safe_again,
     said,
+    torn,
     worth_repeating,
 )
 from jobctl.providers.protocol import (
@@ -30,19 +38,19 @@ from jobctl.providers.protocol import (
     Found,
     Inquiry,
     Kind,
-    NotListed,
     Outcome,
     Paid,
     Refund,
     Rejected,
     Request,
     Stored,
-    Succeeded,
+    Unknown,
     Unreadable,
     UnrepresentableError,
     moves_money,
 )
-from jobctl.providers.transport import Reply, Transport
+from jobctl.providers.transport import Reply, Transport, mapping
+from jobctl.providers.wire import instant, segment
 from jobctl.settings import Settings
 
 TRANSACTIONS, REFUNDS = "/transaction", "/refund"
@@ -52,10 +60,11 @@ REPEATS_500 = False  # for want of keys
 # load, and to wait costs nothing but time.
 LISTED_AFTER = timedelta(minutes=5)
 HORIZON = timedelta(days=1)  # as long as a key may live, for a request that was on its way
-EARLIER = timedelta(minutes=10)  # their clock may be behind ours by that much
 # Lists go by when a payment was begun; it may be completed as much later.
 BEGUN_BEFORE = timedelta(days=7)
-PAGE = 100
+# The first is the name in Paystack's own description of its API, the other that of its documentation.
+SIZE = [["per_page", "100"], ["perPage", "100"]]
+FIRST = [["page", "1"]]
 
 
 def named(settings: Settings) -> bool:
@@ -74,8 +83,11 @@ def compose(request: Request, key: str) -> Stored:
     """Write a request as it will be sent; raises UnrepresentableError for all but a refund."""
     if not isinstance(request, Refund):
         raise UnrepresentableError("Paystack is asked for refunds alone")
-    amount = request.amount
-    asked = {"transaction": request.payment_id, "amount": amount.minor, "currency": amount.currency}
+    asked = {
+        "transaction": request.payment_id,
+        "amount": amounts.theirs("Paystack", DECIMALS, request.amount),
+        "currency": request.amount.currency,
+    }
     return {"method": "POST", "path": REFUNDS, "document": {**asked, "merchant_note": key}}
 
 
@@ -107,63 +119,96 @@ class Paystack:
         reply = self._transport.ask("POST", request["path"], safe_again, document=document)
         outcome = refund_told(reply, document["transaction"])
         if isinstance(outcome, Rejected) and reply.status == HTTPStatus.BAD_REQUEST:
-            return self._as_it_is(document["transaction"], outcome)
+            return self._as_it_is(document, outcome)
         return outcome
 
     def look(self, inquiry: Inquiry) -> Answer:
         """Find a refund by our key in its note; only a complete list proves that there is none."""
-        since = instant(inquiry.first_sent_at - EARLIER)
-        for page in self._pages(REFUNDS, [["from", since]]):
-            if isinstance(page, Reply):
-                return no_answer(page)
-            for each in page:
-                if each.get("merchant_note") == inquiry.key:
-                    return of_refund(each, inquiry.payment_id or "")
-        return NotListed()
+
+        def since(earliest: datetime) -> Answer:
+            return search(
+                self._pages(REFUNDS, [["from", instant(earliest)]]),
+                lambda each: each.get("merchant_note") == inquiry.key,
+                lambda each: of_refund(each, inquiry.payment_id),
+                torn,
+            )
+
+        return looked_for(since, inquiry.first_sent_at, lambda: self._transport.behind)
 
     def retrieve(self, payment_id: str) -> Found:
-        reply = self._get(f"{TRANSACTIONS}/verify/{quote(payment_id, safe='')}", [])
-        if reply.down:
-            raise ScopeDownError(NAME, said(reply), reply.down)
+        try:
+            reply = self._verified(payment_id)
+        except UnrepresentableError as error:
+            return Unknown("no_payment_id", str(error))
+        down = closes(reply) or reply.down
+        if down:
+            raise ScopeDownError(NAME, said(reply), down)
         return found(reply)
 
     def listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:
+        return since_then(self._listed, (since, until), lambda: self._transport.behind)
+
+    def _listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:
         window = [["from", instant(since - BEGUN_BEFORE)], ["to", instant(until)]]
         for page in self._pages(TRANSACTIONS, [["status", "success"], *window]):
-            if isinstance(page, Reply):
-                down = page.closes or Exit.UNREACHABLE
-                raise ScopeDownError(NAME, f"Paystack's list failed: {said(page)}", down)
+            if isinstance(page, Torn):
+                failed = torn(page)
+                reason = f"Paystack's list failed: {failed.reason}"
+                raise ScopeDownError(NAME, reason, failed.closes or Exit.UNREACHABLE)
             try:
                 paid = [listed(each) for each in page]
             except KeyError as error:
                 raise ScopeDownError(NAME, "Paystack's list has a payment without a reference") from error
             yield [each for each in paid if isinstance(each, Unreadable) or since <= each.paid_at < until]
 
-    def _as_it_is(self, reference: str, refused: Rejected) -> Outcome:
-        """Look whether a refund was refused since all of it has been given back already."""
-        transaction = data_of(self._get(f"{TRANSACTIONS}/verify/{quote(reference, safe='')}", []))
-        return Succeeded(reference) if transaction.get("status") == REVERSED else refused
+    def _as_it_is(self, asked: Mapping[str, Any], refused: Rejected) -> Outcome:
+        """Look whether a refund was refused since too little is left to be given back."""
+        wanted = Money(asked["amount"], asked["currency"])
+        with suppress(NotBegunError, UnrepresentableError):  # what was refused stays that
+            transaction = data_of(self._verified(asked["transaction"]))
+            refunds = [] if transaction.get("status") == REVERSED else self._refunds(transaction)
+            return refused if refunds is None else given_back(wanted, transaction, refunds) or refused
+        return refused
 
-    def _pages(
-        self, path: str, fields: Sequence[Sequence[str]]
-    ) -> Iterator[Sequence[Mapping[str, Any]] | Reply]:
-        """Yield the pages of a list; the reply itself where it is none, as the last."""
-        number = 1
-        while True:
-            reply = self._get(path, [*fields, ["perPage", str(PAGE)], ["page", str(number)]])
-            body = reply.body if reply.status == HTTPStatus.OK and reply.body else {}
-            page = body.get("data")
-            if not isinstance(page, list) or not all(isinstance(each, dict) for each in page):
-                yield reply
-                return
-            yield page
-            if len(page) < PAGE:
-                return
-            number += 1
+    def _refunds(self, transaction: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
+        """Return the refunds of a transaction; None where they are not told completely."""
+        paid_at, reference = moment(transaction.get("paid_at")), transaction.get("reference")
+        if paid_at is None or not reference:
+            return None
+        which = [["transaction", str(transaction.get("id"))], ["from", instant(paid_at - EARLIER)]]
+        told: list[Mapping[str, Any]] = []
+        for page in self._pages(REFUNDS, which):
+            if isinstance(page, Torn):
+                return None
+            told += page
+        number = transaction.get("id")
+        return [each for each in told if payment_of(each) == reference or number_of(each) == number]
 
-    def _get(self, path: str, fields: Sequence[Sequence[str]]) -> Reply:
+    def _pages(self, path: str, fields: Fields) -> Iterator[list[Mapping[str, Any]] | Torn]:
+        return pages(lambda more: self._get(path, [*fields, *SIZE, *(more or FIRST)]), a_page)
+
+    def _verified(self, reference: str) -> Reply:
+        """Ask for a transaction by its reference; raises UnrepresentableError."""
+        return self._get(f"{TRANSACTIONS}/verify/{segment(reference)}", [])
+
+    def _get(self, path: str, fields: Fields) -> Reply:
         return self._transport.ask("GET", path, worth_repeating, fields=fields)
 
 
-def instant(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
+def number_of(refund: Mapping[str, Any]) -> object:
+    told = refund.get("transaction")
+    return mapping(told).get("id") if isinstance(told, dict) else told
+
+
+def a_page(reply: Reply) -> Page | None:
+    """Return a list's page; None where the answer is no such page, or doesn't tell how many there are."""
+    body = reply.body if reply.status == HTTPStatus.OK and reply.body else {}
+    things, meta = body.get("data"), mapping(body.get("meta"))
+    if body.get("status") is not True or not isinstance(things, list):
+        return None
+    number, count, total = (meta.get(name) for name in ("page", "pageCount", "total"))
+    if not all(isinstance(each, dict) for each in things):
+        return None
+    if not (isinstance(number, int) and isinstance(count, int) and isinstance(total, int)):
+        return None
+    return Page(things, [["page", str(number + 1)]] if number < count else None, total)

@@ -4,15 +4,20 @@ Sources: Paystack's API reference (Transactions: Verify, List; Refunds; Errors),
 Payments" and "Refunds". The `status` at the top of an answer only says that the call worked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
+from jobctl.errors import Exit
 from jobctl.money import Money
+from jobctl.outside_text import is_id
+from jobctl.providers import amounts
+from jobctl.providers.pages import Torn
 from jobctl.providers.protocol import (
     Declined,
     Found,
+    Mismatched,
     NotFound,
     Outcome,
     Paid,
@@ -24,14 +29,20 @@ from jobctl.providers.protocol import (
     sound,
 )
 from jobctl.providers.transport import Reply, mapping
+from jobctl.providers.wire import word
 
 NAME = "paystack"
-REVERSED, FAILED = "reversed", "failed"
+# Paystack's own description of its API (OpenAPI). XOF and RWF, of other sources, are counted in hundredths
+# there though ISO 4217 gives them none: refused until Paystack confirms it.
+DECIMALS = dict.fromkeys(["GHS", "KES", "NGN", "USD", "ZAR"], 2)
+SUCCESS, REVERSED, FAILED = "success", "reversed", "failed"
 NO = {FAILED: "Paystack has it as failed", REVERSED: "it was given back at Paystack"}
 # Abandoned: the customer has not completed it, and still may.
 UNDECIDED = {"abandoned", "ongoing", "pending", "processing", "queued"}
-REFUND_UNDECIDED = {"pending", "processing", "needs-attention"}
-LENGTH = 200
+REFUND_DONE, REFUND_UNDECIDED = "processed", {"pending", "processing", "needs-attention"}
+NOT_THERE = "transaction reference not found"
+UNREADABLE = Unknown("unexpected_answer", "Paystack answered without a transaction's status that is known")
+NO_REFUND = Unknown("unexpected_answer", "Paystack answered without a refund that can be read")
 
 
 def worth_repeating(reply: Reply) -> bool:
@@ -54,47 +65,40 @@ def found(reply: Reply) -> Found:
     """Read the answer to a verification."""
     if not_there(reply):
         return NotFound()
+    if reply.status != HTTPStatus.OK:
+        return Unknown(code_of(reply), said(reply), closes(reply))
     transaction = data_of(reply)
-    status = transaction.get("status")
-    if status == "success":
+    reference, status = transaction.get("reference"), word(transaction.get("status"))
+    return of_status(reference, status, transaction) if is_id(reference) else UNREADABLE
+
+
+def of_status(reference: str, status: str, transaction: Mapping[str, Any]) -> Found:
+    if status == SUCCESS:
         paid = listed(transaction)
         return paid if isinstance(paid, Paid) else Unknown("unexpected_answer", paid.reason)
     if status in NO:
-        return Declined(str(status), NO[status])
-    if status in UNDECIDED:
-        return Pending(str(transaction.get("reference")))
-    if reply.status == HTTPStatus.OK:
-        return Unknown("unexpected_answer", "Paystack answered without a transaction's status that is known")
-    return Unknown(code_of(reply), said(reply), reply.closes)
+        return Declined(status, NO[status], payment_id=reference)
+    return Pending(reference) if status in UNDECIDED else UNREADABLE
 
 
 def not_there(reply: Reply) -> bool:
-    """Tell whether there is no such thing, which a 400 may say as well as a 404 ("Verify Payments")."""
-    refused = reply.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
-    return refused and "not found" in str((reply.body or {}).get("message")).lower()
+    """Tell whether Paystack says, in its own form, that there is no such transaction ("Verify Payments")."""
+    body, refused = reply.body or {}, reply.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
+    named = body.get("code") == "transaction_not_found"
+    said = word(body.get("message")).lower().startswith(NOT_THERE)
+    return refused and body.get("status") is False and (named or said)
 
 
 def listed(transaction: Mapping[str, Any]) -> Paid | Unreadable:
     """Read a transaction that succeeded; raises KeyError for one without a reference."""
-    reference = str(transaction["reference"])
-    try:
-        paid = Paid(
-            NAME,
-            reference,
-            Money(whole(transaction["amount"]), str(transaction["currency"])),
-            datetime.fromisoformat(str(transaction["paid_at"])).astimezone(UTC),
-            refunded=transaction.get("status") == REVERSED,
-        )
-    except (KeyError, TypeError, ValueError, OverflowError):
+    reference = transaction["reference"]
+    if not is_id(reference):
+        return Unreadable(NAME, ascii(reference)[:200], "its reference is none")
+    amount, paid_at = money_told(transaction), moment(transaction.get("paid_at"))
+    if amount is None or paid_at is None:
         return Unreadable(NAME, reference, "Paystack tells of it what cannot be read")
-    return sound(paid)
-
-
-def whole(amount: object) -> int:
-    """Read an amount, which is a whole number of subunits; raises ValueError for anything else."""
-    if isinstance(amount, bool) or not isinstance(amount, int):
-        raise ValueError("an amount is a whole number")  # noqa: TRY004 (what it says cannot be read)
-    return amount
+    refunded = transaction.get("status") == REVERSED
+    return sound(Paid(NAME, reference, amount, paid_at, refunded=refunded, live=live_of(transaction)))
 
 
 def refund_told(reply: Reply, payment_id: str) -> Outcome:
@@ -104,24 +108,78 @@ def refund_told(reply: Reply, payment_id: str) -> Outcome:
     if not reply.tells:
         return no_answer(reply)
     later = not reply.begun or reply.status == HTTPStatus.TOO_MANY_REQUESTS
-    return Rejected(code_of(reply), said(reply), reply.closes, later=later)
+    return Rejected(code_of(reply), said(reply), closes(reply), later=later)
 
 
-def of_refund(refund: Mapping[str, Any], payment_id: str) -> Outcome:
-    status = refund.get("status")
-    if status == "processed":
-        return Succeeded(payment_id)
+def of_refund(refund: Mapping[str, Any], asked: str | None) -> Outcome:
+    """Read a refund. asked: of which payment one was asked for, which Paystack doesn't always tell."""
+    payment_id, status = payment_of(refund) or asked, word(refund.get("status"))
+    if not is_id(payment_id):
+        return NO_REFUND
+    if status == REFUND_DONE:
+        return refunded(payment_id, refund)
     if status in REFUND_UNDECIDED:
         return Pending(payment_id)
     if status == FAILED:
         return Declined("refund_failed", "Paystack has the refund as failed", payment_id=payment_id)
-    return Unknown("unexpected_answer", "Paystack answered without a refund's status that is known")
+    return NO_REFUND
+
+
+def refunded(payment_id: str, refund: Mapping[str, Any]) -> Outcome:
+    """Return the success with what it is to be proved by."""
+    amount, note = money_told(refund), refund.get("merchant_note")
+    if amount is None and "amount" in refund:
+        return NO_REFUND
+    return Succeeded(payment_id, None, amount, live_of(refund), note if isinstance(note, str) else None)
+
+
+def payment_of(refund: Mapping[str, Any]) -> Any:
+    """Return the reference of what was given back; None where only its number is told, or nothing."""
+    told = refund.get("transaction")
+    return mapping(told).get("reference") if isinstance(told, dict) else refund.get("transaction_reference")
+
+
+def given_back(
+    wanted: Money, transaction: Mapping[str, Any], refunds: Sequence[Mapping[str, Any]]
+) -> Succeeded | Pending | Mismatched | None:
+    """Tell why a refund may have been refused: nothing, or too little, is left to be given back."""
+    reference, received = transaction.get("reference"), money_told(transaction)
+    if not is_id(reference) or received is None:
+        return None
+    if transaction.get("status") == REVERSED:
+        return Succeeded(reference, amount=received, live=live_of(transaction))
+    told = [money_told(each) for each in refunds if each.get("status") != FAILED]
+    back = Money(sum(each.minor for each in told if each), received.currency)
+    if back == received:  # asked for, and reversed once it is done
+        return Pending(reference)
+    if not back.minor or back.minor + wanted.minor <= received.minor:
+        return None
+    reason = f"{back} of {received} were given back at Paystack already, and {wanted} do not fit beside them"
+    return Mismatched("refunded_by_hand", reason, reference, back)
 
 
 def no_answer(reply: Reply) -> Unknown:
     """Read what tells nothing, or the failure of a look-up."""
     code = "no_answer" if reply.status is None else f"http_{reply.status}"
-    return Unknown(code, said(reply), reply.closes)
+    return Unknown(code, said(reply), closes(reply))
+
+
+def torn(end: Torn) -> Unknown:
+    """Read the end of a list that is not complete."""
+    if end.reply.status != HTTPStatus.OK:
+        return no_answer(end.reply)
+    reason = end.reason or "its page is none that can be read"
+    return Unknown("unexpected_answer", f"Paystack's list cannot be relied on: {reason}")
+
+
+def elsewhere(reply: Reply) -> bool:
+    """Tell whether somebody else than Paystack, by the form of it, knows of nothing at that place."""
+    return reply.status == HTTPStatus.NOT_FOUND and (reply.body or {}).get("status") is not False
+
+
+def closes(reply: Reply) -> Exit | None:
+    """Return the exit code where it is of no use for the rest of the run, as after a 404 of somebody else."""
+    return Exit.MISCONFIGURED if elsewhere(reply) else reply.closes
 
 
 def code_of(reply: Reply) -> str:
@@ -131,5 +189,29 @@ def code_of(reply: Reply) -> str:
 def said(reply: Reply) -> str:
     if reply.status is None:
         return f"Paystack gave no answer: {reply.trouble}"
-    message = str((reply.body or {}).get("message") or "").strip()[:LENGTH]
-    return ", ".join(each for each in (f"Paystack answered {reply.status}", message, reply.trouble) if each)
+    parts = [
+        f"Paystack answered {reply.status}",
+        word((reply.body or {}).get("message")),
+        "of nothing that it has: is PAYSTACK_URL right?" if elsewhere(reply) else "",
+        reply.trouble,
+    ]
+    return ", ".join(each for each in parts if each)
+
+
+def live_of(thing: Mapping[str, Any]) -> bool | None:
+    return {"live": True, "test": False}.get(word(thing.get("domain")))
+
+
+def moment(written: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(written).astimezone(UTC) if isinstance(written, str) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def money_told(thing: Mapping[str, Any]) -> Money | None:
+    """Read an amount, in subunits; None where it is none."""
+    try:
+        return amounts.ours(DECIMALS, thing.get("amount"), thing.get("currency"))
+    except ValueError:
+        return None

@@ -5,6 +5,7 @@ guides "Place a hold on a payment method", "Declines", "Supported currencies".
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
@@ -12,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from jobctl.errors import Exit
-from jobctl.job import Means, ScopeDownError
+from jobctl.job import Means, NotBegunError, ScopeDownError
 from jobctl.outside_text import is_id
 from jobctl.providers.pages import Fields, Page, Torn, looked_for, pages, search, since_then
 from jobctl.providers.protocol import (
@@ -59,7 +60,6 @@ REPEATS_500 = False
 LISTED_AFTER = timedelta(minutes=5)
 HORIZON = timedelta(days=1)  # as long as a key may live, for a request that was on its way
 EVENTS_KEPT = timedelta(days=30)
-UNSETTLED = (Rejected, Unknown)
 WHOLE = [["expand[0]", "data.latest_charge"]]  # intents with their charges in them
 
 
@@ -108,10 +108,13 @@ class Stripe:
         outcome = told(kind, reply)
         if isinstance(outcome, NoEffect):
             return Unknown("unexpected_answer", f"Stripe answered a {kind} as if it had not been asked")
-        refused = (
-            reply.status == HTTPStatus.BAD_REQUEST and error_of(reply) and isinstance(outcome, UNSETTLED)
-        )
-        return self._as_it_is(kind, request, outcome) if refused else outcome
+        if (
+            isinstance(outcome, Rejected | Unknown)
+            and reply.status == HTTPStatus.BAD_REQUEST
+            and error_of(reply)
+        ):
+            return self._as_it_is(kind, request, outcome)
+        return outcome
 
     def look(self, inquiry: Inquiry) -> Answer:
         if inquiry.kind == "refund":
@@ -165,18 +168,21 @@ class Stripe:
             except (KeyError, TypeError) as error:
                 raise ScopeDownError(NAME, "Stripe's list has something that cannot be read") from error
 
-    def _as_it_is(self, kind: Kind, request: Stored, refused: Outcome) -> Outcome:
+    def _as_it_is(self, kind: Kind, request: Stored, refused: Rejected | Unknown) -> Outcome:
         """Look in what state of the payment something was refused."""
-        if kind not in ("capture", "release", "refund") or getattr(refused, "code", "") == IDEMPOTENCY:
+        if kind not in ("capture", "release", "refund") or refused.code == IDEMPOTENCY:
             return refused
-        if kind == "refund":
-            fields = dict(request["fields"])
-            payment_id, asked = fields["payment_intent"], int(fields["amount"])
-            reply = self._intent(payment_id)
-            whole = reply.body if reply.status == HTTPStatus.OK and reply.body else {}
-            return given_back(payment_id, asked, whole) or refused
-        state = self._retrieved(kind, unquote(request["path"].split("/")[-2]))
-        return state if isinstance(state, Succeeded | Declined | Mismatched) else refused
+        with suppress(NotBegunError):  # what was refused stays that
+            if kind == "refund":
+                return self._given_back(dict(request["fields"])) or refused
+            state = self._retrieved(kind, unquote(request["path"].split("/")[-2]))
+            return state if isinstance(state, Succeeded | Declined | Mismatched) else refused
+        return refused
+
+    def _given_back(self, asked: Mapping[str, str]) -> Succeeded | Mismatched | None:
+        reply = self._intent(asked["payment_intent"])
+        whole = reply.body if reply.status == HTTPStatus.OK and reply.body else {}
+        return given_back(asked["payment_intent"], int(asked["amount"]), whole)
 
     def _retrieved(self, kind: Kind, payment_id: str) -> Answer:
         try:
@@ -190,18 +196,19 @@ class Stripe:
     def _search(self, path: str, inquiry: Inquiry, read: Callable[[Mapping[str, Any]], Answer]) -> Answer:
         """Find what bears our reference."""
 
-        def since(earliest: datetime) -> Answer:
-            return search(self._pages(path, fields(earliest)), is_ours, read, torn)
+        def among(fields: Fields) -> Answer:
+            return search(
+                self._pages(path, fields), lambda each: reference_of(each) == inquiry.key, read, torn
+            )
 
-        def fields(earliest: datetime) -> Fields:
-            if path == INTENTS:
-                return [*created(earliest, None), *WHOLE]
-            return [["payment_intent", inquiry.payment_id]] if inquiry.payment_id else created(earliest, None)
-
-        def is_ours(thing: Mapping[str, Any]) -> bool:
-            return reference_of(thing) == inquiry.key
-
-        return looked_for(since, inquiry.first_sent_at, lambda: self._transport.behind)
+        if path == REFUNDS and inquiry.payment_id:  # all that there are of it, whenever they were made
+            return among([["payment_intent", inquiry.payment_id]])
+        whole = WHOLE if path == INTENTS else []
+        return looked_for(
+            lambda earliest: among([*created(earliest, None), *whole]),
+            inquiry.first_sent_at,
+            lambda: self._transport.behind,
+        )
 
     def _pages(self, path: str, fields: Fields) -> Iterator[list[Mapping[str, Any]] | Torn]:
         return pages(lambda more: self._get(path, [*fields, ["limit", "100"], *more]), a_page)

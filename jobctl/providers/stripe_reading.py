@@ -26,9 +26,10 @@ def no_answer(reply: Reply) -> Unknown:
 
 def torn(end: Torn) -> Unknown:
     """Read the end of a list that is not complete."""
-    if not end.reason:
+    if end.reply.status != HTTPStatus.OK:
         return no_answer(end.reply)
-    return Unknown("unexpected_answer", f"Stripe's list cannot be relied on: {end.reason}")
+    reason = end.reason or "its page is none that can be read"
+    return Unknown("unexpected_answer", f"Stripe's list cannot be relied on: {reason}")
 
 
 def code_of(reply: Reply) -> str:

@@ -5,16 +5,17 @@ Sources: YooKassa's API reference (Payments, Refunds, Lists, Idempotence, Errors
 """
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import unquote
 
 from jobctl.errors import Exit
-from jobctl.job import Means, ScopeDownError
-from jobctl.money import Money, major
+from jobctl.job import Means, NotBegunError, ScopeDownError
+from jobctl.providers.pages import Fields, Page, Torn, looked_for, pages, search, since_then
 from jobctl.providers.protocol import (
     REFERENCE,
     Answer,
@@ -25,8 +26,8 @@ from jobctl.providers.protocol import (
     Found,
     Inquiry,
     Kind,
+    Mismatched,
     NoEffect,
-    NotListed,
     Outcome,
     Paid,
     Refund,
@@ -41,20 +42,19 @@ from jobctl.providers.protocol import (
     moves_money,
 )
 from jobctl.providers.transport import Reply, Transport
+from jobctl.providers.wire import instant, segment
 from jobctl.providers.yookassa_answers import (
-    NAME,
-    code_of,
+    IDEMPOTENCY,
     found,
+    given_back,
     listed,
-    no_answer,
     of_payment,
     of_refund,
     pause_asked,
-    reference_of,
-    said,
     told,
     worth_repeating,
 )
+from jobctl.providers.yookassa_reading import NAME, closes, code_of, reference_of, said, torn, written
 from jobctl.settings import Settings
 
 PAYMENTS, REFUNDS = "/v3/payments", "/v3/refunds"
@@ -66,7 +66,6 @@ REPEATS_500 = True
 # load, and to wait costs nothing but time.
 LISTED_AFTER = timedelta(minutes=5)
 HORIZON = timedelta(days=1)  # as long as a key may live, for a request that was on its way
-EARLIER = timedelta(minutes=10)  # their clock may be behind ours by that much
 MOST_METADATA, LONGEST_NAME, LONGEST_VALUE = 16, 32, 512
 
 
@@ -91,9 +90,11 @@ def compose(request: Request, key: str) -> Stored:
         case Charge():
             return post(PAYMENTS, payment(request, key, capture=True))
         case Capture():
-            return post(f"{PAYMENTS}/{request.payment_id}/capture", {"amount": written(request.amount)})
+            return post(
+                f"{PAYMENTS}/{segment(request.payment_id)}/capture", {"amount": written(request.amount)}
+            )
         case Release():
-            return post(f"{PAYMENTS}/{request.payment_id}/cancel", {})
+            return post(f"{PAYMENTS}/{segment(request.payment_id)}/cancel", {})
         case Refund():
             asked = {"payment_id": request.payment_id, "amount": written(request.amount)}
             return post(REFUNDS, {**asked, "metadata": {REFERENCE: key}})
@@ -116,10 +117,6 @@ def payment(request: Authorize | Charge, key: str, *, capture: bool) -> dict[str
         "payment_method_id": request.method,
         "metadata": metadata,
     }
-
-
-def written(amount: Money) -> dict[str, str]:
-    return {"value": f"{major(amount):f}", "currency": amount.currency}
 
 
 def opened(settings: Settings, means: Means) -> "YooKassa":
@@ -155,82 +152,107 @@ class YooKassa:
             headers={"Idempotence-Key": key},
         )
         outcome = told(kind, reply)
-        if isinstance(outcome, Rejected) and kind in ("capture", "release") and reply.begun:
-            return self._as_it_is(kind, request["path"].split("/")[-2], outcome)
         if isinstance(outcome, NoEffect):
             return Unknown("unexpected_answer", f"YooKassa answered a {kind} as if it had not been asked")
+        if isinstance(outcome, Rejected | Unknown) and reply.status == HTTPStatus.BAD_REQUEST and reply.body:
+            return self._as_it_is(kind, request, outcome)
         return outcome
 
     def look(self, inquiry: Inquiry) -> Answer:
         if inquiry.kind == "refund":
-            which = [["payment_id", inquiry.payment_id]] if inquiry.payment_id else created(inquiry)
-            return self._search(REFUNDS, which, inquiry.key, of_refund)
+            return self._search(REFUNDS, inquiry, of_refund)
         if inquiry.payment_id:
-            reply = self._get(f"{PAYMENTS}/{inquiry.payment_id}", [])
-            if reply.status != HTTPStatus.OK:
-                return Unknown(code_of(reply), said(reply), reply.closes)
-            return told(inquiry.kind, reply)
+            return self._retrieved(inquiry.kind, inquiry.payment_id)
         if inquiry.kind in ("capture", "release"):  # they carry no reference of their own
             return Unknown("no_payment_id", f"a {inquiry.kind} can be found by its payment's id only")
-        return self._search(PAYMENTS, created(inquiry), inquiry.key, partial(of_payment, inquiry.kind))
+        return self._search(PAYMENTS, inquiry, partial(of_payment, inquiry.kind))
 
     def retrieve(self, payment_id: str) -> Found:
-        reply = self._get(f"{PAYMENTS}/{quote(payment_id, safe='')}", [])
-        if reply.down:
-            raise ScopeDownError(NAME, said(reply), reply.down)
+        try:
+            reply = self._payment(payment_id)
+        except UnrepresentableError as error:
+            return Unknown("no_payment_id", str(error))
+        down = closes(reply) or reply.down
+        if down:
+            raise ScopeDownError(NAME, said(reply), down)
         return found(reply)
 
     def listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:
+        return since_then(self._listed, (since, until), lambda: self._transport.behind)
+
+    def _listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:
         window = [["captured_at.gte", instant(since)], ["captured_at.lt", instant(until)]]
         for page in self._pages(PAYMENTS, [["status", "succeeded"], *window]):
-            if isinstance(page, Reply):
-                down = page.closes or Exit.UNREACHABLE
-                raise ScopeDownError(NAME, f"YooKassa's list failed: {said(page)}", down)
+            if isinstance(page, Torn):
+                failed = torn(page)
+                reason = f"YooKassa's list failed: {failed.reason}"
+                raise ScopeDownError(NAME, reason, failed.closes or Exit.UNREACHABLE)
             try:
                 yield [listed(each) for each in page]
             except KeyError as error:
                 raise ScopeDownError(NAME, "YooKassa's list has a payment without a number") from error
 
-    def _as_it_is(self, kind: Kind, payment_id: str, refused: Rejected) -> Outcome:
-        """Look what state of the payment a capture or release was refused in."""
-        state = self.look(Inquiry(kind, "", payment_id, datetime.now(UTC)))
-        return state if isinstance(state, Succeeded | Declined) else refused
+    def _as_it_is(self, kind: Kind, request: Stored, refused: Rejected | Unknown) -> Outcome:
+        """Look in what state of the payment something was refused."""
+        if kind not in ("capture", "release", "refund") or refused.code == IDEMPOTENCY:
+            return refused
+        with suppress(NotBegunError):  # what was refused stays that
+            if kind == "refund":
+                return self._given_back(request["document"]) or refused
+            state = self._retrieved(kind, unquote(request["path"].split("/")[-2]))
+            return state if isinstance(state, Succeeded | Declined | Mismatched) else refused
+        return refused
 
-    def _search(self, path: str, which: Sequence[Sequence[str]], key: str, read: Any) -> Answer:
-        """Find an object by our reference; only a complete listing proves that there is none."""
-        for page in self._pages(path, which):
-            if isinstance(page, Reply):
-                return no_answer(page)
-            for each in page:
-                if reference_of(each) == key:
-                    outcome: Answer = read(each)
-                    return outcome
-        return NotListed()
+    def _given_back(self, asked: Mapping[str, Any]) -> Succeeded | Mismatched | None:
+        reply = self._payment(asked["payment_id"])
+        return given_back(asked, reply.body) if reply.status == HTTPStatus.OK and reply.body else None
 
-    def _pages(
-        self, path: str, fields: Sequence[Sequence[str]]
-    ) -> Iterator[Sequence[Mapping[str, Any]] | Reply]:
-        """Yield the pages of a list, newest first; the reply itself where it is none, as the last."""
-        more: list[list[str]] = []
-        while True:
-            reply = self._get(path, [*fields, ["limit", "100"], *more])
-            body = reply.body if reply.status == HTTPStatus.OK and reply.body else {}
-            page, cursor = body.get("items"), body.get("next_cursor")
-            if not isinstance(page, list) or not all(isinstance(each, dict) for each in page):
-                yield reply
-                return
-            yield page
-            if not isinstance(cursor, str) or not cursor:
-                return
-            more = [["cursor", cursor]]
+    def _retrieved(self, kind: Kind, payment_id: str) -> Answer:
+        try:
+            reply = self._payment(payment_id)
+        except UnrepresentableError as error:
+            return Unknown("no_payment_id", str(error))
+        if reply.status != HTTPStatus.OK:
+            return Unknown(code_of(reply), said(reply), closes(reply))
+        return told(kind, reply)
 
-    def _get(self, path: str, fields: Sequence[Sequence[str]]) -> Reply:
+    def _search(self, path: str, inquiry: Inquiry, read: Callable[[Mapping[str, Any]], Answer]) -> Answer:
+        """Find what bears our reference."""
+
+        def among(fields: Fields) -> Answer:
+            return search(
+                self._pages(path, fields), lambda each: reference_of(each) == inquiry.key, read, torn
+            )
+
+        if path == REFUNDS and inquiry.payment_id:  # all that there are of it, whenever they were made
+            return among([["payment_id", inquiry.payment_id]])
+        return looked_for(
+            lambda earliest: among([["created_at.gte", instant(earliest)]]),
+            inquiry.first_sent_at,
+            lambda: self._transport.behind,
+        )
+
+    def _pages(self, path: str, fields: Fields) -> Iterator[list[Mapping[str, Any]] | Torn]:
+        return pages(lambda more: self._get(path, [*fields, ["limit", "100"], *more]), a_page)
+
+    def _payment(self, payment_id: str) -> Reply:
+        """Ask for a payment by its number; raises UnrepresentableError."""
+        return self._get(f"{PAYMENTS}/{segment(payment_id)}", [])
+
+    def _get(self, path: str, fields: Fields) -> Reply:
         return self._transport.ask("GET", path, worth_repeating, fields=fields)
 
 
-def created(inquiry: Inquiry) -> list[list[str]]:
-    return [["created_at.gte", instant(inquiry.first_sent_at - EARLIER)]]
-
-
-def instant(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
+def a_page(reply: Reply) -> Page | None:
+    """Return a list's page; None where the answer is no such page. Without a cursor it is the last."""
+    body = reply.body if reply.status == HTTPStatus.OK and reply.body else {}
+    things, cursor = body.get("items"), body.get("next_cursor")
+    if (
+        body.get("type") != "list"
+        or not isinstance(things, list)
+        or not all(isinstance(each, dict) for each in things)
+    ):
+        return None
+    if cursor is not None and (not isinstance(cursor, str) or not cursor):
+        return None
+    return Page(things, [["cursor", cursor]] if cursor else None)

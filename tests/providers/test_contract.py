@@ -22,6 +22,7 @@ from jobctl.providers.protocol import (
     Declined,
     Inquiry,
     Kind,
+    Mismatched,
     NoEffect,
     NotFound,
     NotListed,
@@ -149,7 +150,7 @@ def there(request: pytest.FixtureRequest) -> Iterator[There]:
         stop = Hasty()
 
         def opened(**changed: Any) -> Provider:
-            means = Means(stop, 4, io.StringIO())
+            means = Means(stop, 4, io.StringIO(), clock=lambda: NOW)
             return closing.enter_context(Providers(settings(sandbox.url, **changed), means)).open(side.name)
 
         yield There(side, sandbox, opened(), opened, stop)
@@ -208,8 +209,8 @@ class TestEffects:
         assert done(there.ask(there.request("release", held), "release-2")) == held
         charged = done(there.ask(there.request("charge"), "another"))
         refused = there.ask(there.request("release", charged), "release-3")
-        assert isinstance(refused, Declined)
-        assert refused.code == "already_captured"
+        assert isinstance(refused, Mismatched)
+        assert (refused.code, refused.payment_id) == ("captured_by_hand", charged)
         assert [each.kind for each in there.sandbox.ledger()] == ["hold", "release", "charge"]
 
     @pytest.mark.parametrize("what", ["authorize", "charge"])
@@ -492,7 +493,7 @@ def test_what_is_undecided_is_pending_and_decided_later() -> None:
     stop = Hasty()
     with (
         Sandbox() as sandbox,
-        Providers(settings(sandbox.url), Means(stop, 1, io.StringIO())) as providers,
+        Providers(settings(sandbox.url), Means(stop, 1, io.StringIO(), clock=lambda: NOW)) as providers,
     ):
         sandbox.set_clock(NOW)
         there = There(YOOKASSA, sandbox, providers.open("yookassa"), lambda: providers.open("yookassa"), stop)

@@ -46,7 +46,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def paystack(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Paystack]:
     monkeypatch.setattr(transport, "PATIENCE", timedelta(0))
-    made = Paystack(settings(sandbox), Means(Stop(timedelta()), 1, StringIO()))
+    made = Paystack(settings(sandbox), Means(Stop(timedelta()), 1, StringIO(), clock=lambda: NOW))
     yield made
     made.close()
 
@@ -72,7 +72,7 @@ class TestVerification:
     def test_a_success_has_its_amount_and_time(self, paystack: Paystack, sandbox: Sandbox) -> None:
         paid(sandbox, "a/b?c=%&")
         found = paystack.retrieve("a/b?c=%&")
-        assert found == Paid("paystack", "a/b?c=%&", PRICE, NOW - timedelta(hours=1))
+        assert found == Paid("paystack", "a/b?c=%&", PRICE, NOW - timedelta(hours=1), live=False)
 
     @pytest.mark.parametrize("status", ["failed", "reversed"])
     def test_what_is_final(self, paystack: Paystack, sandbox: Sandbox, status: str) -> None:
@@ -125,7 +125,7 @@ class TestLists:
         made = {paid(sandbox, f"ref-{n}") for n in range(205)}
         listed = [each.id for page in paystack.listed(NOW - timedelta(hours=2), NOW) for each in page]
         assert (len(listed), set(listed)) == (205, made)
-        assert sandbox.requests()["list"]["requests"] == 3
+        assert sandbox.requests()["list"]["requests"] == 5
 
     @pytest.mark.parametrize("fault", ["dropped", "garbage", "empty", "http_401"])
     def test_a_list_that_fails_is_no_empty_one(
@@ -144,7 +144,7 @@ class TestRefunds:
         assert refund(paystack) == Pending("ref-1")
         assert look(paystack) == Pending("ref-1")
         sandbox.advance(120)
-        assert look(paystack) == Succeeded("ref-1")
+        assert look(paystack) == Succeeded("ref-1", amount=PRICE, live=False, reference=KEY)
 
     def test_one_that_fails(self, paystack: Paystack, sandbox: Sandbox) -> None:
         paid(sandbox, "fails")
@@ -192,7 +192,7 @@ class TestRefunds:
 
     def test_what_is_given_back_already_is_taken_for_done(self, paystack: Paystack, sandbox: Sandbox) -> None:
         paid(sandbox, status="reversed")
-        assert refund(paystack) == Succeeded("ref-1")
+        assert refund(paystack) == Succeeded("ref-1", amount=PRICE, live=False)
 
     def test_more_than_was_paid_is_rejected(self, paystack: Paystack, sandbox: Sandbox) -> None:
         paid(sandbox)

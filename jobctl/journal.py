@@ -25,6 +25,7 @@ FIRST_INTERVAL, LONGEST_INTERVAL = timedelta(minutes=1), timedelta(hours=1)
 # day; from then on daily, and a person is told.
 PATIENT, LONGEST_PATIENCE, A_DAY = 12, timedelta(hours=4), timedelta(days=1)
 UNDOING = ("release", "refund")
+DECLINED = "-declined-"  # in the cycle of what cancels a declined payment
 
 ours = money_operations.c
 
@@ -66,6 +67,11 @@ class Operation(NamedTuple):
     def undoes(self) -> bool:
         """Whether it undoes another operation, so that it must not get lost."""
         return self.follows is not None and self.kind in UNDOING
+
+    @property
+    def ends_a_decline(self) -> bool:
+        """Whether it cancels a payment that was declined and stood open at the provider."""
+        return self.kind == "release" and DECLINED in self.cycle
 
     @property
     def amount(self) -> Money:

@@ -48,7 +48,7 @@ def succeeded(operation: Operation, live: bool | None, answer: Succeeded) -> Ans
     if operation.amount_minor is None:
         return answer
     if answer.amount is None:
-        return answer  # TEMPORARY
+        return Unknown("unproved", f"{operation.provider} tells no amount of its {operation.kind}")
     if answer.amount != operation.amount:
         same_currency = answer.amount.currency == operation.amount.currency
         code = "other_amount" if same_currency else "other_currency"

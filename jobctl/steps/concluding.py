@@ -42,7 +42,7 @@ class Conclusion:
     """What is to be written about one operation."""
 
     operation: Operation
-    outcome: str  # the word under which it is counted
+    outcome: str  # the word under which it is counted, if it is
     values: dict[str, Any] = field(default_factory=dict)  # of the operation
     subject: Noted | None = None  # what becomes of its subject
     asked: list[Ask] = field(default_factory=list)  # to be sent now
@@ -233,6 +233,8 @@ def decided(
         return repeating(at, made)
     if isinstance(answer, Succeeded) and operation.undoes and operation.attempt > journal.PATIENT:
         made.done = not_undone(operation)
+    if operation.ends_a_decline:
+        return replace(made, outcome="")  # the decline itself was counted, and its subject has followed it
     if subject is None:
         made.error = f"its {operation.kind} {status}, and the {operation.subject} is gone"
         return undone(made, answer)
@@ -248,7 +250,7 @@ def unfinished(made: Conclusion, answer: Declined) -> Conclusion:
     """Cancel a payment that was declined and stands open at the provider: its customer could complete it."""
     operation = made.operation
     if answer.unfinished and answer.payment_id and operation.kind in ("authorize", "charge"):
-        cycle = f"{operation.cycle}-declined-{operation.attempt}"
+        cycle = f"{operation.cycle}{journal.DECLINED}{operation.attempt}"
         open_one = Release(answer.payment_id)
         made.asked.append(Ask(cycle, operation.provider, open_one, operation.account, follows=operation.id))
     return made

@@ -50,7 +50,9 @@ def run(step: AnyEffect, running: Running) -> None:
         work.tell_opening(0)
         return
     counted = Counter(running.record.counts)
-    with step.connect(running.at, Means(running.stop, work.concurrency, running.out)) as outside:
+    with step.connect(
+        running.at, Means(running.stop, work.concurrency, running.out, clock=running.clock)
+    ) as outside:
         work.tell_opening(number)
         work.serve(outside)
     if step.closing:

@@ -62,7 +62,7 @@ def looked_up(step: EffectStep[Any, Any, Any, Any], running: Running, asked: Seq
 
 
 def reading(running: Running, concurrency: int = 1) -> Means:
-    return Means(running.stop, concurrency, running.out, read_only=True)
+    return Means(running.stop, concurrency, running.out, read_only=True, clock=running.clock)
 
 
 def foreseen(

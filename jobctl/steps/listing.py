@@ -31,7 +31,7 @@ def run(step: AnyList, running: Running) -> None:
     """Settle all that is news in the windows; what --only names is a row, and none of these."""
     if running.options.only is not None:
         return
-    with step.connect(running.at, Means(running.stop, 1, running.out)) as outside:
+    with step.connect(running.at, Means(running.stop, 1, running.out, clock=running.clock)) as outside:
         for source in step.sources(running.at.settings):
             if not running.stopping:
                 follow(step, source, outside, running)

@@ -65,7 +65,7 @@ def serve(work: "MoneyRun") -> None:
         if some:
             running.open_record(connection)
     if some:
-        means = Means(running.stop, work.concurrency, running.out)
+        means = Means(running.stop, work.concurrency, running.out, clock=running.clock)
         with Providers(running.at.settings, means) as providers:
             work.serve(providers)
     work.tell_unknown()
@@ -187,7 +187,8 @@ class MoneyRun(Window):
         return taken.items
 
     def count(self, made: Conclusion) -> None:
-        self.running.record.counts[made.outcome] += 1
+        if made.outcome:
+            self.running.record.counts[made.outcome] += 1
         (self.unknown.add if made.outcome == "unknown" else self.unknown.discard)(made.operation.id)
         extra = {"operation": made.operation.id, "row": made.operation.subject_id, "outcome": made.outcome}
         log.info("operation.concluded", extra=extra)

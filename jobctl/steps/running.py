@@ -122,6 +122,10 @@ class Running:
         passed = timedelta(seconds=time.monotonic() - self.began)
         return replace(self.at, moment=self.at.now + passed)
 
+    def clock(self) -> datetime:
+        """Return the present by the database's clock, as far as this process can tell; in any thread."""
+        return self.at.now + timedelta(seconds=time.monotonic() - self.began)
+
     def open_record(self, connection: Connection) -> int:
         return self.record.open(connection, self.locks, self.at.now)
 

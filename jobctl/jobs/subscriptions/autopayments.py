@@ -226,7 +226,7 @@ def declined(
 
 JOB = MoneyStep(
     subject=SUBSCRIPTION,
-    kinds=("charge", "refund"),
+    kinds=("charge", "release", "refund"),
     row=Subscription,
     due=due,
     ask=ask,

@@ -1,0 +1,350 @@
+"""What becomes of an order where the provider, or a person there, tells something else than was asked for."""
+
+from datetime import timedelta
+
+import pytest
+
+from jobctl.errors import Exit
+from jobctl.job import Ask
+from jobctl.money import Money
+from jobctl.providers.protocol import Refund
+from jobctl.steps.journalling import LONGEST_KEY, Entry
+from jobctl.tables.findings import findings
+from jobctl.tables.sessions import orders, sessions
+from tests.payments import AUTHORIZER, PROCESSOR, SETTLER, Market
+from tests.world import ahead, command
+
+BOTH = pytest.mark.parametrize("provider", ["stripe", "yookassa"])
+
+
+def held(market: Market, attendance: str = "all_present") -> tuple[int, str]:
+    """Add an order with a hold, of a session that is over; return it and its payment's number."""
+    order = market.held(market.past_session(attendance))
+    return order, str(market.of(orders, order).payment_id)
+
+
+def waits(market: Market, job: str, order: int, code: str) -> None:
+    """See that a person has the order now, and that nothing more is asked about it, or said of it."""
+    (finding,) = market.world.rows(findings)
+    assert (finding.kind, finding.subject, finding.subject_id) == ("money mismatch", "order", order)
+    operation = market.operations(order)[-1]
+    assert (operation.status, operation.code) == ("mismatched", code)
+    asked = market.sandbox.requests()
+    for _ in range(3):
+        market.pass_time(hours=25)
+        for each in (job, SETTLER):
+            done = market.run(each)
+            assert (done.exit_code, done.document["errors"]) == (Exit.DONE, 0)
+    assert market.sandbox.requests() == asked
+    assert len(market.world.rows(findings)) == 1
+
+
+class TestByHand:
+    @BOTH
+    def test_a_part_that_was_captured_by_hand_is_no_capture(self, market: Market, provider: str) -> None:
+        market.provider = provider
+        order, payment = held(market)
+        market.sandbox.dashboard.capture(provider, payment, 1000)
+        done = market.run(PROCESSOR)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"mismatched": 1})
+        assert market.status(order) == "authorized"
+        (operation,) = [each for each in market.operations(order) if each.kind == "capture"]
+        assert (operation.amount_minor, operation.answered_minor) == (4500, 1000)
+        assert "session-receipt" not in {template for template, *_ in market.told()}
+        waits(market, PROCESSOR, order, "other_amount")
+
+    @pytest.mark.parametrize(
+        ("provider", "reason"),
+        [
+            ("stripe", "requested_by_customer"),
+            ("stripe", "fraudulent"),
+            ("stripe", "duplicate"),
+            ("yookassa", "canceled_by_merchant"),
+        ],
+    )
+    def test_a_hold_that_a_person_cancelled_is_never_charged(
+        self, market: Market, provider: str, reason: str
+    ) -> None:
+        market.provider = provider
+        order, payment = held(market)
+        market.sandbox.dashboard.cancel(provider, payment, reason)
+        assert market.run(PROCESSOR).exit_code == Exit.ITEMS_FAILED
+        assert "charge" not in market.sandbox.requests()
+        waits(market, PROCESSOR, order, "cancelled_by_hand")
+
+    @BOTH
+    def test_one_that_lapsed_is_charged_in_one(self, market: Market, provider: str) -> None:
+        market.provider = provider
+        order, payment = held(market)
+        market.sandbox.dashboard.lapse(provider, payment)
+        assert market.run(PROCESSOR).exit_code == Exit.DONE
+        assert market.status(order) == "captured"
+        market.agree()
+
+    @BOTH
+    def test_what_was_captured_in_full_by_hand_is_captured(self, market: Market, provider: str) -> None:
+        market.provider = provider
+        order, payment = held(market)
+        market.sandbox.dashboard.capture(provider, payment)
+        assert market.run(PROCESSOR).exit_code == Exit.DONE
+        assert market.status(order) == "captured"
+        market.agree()
+
+    @BOTH
+    def test_a_hold_that_is_released_already_is_released(self, market: Market, provider: str) -> None:
+        market.provider = provider
+        order, payment = held(market, "none_showed")
+        market.sandbox.dashboard.cancel(provider, payment)
+        done = market.run(PROCESSOR)
+        assert (done.exit_code, done.counts) == (Exit.DONE, {"released": 1})
+        assert market.status(order) == "released"
+
+    @BOTH
+    def test_one_that_was_captured_by_hand_cannot_be_released(self, market: Market, provider: str) -> None:
+        market.provider = provider
+        order, payment = held(market, "none_showed")
+        market.sandbox.dashboard.capture(provider, payment)
+        assert market.run(PROCESSOR).exit_code == Exit.ITEMS_FAILED
+        waits(market, PROCESSOR, order, "captured_by_hand")
+
+    def test_once_a_person_has_decided_it_goes_on(
+        self,
+        market: Market,
+        environment: None,
+    ) -> None:
+        order, payment = held(market)
+        market.sandbox.dashboard.capture("stripe", payment, 1000)
+        market.run(PROCESSOR)
+        (explained,) = command("why", PROCESSOR, str(order), "--json").document
+        (condition,) = [each for each in explained["conditions"] if "waits for a person" in each["condition"]]
+        assert condition["holds"] is False
+        market.world.change(orders, order, amount_minor=1000)
+        (finding,) = market.world.rows(findings)
+        assert command("findings", "resolve", str(finding.id), "--reason", "10 were agreed").exit_code == 0
+        assert market.run(PROCESSOR).counts == {"captured": 1}
+        assert market.status(order) == "captured"
+
+
+ODD = {
+    "other_id": "other_payment",
+    "other_amount": "other_amount",
+    "other_currency": "other_currency",
+    "other_mode": "other_mode",
+    "other_reference": "other_reference",
+}
+
+
+class TestAnswersAboutSomethingElse:
+    @BOTH
+    @pytest.mark.parametrize("fault", [each for each in ODD if each != "other_id"])
+    def test_no_hold_is_believed(self, market: Market, provider: str, fault: str) -> None:
+        market.provider = provider
+        order = market.order()
+        market.sandbox.fault(fault, "authorize")
+        done = market.run(AUTHORIZER)
+        assert (done.exit_code, market.status(order)) == (Exit.ITEMS_FAILED, "not_started")
+        waits(market, AUTHORIZER, order, ODD[fault])
+
+    @BOTH
+    @pytest.mark.parametrize("fault", ["other_id", "other_amount", "other_currency", "other_mode"])
+    def test_no_capture_is_believed(self, market: Market, provider: str, fault: str) -> None:
+        market.provider = provider
+        order, payment = held(market)
+        market.sandbox.fault(fault, "capture")
+        done = market.run(PROCESSOR)
+        assert (done.exit_code, market.status(order)) == (Exit.ITEMS_FAILED, "authorized")
+        assert market.of(orders, order).payment_id == payment
+        waits(market, PROCESSOR, order, ODD[fault])
+
+    @BOTH
+    @pytest.mark.parametrize(
+        "fault", ["text_nul", "text_surrogate", "text_control", "text_long", "text_object"]
+    )
+    @pytest.mark.parametrize("card", ["fine", "declines"])
+    def test_hostile_text_stops_nobody(self, market: Market, provider: str, fault: str, card: str) -> None:
+        """What can be read is stored, what cannot is asked about; other orders are held in the same run."""
+        market.provider = provider
+        declining = {
+            "stripe": "pm_card_visa_chargeDeclinedInsufficientFunds",
+            "yookassa": "pm_yk_insufficient_funds",
+        }
+        bad, good = market.order(), market.order()
+        if card == "declines":
+            method = market.of(orders, bad).payment_method_id
+            market.change_method(method, provider_method=declining[provider])
+        market.sandbox.fault(fault, "authorize", contains=f"order-{bad}.")
+        assert market.run(AUTHORIZER).exit_code in (Exit.DONE, Exit.ITEMS_FAILED, Exit.UNKNOWN_OUTCOME)
+        assert market.status(good) == "authorized"
+        for _ in range(3):
+            market.pass_time(minutes=10)
+            assert market.run(SETTLER).exit_code in (Exit.DONE, Exit.ITEMS_FAILED)
+        assert market.status(bad) in ("authorized", "authorization_failed")
+        assert market.unsettled() == []
+
+
+class TestCompensations:
+    def unwanted(self, market: Market) -> int:
+        """Have an order captured, of which nobody knows yet, and its session cancelled meanwhile."""
+        order, _ = held(market)
+        market.sandbox.fault("lost_answer", "capture")
+        market.run(PROCESSOR)
+        market.world.change(sessions, market.of(orders, order).session_id, status="cancelled")
+        market.pass_time(minutes=5)
+        return order
+
+    @BOTH
+    def test_a_refund_that_is_refused_is_repeated_until_it_is_done(
+        self, market: Market, provider: str
+    ) -> None:
+        """For a day as any passing refusal, then daily, and a finding is open until the money is back."""
+        market.provider = provider
+        order = self.unwanted(market)
+        market.sandbox.fault("refused", "refund", times=1000)
+        for _ in range(60):
+            market.run(SETTLER)
+            market.pass_time(minutes=30)
+        assert market.of(orders, order).refunded_at is None
+        assert [each.kind for each in market.world.rows(findings)] == ["refund refused"]
+        (pending,) = market.unsettled()
+        assert (pending.kind, pending.first_sent_at) == ("refund", None)
+        market.sandbox.clear_faults()
+        market.pass_time(days=1)
+        assert market.run(SETTLER).counts == {"refunded": 1}
+        (finding,) = market.world.rows(findings)
+        assert (finding.status, market.of(orders, order).refunded_at is not None) == ("resolved", True)
+        market.agree()
+
+    def test_one_that_fails_after_it_was_taken_on_is_repeated(self, market: Market) -> None:
+        order = self.unwanted(market)
+        market.sandbox.conditions("stripe", refund_first="pending", refund_then="failed", refund_after=60)
+        market.run(SETTLER)
+        market.pass_time(minutes=5)
+        market.run(SETTLER)
+        market.sandbox.conditions("stripe", refund_first="succeeded", refund_then=None)
+        for _ in range(3):
+            market.pass_time(minutes=10)
+            market.run(SETTLER)
+        assert market.of(orders, order).refunded_at is not None
+        market.agree()
+
+    @pytest.mark.parametrize("fault", ["http_429", "http_500_before"])
+    def test_a_charge_in_place_of_a_hold_that_lapsed_may_be_put_off(self, market: Market, fault: str) -> None:
+        """Neither that order nor the others are harmed, and it is charged once."""
+        order, payment = held(market)
+        others = [held(market)[0] for _ in range(3)]
+        market.sandbox.dashboard.lapse("stripe", payment)
+        market.sandbox.fault(fault, "charge")
+        assert market.run(PROCESSOR).exit_code in (Exit.UNREACHABLE, Exit.UNKNOWN_OUTCOME)
+        assert {market.status(each) for each in others} == {"captured"}
+        for _ in range(6):
+            market.pass_time(minutes=15)
+            market.run(SETTLER)
+            market.run(PROCESSOR)
+        assert market.status(order) == "captured"
+        market.agree()
+
+    def test_it_is_not_charged_once_its_session_is_cancelled(self, market: Market) -> None:
+        order, payment = held(market)
+        market.sandbox.dashboard.lapse("stripe", payment)
+        market.sandbox.fault("http_429", "charge")
+        market.run(PROCESSOR)
+        market.world.change(sessions, market.of(orders, order).session_id, status="cancelled")
+        for _ in range(4):
+            market.pass_time(minutes=30)
+            market.run(SETTLER)
+            market.run(PROCESSOR)
+        assert [each.kind for each in market.sandbox.ledger() if each.kind == "charge"] == []
+        assert market.status(order) == "released"
+
+    def test_a_declined_payment_cannot_be_completed_behind_our_back(self, market: Market) -> None:
+        order = market.order(card="pm_card_visa_chargeDeclinedInsufficientFunds")
+        assert market.run(AUTHORIZER).counts == {"declined": 1}
+        (decline, release) = market.operations(order)
+        assert (release.kind, release.status, release.follows) == ("release", "succeeded", decline.id)
+        with pytest.raises(ValueError, match=str(decline.payment_id)):
+            market.sandbox.dashboard.complete("stripe", str(decline.payment_id), "pm_card_visa")
+
+
+class TestAbsences:
+    def after_500(self, market: Market, lag: float) -> int:
+        """Have a hold placed, answered by a 500, and not listed for so many seconds."""
+        market.sandbox.conditions("stripe", lag=lag)
+        order = market.order()
+        market.sandbox.fault("http_500_after", "authorize")
+        assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
+        return order
+
+    def work(self, market: Market, times: int, **span: float) -> None:
+        for _ in range(times):
+            market.pass_time(**span)
+            market.run(SETTLER)
+            market.run(AUTHORIZER)
+
+    def test_a_list_that_lags_is_not_believed_the_first_time(self, market: Market) -> None:
+        order = self.after_500(market, lag=300)
+        self.work(market, 6, minutes=3)
+        assert market.status(order) == "authorized"
+        assert [each.kind for each in market.sandbox.ledger()] == ["hold"]
+        market.agree()
+
+    def test_what_turns_up_later_still_is_undone(self, market: Market) -> None:
+        session = market.session(starts_at=ahead(hours=40), ends_at=ahead(hours=41))
+        market.sandbox.conditions("stripe", lag=3600 * 2)
+        order = market.order(session)
+        market.sandbox.fault("http_500_after", "authorize")
+        market.run(AUTHORIZER)
+        self.work(market, 6, minutes=5)
+        assert market.status(order) == "authorized"
+        assert [each.kind for each in market.sandbox.ledger()] == ["hold", "hold"]
+        self.work(market, 10, hours=1)
+        assert [each.kind for each in market.sandbox.ledger()] == ["hold", "hold", "release"]
+        market.agree()
+
+    def test_it_is_looked_for_until_the_horizon_and_no_longer(self, market: Market) -> None:
+        order = market.order(market.session(starts_at=ahead(hours=40), ends_at=ahead(hours=41)))
+        market.sandbox.fault("http_500_before", "authorize")
+        market.run(AUTHORIZER)
+        self.work(market, 60, minutes=30)
+        operation = market.operations(order)[0]
+        assert (operation.status, operation.look_until, operation.answer_by) == ("rejected", None, None)
+        assert market.status(order) == "authorized"
+
+    def test_yookassa_is_asked_again_with_the_same_key(self, market: Market) -> None:
+        """Its rule is to repeat until the answer is no 500; its list may lack what took effect."""
+        market.provider = "yookassa"
+        market.sandbox.conditions("yookassa", lag=3600 * 24)
+        order = market.order()
+        market.sandbox.fault("http_500_lost", "authorize", times=3)
+        assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
+        self.work(market, 8, minutes=5)
+        assert market.status(order) == "authorized"
+        assert [each.attempt for each in market.operations(order)] == [1]
+        market.agree()
+
+    @BOTH
+    def test_a_clock_that_is_behind_hides_nothing(self, market: Market, provider: str) -> None:
+        market.provider = provider
+        market.sandbox.conditions(provider, skew=-660)
+        order = market.order()
+        market.sandbox.fault("lost_answer", "authorize")
+        assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
+        market.pass_time(hours=24)  # its key is too old to be sent again
+        starts = {"starts_at": market.now + timedelta(hours=1), "ends_at": market.now + timedelta(hours=2)}
+        market.world.change(sessions, market.of(orders, order).session_id, **starts)
+        self.work(market, 4, minutes=6)
+        assert [each.kind for each in market.sandbox.ledger()] == ["hold"]
+        assert market.status(order) == "authorized"
+
+
+def entry(subject_id: int, cycle: str, attempt: int) -> Entry:
+    ask = Ask(cycle, "stripe", Refund("pi_1", Money(1, "USD")))
+    return Entry(ask, "subscription", subject_id, "test", "abcdefgh", attempt)
+
+
+def test_every_key_fits() -> None:
+    """One that would be too long is told by its digest; those that fitted stay as they were."""
+    assert entry(7, "2026-03-02", 1).key == "abcdefgh.refund.subscription-7.2026-03-02.1"
+    long = {entry(2**63 - 1, f"2026-03-02-again-{n}", attempt).key for n in (1, 2) for attempt in (1, 2)}
+    assert len(long) == 4
+    assert {len(each) for each in long} == {LONGEST_KEY}
+    assert all(each.startswith("abcdefgh.refund.") for each in long)

@@ -284,7 +284,9 @@ class MoneyRun(Window):
 
     def must_look(self, operation: Operation, *, wanted: bool) -> bool:
         """Tell whether to look what became of a request; else it can be sent again, word for word."""
-        if operation.payment_id is not None and operation.kind != "refund":
+        # What the provider has under its key it would tell again as it was when it was asked first.
+        known = operation.payment_id is not None and operation.kind != "refund"
+        if known or operation.status == "pending":
             return True
         # Some answer the same key with the same server error for ever; others want to be asked until it ends.
         stored = (operation.code or "").startswith("http_5") and not repeats_500(operation.provider)

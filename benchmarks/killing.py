@@ -91,16 +91,19 @@ def wait_for(scene: Scene, count: int, runs: list[Process], begin: Callable[[], 
 
 
 def age(scene: Scene) -> None:
-    """Make overdue what was sent and never answered."""
-    late = update(money_operations).where(money_operations.c.settled_at.is_(None))
+    """Make overdue what was sent and never answered, and believable what a list lacked once."""
+    ours = money_operations.c
+    late = update(money_operations).where(ours.settled_at.is_(None)).values(answer_by=ours.first_sent_at)
+    missed = update(money_operations).where(ours.missed_at.is_not(None)).values(missed_at=ours.created_at)
     with scene.world.engine.begin() as connection:
-        connection.execute(late.values(answer_by=money_operations.c.first_sent_at))
+        connection.execute(late)
+        connection.execute(missed)
 
 
 def finish(scene: Scene, *jobs: str) -> int:
     """Run what an operator's crontab runs next; return the worst exit code of the last round."""
     codes = [0]
-    for _ in range(2):
+    for _ in range(3):  # what a list lacks is looked for twice, and then asked for anew
         age(scene)
         codes = [start(scene, each).wait(PATIENCE) for each in jobs]
     return max(codes)

@@ -131,8 +131,9 @@ class Desk:
 
         The amount is in the provider's smallest unit, the currency and the account (`sk_test_…`,
         `shop:test_…`) are as the provider writes them. Returns the payment's id; its ledger entry comes last,
-        whatever its time. Paystack alone takes a `reference`, which is the id there, and a `status`; said
-        again of a reference it has, it is changed. Raises ValueError for what the provider would refuse.
+        whatever its time. A `status` may say that it is held, or open. Paystack alone takes a `reference`,
+        which is the id there; said again of a reference it has, it is changed. Raises ValueError for what the
+        provider would refuse.
         """
         with self._lock:
             now, its = self._catch_up(), self._named(provider)

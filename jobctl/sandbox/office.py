@@ -19,6 +19,7 @@ class Conditions:
     skew: float = 0.0  # seconds by which its clock is ahead of the sandbox's; behind where it is negative
     lag: float = 0.0  # seconds from an object's creation until it is in lists
     most: int | None = None  # entries of a page, however many are asked for; None: the provider's own limit
+    unknown: Collection[str] = ()  # customers, payment methods and currencies that are refused
     refund_first: str | None = None  # the status of new refunds; None: the provider's usual way
     refund_then: str | None = None  # what they become; None: what a person says
     refund_after: float = 60.0  # after so many seconds
@@ -29,6 +30,9 @@ class Conditions:
         )
         sound = isinstance(self.refund_after, int | float) and self.refund_after >= 0
         require(sound, "refund_after is seconds, at least 0")
+        listed = isinstance(self.unknown, list | tuple | set | frozenset)
+        sound = listed and all(isinstance(each, str) for each in self.unknown)
+        require(sound, "unknown is a list of names")
         require(isinstance(self.lag, int | float) and self.lag >= 0, "lag is seconds, at least 0")
         sound = self.most is None or (type(self.most) is int and self.most > 0)
         require(sound, "most is a whole number of entries, at least 1")

@@ -100,5 +100,7 @@ def wire(answer: Answer) -> bytes:
     length = len(answer.body) if answer.length is None else answer.length
     lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
     lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    if answer.length is not None:
+        lines.append("Connection: close")
     lines += [f"Request-Id: req_{token_hex(7)}", f"Content-Length: {length}", "", ""]
     return "\r\n".join(lines).encode("latin-1") + answer.body

@@ -169,7 +169,7 @@ def test_reset_forgets_everything(stripe: Client, sandbox: Sandbox) -> None:
         ("payments", {**PAID, "at": None}),
         ("payments", {**PAID, "at": "2026-03-03T12:00:00Z"}),
         ("payments", {**PAID, "captured_at": "2026-03-01T12:00:00Z"}),
-        ("payments", {**PAID, "status": "pending"}),
+        ("payments", {**PAID, "status": "authorized"}),
         ("payments", {**PAID, "reference": "ref-1"}),
         ("payments", {**PAID, "provider": "paystack"}),
         ("payments", {**PAID, "provider": "paystack", "currency": "NGN", "status": "paid"}),

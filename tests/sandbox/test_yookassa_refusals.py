@@ -16,13 +16,13 @@ def invalid(parameter: str | None) -> tuple[int, str, str | None]:
     return 400, "invalid_request", parameter
 
 
-@pytest.mark.parametrize("value", [*VALUES, "", 2, 2.0, None, ["2.00"], "10000000000.00", "\u0662.00"])
+@pytest.mark.parametrize("value", [*VALUES, "", 2, 2.0, None, ["2.00"], "\u0662.00", "0.99", "350000.01"])
 def test_an_amount_is_a_string_with_two_decimals(shop: Shop, sandbox: Sandbox, value: Any) -> None:
     assert refused(shop.charge(amount=rub(value))) == invalid("amount.value")
     assert sandbox.ledger() == []
 
 
-@pytest.mark.parametrize("value", ["0.01", "2.00", "9999999999.99"])
+@pytest.mark.parametrize("value", ["1.00", "2.00", "350000.00"])
 def test_what_is_an_amount(shop: Shop, sandbox: Sandbox, value: str) -> None:
     assert ok(shop.charge(amount=rub(value)))["amount"] == rub(value)
     assert sandbox.ledger()[0].amount == int(value.replace(".", ""))

@@ -1,6 +1,6 @@
 """What Stripe can charge in which currency (Stripe: Supported currencies)."""
 
-import re
+from collections.abc import Collection
 
 from jobctl.sandbox.stripe.errors import StripeError
 
@@ -16,9 +16,26 @@ MINIMUM = {
 DIGITS = {"idr": 12, "lbp": 11, "cop": 10, "huf": 10, "jpy": 10, "inr": 9}
 
 
-def check_currency(currency: str) -> None:
-    if not re.fullmatch(r"[a-z]{3}", currency):
-        raise StripeError(f"Invalid currency: {currency}. It is three lower-case letters.", "currency")
+# Those that its refusal of another one names (observed; Supported currencies says "more than 135").
+CURRENCIES = {
+    "usd", "aed", "afn", "all", "amd", "ang", "aoa", "ars", "aud", "awg", "azn", "bam", "bbd", "bdt", "bgn",
+    "bhd", "bif", "bmd", "bnd", "bob", "brl", "bsd", "btn", "bwp", "byn", "bzd", "cad", "cdf", "chf", "clp",
+    "cny", "cop", "crc", "cve", "czk", "djf", "dkk", "dop", "dzd", "egp", "etb", "eur", "fjd", "fkp", "gbp",
+    "gel", "ghs", "gip", "gmd", "gnf", "gtq", "gyd", "hkd", "hnl", "hrk", "htg", "huf", "idr", "ils", "inr",
+    "isk", "jmd", "jod", "jpy", "kes", "kgs", "khr", "kmf", "krw", "kwd", "kyd", "kzt", "lak", "lbp", "lkr",
+    "lrd", "lsl", "mad", "mdl", "mga", "mkd", "mmk", "mnt", "mop", "mur", "mvr", "mwk", "mxn", "myr", "mzn",
+    "nad", "ngn", "nio", "nok", "npr", "nzd", "omr", "pab", "pen", "pgk", "php", "pkr", "pln", "pyg", "qar",
+    "ron", "rsd", "rub", "rwf", "sar", "sbd", "scr", "sek", "sgd", "shp", "sle", "sos", "srd", "std", "szl",
+    "thb", "tjs", "tnd", "top", "try", "ttd", "twd", "tzs", "uah", "ugx", "uyu", "uzs", "vnd", "vuv", "wst",
+    "xaf", "xcd", "xof", "xpf", "yer", "zar", "zmw",
+}  # fmt: skip
+
+
+def check_currency(currency: str, unknown: Collection[str] = ()) -> None:
+    if currency not in CURRENCIES or currency in unknown:
+        known = ", ".join(sorted(CURRENCIES.difference(unknown)))
+        message = f"Invalid currency: {currency}. Stripe currently supports these currencies: {known}"
+        raise StripeError(message, "currency")
 
 
 def check_charge(amount: int, currency: str) -> None:

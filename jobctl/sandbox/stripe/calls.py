@@ -4,7 +4,7 @@ Each is a function of the account and the parameters that raises what is wrong w
 remains to be done: only from there on an answer, a refusal included, is stored under the request's key.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,7 @@ def create(account: Account, asked: Asked) -> Run:
     given = asked.parameters
     given.refuse_unknown(CREATION)
     expand, confirm, off_session = given.expands("latest_charge"), *confirmation(given)
-    order = ordered(given)
+    order = ordered(given, account.office.conditions.unknown)
 
     def run(at: float) -> Answer:
         intent = Intent(new_id("pi"), int(at), **order)
@@ -90,14 +90,14 @@ def confirmation(given: Parameters) -> tuple[bool, bool]:
     return confirm, off_session
 
 
-def ordered(given: Parameters) -> dict[str, Any]:
+def ordered(given: Parameters, unknown: Collection[str]) -> dict[str, Any]:
     amount, currency = given.integer("amount"), given.text("currency")
-    check_currency(currency)
+    check_currency(currency, unknown)
     check_charge(amount, currency)
     customer, method = given.get("customer"), given.get("payment_method")
-    if customer is not None and not customer.startswith("cus_"):
+    if customer is not None and (customer in unknown or not customer.startswith("cus_")):
         raise missing("customer", customer, "customer")
-    if method is not None and method not in CARDS:
+    if method is not None and (method in unknown or method not in CARDS):
         raise missing("PaymentMethod", method, "payment_method")
     return {
         "amount": amount,

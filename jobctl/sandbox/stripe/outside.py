@@ -5,23 +5,28 @@ from jobctl.sandbox.stripe.account import Account, new_id
 from jobctl.sandbox.stripe.amounts import check_charge, check_currency
 from jobctl.sandbox.stripe.objects import Intent
 
+PAID, HELD, OPEN = STATUSES = ("succeeded", "requires_capture", "requires_payment_method")
+
 
 def pay(account: Account, paid: Paid) -> str:
-    """Make an intent that has succeeded; its charge is of the time at which the money was taken."""
+    """Make an intent, which has succeeded unless told otherwise; its charge is of the time of the payment."""
     check_currency(paid.currency)
     check_charge(paid.amount, paid.currency)
-    name = new_id("pi")
+    status, name = paid.status or PAID, new_id("pi")
     made = Intent(
         name,
         int(paid.at),
         paid.amount,
         paid.currency,
-        capture_method="automatic",
+        capture_method="manual" if status == HELD else "automatic",
         customer=None,
         tried_with="pm_card_visa",
         description=None,
         metadata=dict(paid.metadata),
     )
     account.intents.add(made)
-    account.confirm(made, None, paid.captured_at, present=True)
+    if status == OPEN:
+        made.tried_with = None
+    else:
+        account.confirm(made, None, paid.captured_at, present=True)
     return name

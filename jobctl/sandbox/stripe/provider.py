@@ -10,14 +10,14 @@ from jobctl.sandbox.accounts import SECRET_KEY
 from jobctl.sandbox.dashboard import Act, done_by_hand
 from jobctl.sandbox.keys import Use
 from jobctl.sandbox.office import Office
-from jobctl.sandbox.outside import nothing_chosen
+from jobctl.sandbox.outside import check_chosen
 from jobctl.sandbox.protocol import Answer, Call, Paid, Request, Task
 from jobctl.sandbox.stripe import calls, refunding
 from jobctl.sandbox.stripe.account import NAME, Account
 from jobctl.sandbox.stripe.calls import Asked, Run
 from jobctl.sandbox.stripe.dashboard import ACTS
 from jobctl.sandbox.stripe.errors import REFUSED, StripeError, refusal, unrecognized
-from jobctl.sandbox.stripe.outside import pay
+from jobctl.sandbox.stripe.outside import STATUSES, pay
 from jobctl.sandbox.stripe.parameters import FORM, Parameters
 
 LONGEST_KEY = 255
@@ -82,7 +82,7 @@ class Stripe:
         return REFUSED[call].answer() if call in REFUSED else refusal(400).answer()
 
     def pay(self, paid: Paid, account: str | None) -> str:
-        nothing_chosen(paid)
+        check_chosen(paid, STATUSES)
         try:
             return pay(self._of(account or OWN), paid)
         except StripeError as refused:

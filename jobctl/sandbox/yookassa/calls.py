@@ -4,7 +4,7 @@ Each is a function of the shop and the request that raises what is wrong with it
 be done: that, done, returns how to show what was made.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from jobctl.sandbox.yookassa.shelf import Query, bounded
 
 Run = Callable[[float], Show]
 LONGEST_DESCRIPTION, LONGEST_REFUND_DESCRIPTION, LONGEST_ID = 128, 250, 64
+LEAST, MOST = 1_00, 350_000_00  # kopecks (Payment methods: Bank card)
 # Those that change nothing about the money are taken and not heeded.
 UNHEEDED = {"client_ip", "merchant_customer_id", "receipt", "save_payment_method"}
 CREATION = {"amount", "capture", "description", "metadata", "payment_method_id", *UNHEEDED}
@@ -41,8 +42,8 @@ class Asked:
 
 def create(account: Account, asked: Asked) -> Run:
     given = Fields(asked.given, CREATION)
-    capture, order = given.boolean("capture"), ordered(given)
-    method = saved(given)
+    unknown = account.office.conditions.unknown
+    capture, order, method = given.boolean("capture"), ordered(given, unknown), saved(given, unknown)
 
     def run(at: float) -> Show:
         made = Payment(
@@ -54,20 +55,24 @@ def create(account: Account, asked: Asked) -> Run:
     return run
 
 
-def ordered(given: Fields) -> dict[str, Any]:
+def ordered(given: Fields, unknown: Collection[str] = ()) -> dict[str, Any]:
     """Return what an order is about."""
     amount, currency = given.amount()
+    if currency in unknown:
+        raise given.wrong("amount.currency", "This is no currency that the shop takes.")
+    if currency == "RUB" and not LEAST <= amount <= MOST:
+        raise given.wrong("amount.value", "A card pays from 1 ruble to 350,000 rubles.")
     description = given.text("description", LONGEST_DESCRIPTION)
     metadata = given.metadata()
     return {"amount": amount, "currency": currency, "description": description, "metadata": metadata}
 
 
-def saved(given: Fields) -> Method:
+def saved(given: Fields, unknown: Collection[str]) -> Method:
     name = given.text("payment_method_id", LONGEST_ID)
     if not name:
         description = "No customer can confirm anything here: a payment needs a saved payment method."
         raise given.wrong("payment_method_id", description)
-    if name not in METHODS:
+    if name in unknown or name not in METHODS:
         raise given.wrong("payment_method_id", f"There is no saved payment method {name}.")
     return METHODS[name]
 

@@ -10,7 +10,8 @@ from jobctl.sandbox.yookassa.errors import YooKassaError
 
 # Metadata: up to 16 keys, of up to 32 characters, with strings of up to 512.
 MOST_METADATA, LONGEST_NAME, LONGEST_VALUE = 16, 32, 512
-# Those that an amount of YooKassa's can be in, all written with two decimals.
+# Those that an amount of YooKassa's can be in, all written with two decimals (The Amount object).
+# A shop of a Russian company takes roubles alone, which an `unknown` of the others imitates.
 CURRENCIES = {"RUB", "AMD", "AZN", "BYN", "CNY", "EUR", "INR", "KZT", "MDL", "TRY", "UAH", "USD", "UZS"}
 VALUE = re.compile(r"(0|[1-9][0-9]{0,9})\.([0-9]{2})")
 

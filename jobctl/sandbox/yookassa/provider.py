@@ -8,7 +8,7 @@ from functools import partial
 from jobctl.sandbox.accounts import YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID
 from jobctl.sandbox.dashboard import Act, done_by_hand
 from jobctl.sandbox.office import Office
-from jobctl.sandbox.outside import nothing_chosen
+from jobctl.sandbox.outside import check_chosen
 from jobctl.sandbox.protocol import Answer, Call, Paid, Request, Task, as_json
 from jobctl.sandbox.yookassa.account import NAME, Account
 from jobctl.sandbox.yookassa.calls import Asked, Run
@@ -16,7 +16,7 @@ from jobctl.sandbox.yookassa.dashboard import ACTS
 from jobctl.sandbox.yookassa.errors import REFUSED, YooKassaError, refusal
 from jobctl.sandbox.yookassa.fields import body_of
 from jobctl.sandbox.yookassa.once import once
-from jobctl.sandbox.yookassa.outside import pay
+from jobctl.sandbox.yookassa.outside import STATUSES, pay
 from jobctl.sandbox.yookassa.refunding import REFUNDS
 from jobctl.sandbox.yookassa.routes import Route, call_name, marks, nowhere, routed
 
@@ -58,7 +58,7 @@ class YooKassa:
         return REFUSED[call].answer() if call in REFUSED else refusal(400).answer()
 
     def pay(self, paid: Paid, account: str | None) -> str:
-        nothing_chosen(paid)
+        check_chosen(paid, STATUSES)
         try:
             return pay(self._of(account or OWN), paid)
         except YooKassaError as refused:

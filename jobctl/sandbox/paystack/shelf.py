@@ -15,7 +15,7 @@ from jobctl.sandbox.paystack.errors import PaystackError
 SIZES = ("perPage", "per_page")
 PAGE = {"from", "to", *SIZES, "page", "use_cursor", "next", "previous"}
 # What is asked for beyond that is given in more pages; the documents don't tell where the limit is.
-USUAL, MOST = 50, 100
+MOST = 50
 NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -37,8 +37,8 @@ class Query:
         for name in self._values:
             if name not in known and name not in PAGE:
                 raise PaystackError(f'"{name}" is not allowed')
-        asked = [self._number(each, USUAL) for each in SIZES if self.get(each) is not None]
-        self.size, self.page = min(*(asked or [USUAL]), MOST), self._number("page", 1)
+        self.size = min(*(self._number(each, MOST) for each in SIZES), MOST)
+        self.page = self._number("page", 1)
         self.by_cursor = self.get("use_cursor") == "true" or self.get("next") is not None
         self._since, self._until = self._at("from"), self._at("to")
 

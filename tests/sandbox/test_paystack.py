@@ -205,13 +205,13 @@ class TestListing:
         """What is new meanwhile moves nothing."""
         made, cursor = spaced(sandbox, 5)[::-1], dict[str, str]()
         pages: list[list[str]] = []
-        while not pages or cursor["next"]:
+        for _ in range(3):
             answer = ok(paystack.get(TRANSACTIONS, use_cursor="true", perPage=2, **cursor))
             pages.append([each["reference"] for each in answer["data"]])
             assert answer["meta"].keys() == {"next", "previous", "perPage"}
             cursor = {"next": answer["meta"]["next"]}
             paid(sandbox)
-        assert pages == [made[:2], made[2:4], made[4:]]
+        assert (pages, cursor) == ([made[:2], made[2:4], made[4:]], {"next": None})
 
     def test_nothing_is_a_list_too(self, paystack: Merchant) -> None:
         answer = ok(paystack.get(TRANSACTIONS))

@@ -424,7 +424,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST  # noqa: N815 - the name that http.server looks for
 
     def _answer(self, reply: Reply) -> None:
-        self.send_response(reply.status)
+        # The longer form adds a Date of its own.
+        (self.send_response_only if "Date" in reply.headers else self.send_response)(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
         if reply.trickle:

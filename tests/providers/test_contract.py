@@ -40,7 +40,7 @@ from jobctl.providers.protocol import (
 from jobctl.providers.switchboard import RECURRING, Providers, account, compose
 from jobctl.sandbox import SECRET_KEY, YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID, Sandbox
 from jobctl.settings import Settings
-from tests.providers.test_transport import OFTEN, Hasty
+from tests.providers.ways import OFTEN, Hasty
 from tests.servers import closed_port
 from tests.world import NOW
 
@@ -254,7 +254,11 @@ ALWAYS: dict[str, tuple[tuple[type[Outcome], ...], int, int]] = {
     "late": ((Unknown,), 0, 1),
     "http_429": ((Rejected,), 0, 0),
 }
-CLOSES = {"http_401": Exit.MISCONFIGURED, "http_403": Exit.MISCONFIGURED}
+CLOSES = {
+    "http_401": Exit.MISCONFIGURED,
+    "http_403": Exit.MISCONFIGURED,
+    "http_429": Exit.UNREACHABLE,  # which asks for a pause of an hour
+}
 
 
 class TestFaults:
@@ -303,9 +307,9 @@ class TestFaults:
         self, there: There, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(transport, "PATIENCE", timedelta(minutes=1))
-        there.sandbox.fault("http_429", seconds=17)
+        there.sandbox.fault("http_429", seconds=7)
         done(there.ask(there.request("charge")))
-        assert there.stop.longest == 17
+        assert there.stop.longest == 7
 
     @pytest.mark.parametrize("what", ALL)
     @pytest.mark.parametrize("fault", ["lost_answer", "dropped", "late", "garbage", "empty"])

@@ -44,7 +44,7 @@ from jobctl.providers.protocol import (
 from jobctl.providers.stripe import VERSION, Stripe, account, compose
 from jobctl.sandbox import SECRET_KEY, Sandbox
 from jobctl.settings import Settings
-from tests.providers.test_transport import OFTEN, Hasty
+from tests.providers.ways import OFTEN, Hasty
 from tests.sandbox.client import Client, ok
 from tests.servers import HookServer, Reply, closed_port
 from tests.world import NOW
@@ -592,9 +592,8 @@ def test_only_what_certainly_had_no_effect_is_rejected(
     server: HookServer, at: Open, status: int, expected: type[Outcome]
 ) -> None:
     server.default = says(status, "no object", **{"Retry-After": "3600", "Location": "/"})
-    stripe = at(server.url)
     for what in ALL:
-        assert isinstance(ask(stripe, request(what)), expected)
+        assert isinstance(ask(at(server.url), request(what)), expected)
     assert len(server.requests) == len(ALL)
 
 
@@ -666,7 +665,11 @@ ALWAYS: dict[str, tuple[type[Outcome], int, int]] = {
     "http_409": (Unknown, 0, 0),
     "http_429": (Rejected, 0, 0),
 }
-CLOSES = {"http_401": Exit.MISCONFIGURED, "http_403": Exit.MISCONFIGURED}
+CLOSES = {
+    "http_401": Exit.MISCONFIGURED,
+    "http_403": Exit.MISCONFIGURED,
+    "http_429": Exit.UNREACHABLE,  # which asks for a pause of an hour
+}
 
 
 def wait(fault: str, times: int) -> float | None:
@@ -791,7 +794,7 @@ THEN = {
     "refused": Exit.UNREACHABLE,
     "http_401": Exit.MISCONFIGURED,
     "http_403": Exit.MISCONFIGURED,
-    "http_429": None,
+    "http_429": Exit.UNREACHABLE,
 }
 
 
@@ -966,7 +969,7 @@ def test_a_list_that_breaks_off_proves_nothing(
     crowd: Sandbox, at: Open, stop: Hasty, what: Kind, fault: str
 ) -> None:
     payment = crowd.ledger()[0].intent if what == "refund" else None
-    after_one(stop, crowd, "list", lambda: crowd.fault(fault, "list", times=EVER))
+    after_one(stop, crowd, "list", lambda: crowd.fault(fault, "list", times=EVER, seconds=HOUR))
     found = at(crowd.url).look(inquiry(what, payment, "no such key"))
     assert isinstance(found, Unknown)
     assert found.closes is CLOSES.get(fault)

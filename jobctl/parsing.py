@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 Parser = Callable[[str], Any]
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
@@ -19,6 +19,8 @@ WHOLE = 10_000  # basis points, of which a percentage has a hundred
 CHANNELS = ("email", "sms", "push", "tray", "webhook")
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 LOCAL = {"localhost", "127.0.0.1", "::1"}
+TOKEN_PATH = "/realms/flutterwave/protocol/openid-connect/token"  # noqa: S105 (no password)
+BILLING_PATHS = ("/billing/api/v1/paysession", "/billing/api/v1", "/billing/api")
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[?[0-9A-Fa-f:]+\]?")
 
 
@@ -280,6 +282,42 @@ def http_url(value: str) -> str:
     if parts.username is not None or (parts.scheme == "http" and not local):
         raise ValueError("an https:// URL (http:// only with a port of this machine), without a user name")
     return value.rstrip("/")
+
+
+def api_base(value: str) -> str:
+    """Read where a provider's API answers: its host alone, since the paths begin with the API's version."""
+    parts = urlsplit_or_none(value)
+    if not parts:
+        return http_url(value)
+    host = http_url(f"{parts.scheme}://{parts.netloc}")
+    if parts.path.strip("/") or "?" in value or "#" in value:
+        raise ValueError(f"a host alone, to which jobctl adds the path (set it to {host})")
+    return host
+
+
+def token_url(value: str) -> str:
+    """Read where a token is asked for: all of the address, to which nothing is added."""
+    url = http_url(value)
+    if not urlsplit(url).path:
+        raise ValueError(f"all of the address, with its path (set it to {url}{TOKEN_PATH})")
+    return url
+
+
+def billing_base(value: str) -> str:
+    """Read where the billing service answers; it may be below a path, but not below that of its sessions."""
+    url = private_url(value)
+    for path in BILLING_PATHS:
+        if url.endswith(path):
+            fit = url.removesuffix(path)
+            raise ValueError(f"an address without {path}, which jobctl adds (set it to {fit})")
+    return url
+
+
+def urlsplit_or_none(value: str) -> SplitResult | None:
+    try:
+        return urlsplit(value)
+    except ValueError:
+        return None
 
 
 def private_url(value: str) -> str:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobctl import logs, parsing
+from jobctl import logs, modes, parsing
 from jobctl.errors import MisconfiguredError
 from jobctl.parsing import Months, Parser, Percent, Rate, Uncertain
 
@@ -259,9 +259,9 @@ class Settings:
         example="market-eu",
     )
     stripe_api_base: str = setting(
-        parsing.http_url,
+        parsing.api_base,
         "https://api.stripe.com",
-        "where Stripe answers; `jobctl sandbox` prints what to set for tests",
+        "where Stripe answers, without a path; `jobctl sandbox` prints what to set for tests",
         group="stripe",
         example="http://127.0.0.1:12111",
     )
@@ -292,9 +292,9 @@ class Settings:
         secret=True,
     )
     yookassa_api_base: str = setting(
-        parsing.http_url,
+        parsing.api_base,
         "https://api.yookassa.ru",
-        "where YooKassa answers; `jobctl sandbox` prints what to set for tests",
+        "where YooKassa answers, without a path; `jobctl sandbox` prints what to set for tests",
         group="yookassa",
         example="http://127.0.0.1:12111",
     )
@@ -318,9 +318,9 @@ class Settings:
         secret=True,
     )
     paystack_url: str = setting(
-        parsing.http_url,
+        parsing.api_base,
         "https://api.paystack.co",
-        "where Paystack answers; `jobctl sandbox` prints what to set for tests",
+        "where Paystack answers, without a path; `jobctl sandbox` prints what to set for tests",
         group="paystack",
         example="http://127.0.0.1:12111",
     )
@@ -336,7 +336,7 @@ class Settings:
     )
 
     flutterwave_token_url: str = setting(
-        parsing.http_url,
+        parsing.token_url,
         "https://idp.flutterwave.com/realms/flutterwave/protocol/openid-connect/token",
         "where Flutterwave's identity server gives tokens; `jobctl sandbox` prints what to set for tests",
         group="flutterwave",
@@ -375,7 +375,7 @@ class Settings:
         secret=True,
     )
     billing_base_url: str = setting(
-        parsing.private_url,
+        parsing.billing_base,
         "http://localhost:4000",
         "where the billing service answers; http: only within a network that you trust with its key",
         group="checkout",
@@ -474,6 +474,13 @@ class Settings:
         "requests to payment providers under way at once",
         group="payments",
         example="32",
+    )
+    payment_allow_mixed_keys: bool = setting(
+        parsing.boolean,
+        "false",
+        "whether test keys, or a token server of this network, may stand beside live keys",
+        group="payments",
+        example="true",
     )
 
     subscription_grace: timedelta = setting(
@@ -738,3 +745,4 @@ def contradictions(settings: Settings) -> Iterable[tuple[set[str], str]]:
     if settings.database_lock_url and not settings.database_url:
         names = {"DATABASE_LOCK_URL", "DATABASE_URL", "DATABASE_URL_FILE"}
         yield names, "DATABASE_LOCK_URL: goes with DATABASE_URL, which is not set"
+    yield from modes.contradictions(settings)

@@ -6,8 +6,11 @@ from email.utils import format_datetime
 
 import pytest
 
+from jobctl import pace
 from jobctl.errors import Exit
 from jobctl.parsing import Rate
+from jobctl.providers import gate
+from jobctl.providers import transport as transport_module
 from jobctl.providers.transport import Reply, Transport
 from tests import servers
 from tests.payments import AUTHORIZER, Market
@@ -42,6 +45,16 @@ def server() -> Iterator[HookServer]:
 
 def asked(transport: Transport, path: str = PATH) -> Reply:
     return transport.ask("POST", path, never)
+
+
+class Passing:
+    """A clock of which as much passes as was waited for."""
+
+    def __init__(self, stop: Hasty) -> None:
+        self.stop = stop
+
+    def monotonic(self) -> float:
+        return sum(self.stop.asked)
 
 
 class TestPauses:
@@ -106,19 +119,25 @@ class TestPauses:
         asked(transport)
         assert (5 < stop.longest <= 7) == (closes is None)
 
-    def test_pauses_without_an_end_close(self, server: HookServer, stop: Hasty, way: Open) -> None:
+    def test_pauses_without_an_end_close(
+        self, server: HookServer, stop: Hasty, way: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         server.replies[ELSEWHERE] = busy(9)
-        transport = way(server.url)
+        passing = Passing(stop)
+        for each in (pace, gate, transport_module):
+            monkeypatch.setattr(each, "time", passing)
+        transport = way(server.url, concurrency=100)
 
-        def again() -> None:
+        def another() -> None:
             stop.then = lambda: None
             asked(transport, ELSEWHERE)
-            stop.then = again
+            stop.then = another
 
-        stop.then = again
+        stop.then = another
         reply = asked(transport)
         assert (reply.begun, reply.closes) == (False, Exit.UNREACHABLE)
         assert {each.path for each in server.requests} == {ELSEWHERE}
+        assert len(server.requests) < 9
 
     def test_between_two_of_a_call_the_first_ones_answer_counts(self, server: HookServer, way: Open) -> None:
         server.default = busy(3600)

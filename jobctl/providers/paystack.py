@@ -47,10 +47,9 @@ from jobctl.providers.protocol import (
     Unknown,
     Unreadable,
     UnrepresentableError,
-    moves_money,
 )
 from jobctl.providers.transport import Reply, Transport, mapping
-from jobctl.providers.wire import instant, segment
+from jobctl.providers.wire import instant, moves_money, segment
 from jobctl.settings import Settings
 
 TRANSACTIONS, REFUNDS = "/transaction", "/refund"

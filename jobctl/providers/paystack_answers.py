@@ -113,7 +113,8 @@ def refund_told(reply: Reply, payment_id: str) -> Outcome:
 
 def of_refund(refund: Mapping[str, Any], asked: str | None) -> Outcome:
     """Read a refund. asked: of which payment one was asked for, which Paystack doesn't always tell."""
-    payment_id, status = payment_of(refund) or asked, word(refund.get("status"))
+    theirs, status = payment_of(refund), word(refund.get("status"))
+    payment_id = asked if theirs is None else theirs
     if not is_id(payment_id):
         return NO_REFUND
     if status == REFUND_DONE:
@@ -135,8 +136,7 @@ def refunded(payment_id: str, refund: Mapping[str, Any]) -> Outcome:
 
 def payment_of(refund: Mapping[str, Any]) -> Any:
     """Return the reference of what was given back; None where only its number is told, or nothing."""
-    told = refund.get("transaction")
-    return mapping(told).get("reference") if isinstance(told, dict) else refund.get("transaction_reference")
+    return mapping(refund.get("transaction")).get("reference", refund.get("transaction_reference"))
 
 
 def given_back(

@@ -227,13 +227,6 @@ def sound(paid: Paid) -> Paid | Unreadable:
 Found = Paid | Declined | Pending | NotFound | Unknown | Mismatched
 
 
-def moves_money(key: str | None) -> bool | None:
-    """Tell by a secret key whether it moves real money; None where it doesn't say."""
-    modes = {"live": True, "test": False}
-    said = [modes[part] for part in (key or "").split("_")[:2] if part in modes]
-    return said[0] if said else None
-
-
 class Provider(Protocol):
     """One account at one provider; its methods are called from many threads at once.
 

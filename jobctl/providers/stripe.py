@@ -33,7 +33,6 @@ from jobctl.providers.protocol import (
     Unknown,
     Unreadable,
     UnrepresentableError,
-    moves_money,
 )
 from jobctl.providers.stripe_answers import (
     IDEMPOTENCY,
@@ -47,6 +46,7 @@ from jobctl.providers.stripe_paid import PAID, REFUNDED, found, of_events, of_in
 from jobctl.providers.stripe_reading import NAME, closes, code_of, error_of, reference_of, said, torn
 from jobctl.providers.stripe_requests import INTENTS, REFUNDS, composed, expanded, intent
 from jobctl.providers.transport import Reply, Transport
+from jobctl.providers.wire import moves_money
 from jobctl.settings import Settings
 
 VERSION = "2024-06-20"  # what the shapes below were written for

@@ -1,4 +1,4 @@
-"""What adapters write and read alike: names in paths, instants, words."""
+"""What adapters write and read alike: names in paths, instants, words, keys."""
 
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -26,3 +26,10 @@ def instant(at: datetime) -> str:
 def word(told: object, default: str = "") -> str:
     """Return what was told in words; what is no text tells nothing."""
     return (told.strip()[:LENGTH] if isinstance(told, str) else "") or default
+
+
+def moves_money(key: str | None) -> bool | None:
+    """Tell by a secret key whether it moves real money; None where it doesn't say."""
+    modes = {"live": True, "test": False}
+    said = [modes[part] for part in (key or "").split("_")[:2] if part in modes]
+    return said[0] if said else None

@@ -17,11 +17,7 @@ from jobctl.errors import Exit
 from jobctl.job import Means, NotBegunError, ScopeDownError
 from jobctl.providers.pages import Fields, Page, Torn, looked_for, pages, search, since_then
 from jobctl.providers.protocol import (
-    REFERENCE,
     Answer,
-    Authorize,
-    Capture,
-    Charge,
     Declined,
     Found,
     Inquiry,
@@ -30,19 +26,16 @@ from jobctl.providers.protocol import (
     NoEffect,
     Outcome,
     Paid,
-    Refund,
     Rejected,
-    Release,
     Request,
     Stored,
     Succeeded,
     Unknown,
     Unreadable,
     UnrepresentableError,
-    moves_money,
 )
 from jobctl.providers.transport import Reply, Transport
-from jobctl.providers.wire import instant, segment
+from jobctl.providers.wire import instant, moves_money, segment
 from jobctl.providers.yookassa_answers import (
     IDEMPOTENCY,
     found,
@@ -54,10 +47,10 @@ from jobctl.providers.yookassa_answers import (
     told,
     worth_repeating,
 )
-from jobctl.providers.yookassa_reading import NAME, closes, code_of, reference_of, said, torn, written
+from jobctl.providers.yookassa_reading import NAME, closes, code_of, reference_of, said, torn
+from jobctl.providers.yookassa_requests import PAYMENTS, REFUNDS, composed
 from jobctl.settings import Settings
 
-PAYMENTS, REFUNDS = "/v3/payments", "/v3/refunds"
 # Keys are forgotten after 24 hours, and then charge anew ("Idempotence").
 KEY_LIVES = timedelta(hours=23)
 # "Repeat the request with the same data and key", about once a minute, until it is no 500 ("HTTP codes").
@@ -66,7 +59,6 @@ REPEATS_500 = True
 # load, and to wait costs nothing but time.
 LISTED_AFTER = timedelta(minutes=5)
 HORIZON = timedelta(days=1)  # as long as a key may live, for a request that was on its way
-MOST_METADATA, LONGEST_NAME, LONGEST_VALUE = 16, 32, 512
 
 
 def named(settings: Settings) -> bool:
@@ -84,39 +76,7 @@ def account(settings: Settings) -> str:
 
 def compose(request: Request, key: str) -> Stored:
     """Write a request as it will be sent, on every attempt; raises UnrepresentableError."""
-    match request:
-        case Authorize():
-            return post(PAYMENTS, payment(request, key, capture=False))
-        case Charge():
-            return post(PAYMENTS, payment(request, key, capture=True))
-        case Capture():
-            return post(
-                f"{PAYMENTS}/{segment(request.payment_id)}/capture", {"amount": written(request.amount)}
-            )
-        case Release():
-            return post(f"{PAYMENTS}/{segment(request.payment_id)}/cancel", {})
-        case Refund():
-            asked = {"payment_id": request.payment_id, "amount": written(request.amount)}
-            return post(REFUNDS, {**asked, "metadata": {REFERENCE: key}})
-
-
-def post(path: str, document: Mapping[str, Any]) -> Stored:
-    return {"method": "POST", "path": path, "document": dict(document)}
-
-
-def payment(request: Authorize | Charge, key: str, *, capture: bool) -> dict[str, Any]:
-    metadata = {**request.metadata, REFERENCE: key}
-    long = [
-        each for each, value in metadata.items() if len(each) > LONGEST_NAME or len(value) > LONGEST_VALUE
-    ]
-    if long or len(metadata) > MOST_METADATA:
-        raise UnrepresentableError("YooKassa takes 16 names of metadata, of 32 characters, and values of 512")
-    return {
-        "amount": written(request.amount),
-        "capture": capture,  # without it YooKassa only holds
-        "payment_method_id": request.method,
-        "metadata": metadata,
-    }
+    return composed(request, key)
 
 
 def opened(settings: Settings, means: Means) -> "YooKassa":

@@ -1,11 +1,26 @@
 """`jobctl db`: create, upgrade and check the database."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import click
+from sqlalchemy import Connection
 
 from jobctl import migrating
-from jobctl.commands.shared import loaded
-from jobctl.db import Database, check_embedded, current_revision, open_database
-from jobctl.output import to_json
+from jobctl.checks.comparing import Lack
+from jobctl.checks.ready import all_lacks
+from jobctl.commands.shared import as_json, loaded
+from jobctl.db import (
+    SCHEMA,
+    Database,
+    check_embedded,
+    current_revision,
+    installation_of,
+    wrong_schema,
+)
+from jobctl.errors import Exit, MisconfiguredError
+from jobctl.output import legible, to_json
+from jobctl.settings import Settings
 
 
 @click.group()
@@ -28,29 +43,56 @@ def upgrade() -> None:
         click.echo(f"The database ({where}) was brought from {before or 'nothing'} to migration {after}.")
 
 
-@db.command()
-def current() -> None:
-    """Print the migration that the database is at."""
-    settings = loaded().settings
+@contextmanager
+def reading(settings: Settings, name: str) -> Iterator[Connection]:
+    """Open the database to read it, whatever it is like."""
     if not settings.database_url:
         check_embedded(settings)
-    database = Database(settings, read_only=True, name="jobctl db current")
+    database = Database(settings, read_only=True, name=name)
     try:
         with database.transaction() as connection:
-            click.echo(current_revision(connection) or "none")
+            yield connection
     finally:
         database.close()
 
 
 @db.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(*, as_json: bool) -> None:
-    """Tell whether the database can be reached and is at the right migration: exit 0, 69 or 78."""
-    with open_database(loaded().settings, read_only=True) as database:
-        kind = database.engine.dialect.name
-        found = {"database": kind, "installation": database.installation, "ok": True}
-    click.echo(
-        to_json(found)
-        if as_json
-        else f"The {kind} database of installation {found['installation']} is ready."
-    )
+def current() -> None:
+    """Print the migration that the database is at."""
+    with reading(loaded().settings, "jobctl db current") as connection:
+        click.echo(current_revision(connection) or "none")
+
+
+@db.command()
+@as_json
+def check(*, as_json: bool) -> int:
+    """Tell whether the database has all that jobctl relies on: exit code 0, 69 or 78.
+
+    It can be reached and is at the right migration; the tables have their columns, constraints, indexes and
+    triggers; jobctl's role has its rights on them; what numbers new rows is not behind them. Each line says
+    what is wrong and which statement mends it; one that begins with a dash is a hint, and leaves the exit
+    code at 0. What an application has added to the tables is no fault. Nothing is written.
+    """
+    with reading(loaded().settings, "jobctl db check") as connection:
+        if (revision := current_revision(connection)) != SCHEMA:
+            raise MisconfiguredError(wrong_schema(revision))
+        found, kind = all_lacks(connection), connection.dialect.name
+        grave = any(each.grave for each in found)
+        installation = None if grave else installation_of(connection)
+    if as_json:
+        parts: dict[str, list[dict[str, str]]] = {"problems": [], "hints": []}
+        for each in found:
+            parts["problems" if each.grave else "hints"].append(each.told())
+        click.echo(to_json({"database": kind, "installation": installation, "ok": not grave, **parts}))
+    else:
+        tell(found, kind, installation)
+    return Exit.MISCONFIGURED if grave else Exit.DONE
+
+
+def tell(found: Sequence[Lack], kind: str, installation: str | None) -> None:
+    for each in found:
+        click.echo(f"{'✗' if each.grave else '-'} {legible(str(each))}")
+    if installation is None:
+        click.echo(f"The {kind} database is not ready.")
+    else:
+        click.echo(f"The {kind} database of installation {installation} is ready.")

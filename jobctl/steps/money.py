@@ -63,6 +63,9 @@ def serve(work: "MoneyRun") -> None:
         work.prepare(connection)
         some = work.anything(connection)
         if some:
+            from jobctl.checks.ready import refuse_unready  # noqa: PLC0415 (no idle run pays for it)
+
+            refuse_unready(connection, work.selection.due.table if work.selection else None)
             running.open_record(connection)
     if some:
         means = Means(running.stop, work.concurrency, running.out, clock=running.clock)

@@ -205,6 +205,8 @@ class TestCheck:
             "database": ready.engine.dialect.name,
             "installation": installations(ready.settings)[0],
             "ok": True,
+            "problems": [],
+            "hints": [],
         }
 
     def test_it_writes_nothing(self, ready: World) -> None:

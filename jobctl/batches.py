@@ -41,7 +41,7 @@ from jobctl.db import among, among_named, id_list, id_list_type
 from jobctl.job import Ask, At, Beside, Due
 from jobctl.outbox import Notice
 from jobctl.tables.frame import named_in
-from jobctl.tables.types import Key, inline
+from jobctl.tables.types import Key, Plus, inline
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Added:
             named = self.table.c.id.in_(select(sums.c.row_id))
             # In the order of their numbers, lest two runs wait for each other.
             ids = select(self.table.c.id).where(named).order_by(self.table.c.id).with_for_update().cte()
-            total = {name: self.table.c[name] + sums.c[name] for name in self.amounts}
+            total = {name: Plus(self.table.c[name], sums.c[name]) for name in self.amounts}
             theirs = self.table.c.id == sums.c.row_id, self.table.c.id.in_(select(ids.c.id))
             return [update(self.table).values(total).where(*theirs)]
 

@@ -334,6 +334,7 @@ def in_one_process(connection: Connection) -> None:
         connection.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))
 
 
+TOO_LONG = "somebody else had it locked for too long; the next run takes it"
 BRIEFLY, PATIENCE = timedelta(milliseconds=500), timedelta(seconds=5)  # to wait for somebody's lock
 
 
@@ -345,7 +346,7 @@ def gave_up_waiting(error: DBAPIError) -> bool:
 def refusal(error: DBAPIError) -> str:
     """Say why a row was not changed."""
     if gave_up_waiting(error):
-        return "somebody else had it locked for too long; the next run takes it"
+        return TOO_LONG
     return f"the database refused its change: {first_line(error)}"
 
 

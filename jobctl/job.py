@@ -65,6 +65,7 @@ class Due:
     read: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)  # the row that `ask` gets
     locks: Sequence[Table] = ()  # of inner joins: what else must stay as it is while the row is changed
     locks_first: bool = False  # whether others write rows beside it, too, that are read: once they let it go
+    locks_then: Sequence[FromClause] = ()  # of outer joins: what else must stay as it is; locked by their ids
 
     @property
     def table(self) -> Table:

@@ -221,6 +221,49 @@ def _first_ten(element: Day, compiler: SQLCompiler, **kw: Any) -> str:
     return f"substr({compiler.process(element.clauses, **kw)}, 1, 10)"
 
 
+class Plus(FunctionElement[int]):
+    """A sum of two integers, which the database refuses where it is out of their range."""
+
+    inherit_cache = True
+    name = "plus"
+    type = BigInteger()
+
+
+@compiles(Plus, "postgresql")
+def _sum(element: Plus, compiler: SQLCompiler, **kw: Any) -> str:
+    first, second = (compiler.process(each, **kw) for each in element.clauses)
+    return f"({first} + {second})"
+
+
+@compiles(Plus, "sqlite")
+def _sum_in_range(element: Plus, compiler: SQLCompiler, **kw: Any) -> str:
+    # SQLite would go on with a REAL, which has lost the last digits; abs() refuses what has no integer.
+    first, second = (compiler.process(each, **kw) for each in element.clauses)
+    whole = f"{first} + {second}"
+    return f"(CASE typeof({whole}) WHEN 'integer' THEN {whole} ELSE abs(-9223372036854775807 - 1) END)"
+
+
+class Total(FunctionElement[Any]):
+    """A sum over rows to compare with; of more than an integer holds SQLite would end the statement.
+
+    There it is at the most the largest integer, and exact up to 2 to the 53rd.
+    """
+
+    inherit_cache = True
+    name = "total"
+    type = BigInteger()
+
+
+@compiles(Total, "postgresql")
+def _exact(element: Total, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"sum({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(Total, "sqlite")
+def _total(element: Total, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"CAST(total({compiler.process(element.clauses, **kw)}) AS INTEGER)"
+
+
 class Present(FunctionElement[Any]):
     """The moment that a row is inserted at, where whoever inserts it says nothing of it."""
 

@@ -16,7 +16,7 @@ from jobctl.job import At, BatchChanges, Beside, Due, SetStep
 from jobctl.jobs.credits.lots import expires_by, expiry, has_some_left
 from jobctl.tables.credits import EXPIRY, credit_balances, credit_transactions, professionals
 from jobctl.tables.findings import findings
-from jobctl.tables.types import inline
+from jobctl.tables.types import Total, inline
 
 balance, lots = credit_balances.c, credit_transactions.c
 with_balance = professionals.outerjoin(credit_balances, balance.professional_id == professionals.c.id)
@@ -54,7 +54,7 @@ def expiring(at: At) -> Expiring:
 def due(at: At) -> Due:
     these = expiring(at)
     everything = of_all(
-        func.sum(lots.remaining_amount), lots.professional_id == balance.professional_id, expired(at)
+        Total(lots.remaining_amount), lots.professional_id == balance.professional_id, expired(at)
     )
     return Due(
         credit_balances,
@@ -91,7 +91,8 @@ def expire(at: At, batch: BatchChanges) -> None:
 
 
 def too_small(at: At) -> Due:
-    theirs, everything, first = of_professional(at)
+    theirs, first = of_professional(at)
+    everything = of_all(Total(lots.remaining_amount), theirs)
     known = findings.c.once_key == once_key(TOO_SMALL, [professionals.c.id, first])
     return Due(
         with_balance,
@@ -101,17 +102,19 @@ def too_small(at: At) -> Due:
             "nobody was told of that yet": ~exists(select(findings.c.id).where(known)),
         },
         since_means=SINCE,
+        locks_then=[credit_balances],
     )
 
 
-def of_professional(at: At) -> tuple[ColumnElement[Any], ColumnElement[Any], ColumnElement[Any]]:
-    """Return which lots of the professional have expired, how much they are, and the first of them."""
+def of_professional(at: At) -> tuple[ColumnElement[bool], ColumnElement[Any]]:
+    """Return which lots of the professional have expired, and the first of them."""
     theirs = and_(lots.professional_id == professionals.c.id, expired(at))
-    return theirs, of_all(func.sum(lots.remaining_amount), theirs), of_all(func.min(lots.id), theirs)
+    return theirs, of_all(func.min(lots.id), theirs)
 
 
 def report(at: At, batch: BatchChanges) -> None:
-    _, everything, first = of_professional(at)
+    theirs, first = of_professional(at)
+    everything = of_all(Total(lots.remaining_amount), theirs)
     has = func.coalesce(balance.paid_credits, 0)
     said: ColumnElement[str] = inline("professional ") + cast(professionals.c.id, Text)
     for words, number in ((" has ", has), (" paid credits, and ", everything)):

@@ -33,6 +33,7 @@ def due(at: At) -> Due:
         },
         since=expires,
         since_means="when credits expire",
+        locks=[users],
     )
 
 

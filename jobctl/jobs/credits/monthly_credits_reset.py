@@ -43,7 +43,8 @@ def verified() -> dict[str, ColumnElement[bool]]:
 def without(at: At) -> Due:
     month(at)  # refuses another day here too, before anything is given
     has_one = exists(select(balance.id).where(balance.professional_id == professionals.c.id))
-    return Due(people, verified() | {"the professional has no balance": ~has_one}, since_means=SINCE)
+    conditions = verified() | {"the professional has no balance": ~has_one}
+    return Due(people, conditions, since_means=SINCE, locks=[users])
 
 
 def begin(at: At, batch: BatchChanges) -> None:
@@ -67,6 +68,7 @@ def due(at: At) -> Due:
         balances,
         verified() | {"the balance was not reset for the month, nor for a later one": ~done},
         since_means=SINCE,
+        locks=[professionals, users],
     )
 
 

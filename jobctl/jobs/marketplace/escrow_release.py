@@ -52,6 +52,7 @@ def released(at: At, wallets_of_both: dict[str, ColumnElement[bool]]) -> Due:
         since=requests.c.completed_at,
         read={"fee": fee(at.settings.platform_fee_percent.points)},
         locks=[requests],
+        locks_then=[creators, platform],
     )
 
 

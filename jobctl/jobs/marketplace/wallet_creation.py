@@ -65,6 +65,7 @@ def creators(at: At) -> Due:
             **lacking(theirs, same),
         },
         since=users.c.verified_at,
+        locks=[users],
     )
 
 

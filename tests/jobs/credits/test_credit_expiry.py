@@ -9,6 +9,7 @@ from sqlalchemy import update
 from jobctl import db
 from jobctl.errors import Exit
 from jobctl.parsing import Months
+from jobctl.steps import pages
 from jobctl.steps import set as set_step
 from jobctl.tables.credits import credit_balances, credit_transactions
 from jobctl.tables.findings import findings
@@ -150,7 +151,7 @@ class TestManyLots:
         assert [office.has(each)[1] for each in pros] == [1, 12, 23, 0]
 
     def test_page_by_page(self, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(set_step.Place, "size", 2)
+        monkeypatch.setattr(pages.Place, "size", 2)
         monkeypatch.setattr(set_step, "PAGE", 2)
         pros = [office.professional() for _ in range(5)]
         for n in range(12):
@@ -253,8 +254,33 @@ def test_a_dry_run_shows_what_is_done(office: Office) -> None:
     assert office.has(pro) == (0, 3)
 
 
+def test_lots_that_no_number_holds_keep_nobody_elses(office: Office) -> None:
+    pro, other = office.professional(), office.professional()
+    for left in (0, 2**62):
+        office.lot(pro, 2**62, ago(days=1))
+        office.world.change(credit_balances, office.balance(pro).id, paid_credits=left)
+    office.lot(other, 8, ago(days=1))
+    done = office.run(JOB)
+    assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, came_to(1, 8, left=1))
+    assert office.has(other) == (0, 0)
+    assert office.has(pro) == (0, 2**62)
+
+
 @pytest.mark.only("postgresql")
 class TestRivals:
+    def test_a_balance_that_is_corrected_meanwhile_is_not_complained_of(self, office: Office) -> None:
+        pro = office.professional()
+        office.lot(pro, 40, ago(days=1))
+        office.world.change(credit_balances, office.balance(pro).id, paid_credits=30)
+        with office.world.engine.connect() as rival, rival.begin():
+            rival.execute(update(credit_balances).values(paid_credits=45))
+            process = office.world.process(JOB, "--json")
+            postgres.await_waiting(str(office.world.settings.database_url), 1)
+            rival.commit()
+            process.communicate(timeout=60)
+        assert process.returncode == Exit.DONE
+        assert office.world.rows(findings) == []
+
     def test_who_spends_meanwhile_spends_first(self, office: Office) -> None:
         """The application holds the balance, then the lot; what it leaves expires."""
         pro = office.professional()

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from jobctl import db
 from jobctl.errors import Exit, UsageError
-from jobctl.tables.credits import credit_balances, credit_transactions
+from jobctl.tables.credits import credit_balances, credit_transactions, professionals
 from jobctl.tables.notifications import notifications
 from tests import postgres
 from tests.credits import Office
@@ -201,6 +201,21 @@ def test_who_is_just_spending_is_waited_for(office: Office) -> None:
         out, _ = process.communicate(timeout=60)
     assert (process.returncode, json.loads(out)["counts"]) == (Exit.DONE, {"reset": 3})
     assert [moves(office, each)[0][1:4] for each in pros] == [(90, 10, 100), (96, 4, 100), (90, 10, 100)]
+
+
+@pytest.mark.only("postgresql")
+def test_who_is_rejected_meanwhile_gets_nothing(office: Office) -> None:
+    """The professional's row is the one that is locked, not the balance."""
+    pros = [office.professional(balance=(10, 0)) for _ in range(3)]
+    with office.world.engine.connect() as rival, rival.begin():
+        theirs = update(professionals).where(professionals.c.id == pros[1])
+        rival.execute(theirs.values(verification_status="rejected"))
+        process = office.world.process(JOB, "--json")
+        postgres.await_waiting(str(office.world.settings.database_url), 1)
+        rival.commit()
+        out, _ = process.communicate(timeout=60)
+    assert (process.returncode, json.loads(out)["counts"]) == (Exit.DONE, {"reset": 2})
+    assert moves(office, pros[1]) == []
 
 
 @pytest.mark.only("postgresql")

@@ -1,16 +1,21 @@
 """What is released from escrow, to whom, and how much."""
 
+import json
 import random
+import time
 from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
+from jobctl import db
 from jobctl.errors import Exit
 from jobctl.tables.frame import run_errors
 from jobctl.tables.marketplace import ledger_entries, ledger_postings, requests, wallet_transactions, wallets
 from jobctl.tables.notifications import users
+from tests import postgres
 from tests.bazaar import Bazaar
 from tests.world import NOW, ago
 
@@ -173,3 +178,108 @@ def test_every_fee_is_rounded_half_to_even(bazaar: Bazaar) -> None:
         exact = Decimal(each.amount_minor) * each.fee_basis_points / 10_000
         assert shares[each.id] == int(exact.quantize(Decimal(1), ROUND_HALF_EVEN))
     bazaar.balances()
+
+
+def test_a_balance_that_no_number_holds_is_refused_alone(bazaar: Bazaar) -> None:
+    """SQLite would go on with a number that has lost its last digits."""
+    payment, creator = completed(bazaar)
+    completed_too, _ = completed_of_another(bazaar)
+    (wallet,) = (each for each in bazaar.world.rows(wallets) if each.user_id == creator)
+    bazaar.world.change(wallets, wallet.id, balance_minor=2**63 - 9_000)
+    done = bazaar.world.run(JOB)
+    assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"released": 1, "failed": 1})
+    assert [each.row_id for each in bazaar.world.rows(run_errors)] == [payment]
+    assert bazaar.moved(payment).escrow_status == "pending"
+    assert bazaar.moved(completed_too).escrow_status == "released"
+    assert bazaar.world.one(wallets, wallet.id).balance_minor == 2**63 - 9_000
+    bazaar.world.change(wallets, wallet.id, balance_minor=2**63 - 9_001)
+    assert bazaar.world.run(JOB).counts == {"released": 1}
+    assert bazaar.world.one(wallets, wallet.id).balance_minor == 2**63 - 1
+
+
+def completed_of_another(bazaar: Bazaar) -> tuple[int, int]:
+    payment = bazaar.paid()
+    creator = bazaar.asked(bazaar.moved(payment).request_id).creator_id
+    bazaar.wallet(creator)
+    return payment, creator
+
+
+@pytest.mark.only("postgresql")
+class TestRivals:
+    @pytest.mark.parametrize("whose", ["creator", "platform"])
+    def test_a_wallet_that_is_closed_meanwhile_gets_nothing(self, bazaar: Bazaar, whose: str) -> None:
+        payment, creator = completed(bazaar)
+        owner = wallets.c.user_id == creator if whose == "creator" else wallets.c.kind == "platform"
+        with bazaar.world.engine.connect() as rival, rival.begin():
+            rival.execute(update(wallets).where(owner).values(status="closed"))
+            process = bazaar.world.process(JOB, "--json")
+            postgres.await_waiting(str(bazaar.world.settings.database_url), 1)
+            rival.commit()
+            out, _ = process.communicate(timeout=60)
+        assert (process.returncode, json.loads(out)["counts"]) == (Exit.ITEMS_FAILED, {"without a wallet": 1})
+        assert bazaar.balances() == {creator: 0, None: 0}
+        assert bazaar.moved(payment).escrow_status == "pending"
+        assert bazaar.world.rows(ledger_postings) == []
+
+    def test_a_wallet_that_is_opened_meanwhile_is_not_complained_of(self, bazaar: Bazaar) -> None:
+        _, creator = completed(bazaar)
+        owner = wallets.c.user_id == creator
+        with bazaar.world.engine.begin() as connection:
+            connection.execute(update(wallets).where(owner).values(status="closed"))
+        with bazaar.world.engine.connect() as rival, rival.begin():
+            rival.execute(update(wallets).where(owner).values(status="active"))
+            process = bazaar.world.process(JOB, "--json")
+            postgres.await_waiting(str(bazaar.world.settings.database_url), 1)
+            rival.commit()
+            process.communicate(timeout=60)
+        assert process.returncode == Exit.DONE
+        assert bazaar.world.rows(run_errors) == []
+
+    def test_one_wallet_that_all_need_is_waited_for_once(
+        self, bazaar: Bazaar, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What needs another wallet is released meanwhile; the rest is named."""
+        monkeypatch.setattr(db, "BRIEFLY", timedelta(milliseconds=100))
+        monkeypatch.setattr(db, "PATIENCE", timedelta(milliseconds=300))
+        _, creator = completed(bazaar)
+        for _ in range(19):
+            bazaar.paid(creator_id=creator)
+        completed_of_another(bazaar)
+        with bazaar.world.engine.connect() as rival, rival.begin():
+            held = select(wallets).where(wallets.c.user_id == creator).with_for_update()
+            rival.execute(held)
+            began = time.monotonic()
+            done = bazaar.world.run(JOB)
+            took = time.monotonic() - began
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"released": 1, "failed": 20})
+        assert len(bazaar.world.rows(run_errors)) == 20
+        assert took < 5, "twenty waits of 300 ms, one after the other, and those of their halves"
+        assert bazaar.world.run(JOB).counts == {"released": 20}
+        bazaar.balances()
+
+    def test_once_it_is_free_all_go_on(self, bazaar: Bazaar) -> None:
+        """Though it was waited for in vain at first."""
+        _, creator = completed(bazaar)
+        for _ in range(19):
+            bazaar.paid(creator_id=creator)
+        with bazaar.world.engine.connect() as rival, rival.begin():
+            rival.execute(update(wallets).where(wallets.c.user_id == creator).values(status="frozen"))
+            process = bazaar.world.process(JOB, "--json")
+            url = str(bazaar.world.settings.database_url)
+            postgres.await_waiting(url, 1)  # briefly
+            postgres.await_waiting(url, 0)
+            postgres.await_waiting(url, 1)
+            rival.commit()
+            out, _ = process.communicate(timeout=60)
+        assert (process.returncode, json.loads(out)["counts"]) == (Exit.DONE, {"released": 20})
+        assert bazaar.balances()[creator] == 180_000
+
+    def test_two_at_once_release_each_once(self, bazaar: Bazaar) -> None:
+        _, creator = completed(bazaar)
+        for _ in range(40):
+            bazaar.paid(creator_id=creator)
+        both = [bazaar.world.process(JOB, "--share", "--json") for _ in range(2)]
+        for each in both:
+            each.communicate(timeout=60)
+        assert [each.returncode for each in both] == [Exit.DONE, Exit.DONE]
+        assert bazaar.balances() == {creator: 41 * 9_000, None: 41 * 1_000}

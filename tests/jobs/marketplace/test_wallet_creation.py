@@ -4,10 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from jobctl.errors import Exit
 from jobctl.tables.marketplace import wallets
 from jobctl.tables.notifications import users
+from tests import postgres
 from tests.bazaar import Bazaar
 from tests.world import NOW, ago
 
@@ -110,3 +112,18 @@ def test_a_dry_run_shows_the_wallets(bazaar: Bazaar) -> None:
     assert bazaar.world.everything() == before
     (new,) = [each["after"] for each in shown if each["table"] == "wallets"]
     assert (new["user_id"], new["currency"]) == (user, "USD")
+
+
+@pytest.mark.only("postgresql")
+def test_who_is_deleted_meanwhile_gets_none(bazaar: Bazaar) -> None:
+    user = creator(bazaar)
+    bazaar.wallet(user, currency="USD")
+    bazaar.paid(creator_id=user)
+    with bazaar.world.engine.connect() as rival, rival.begin():
+        rival.execute(update(users).where(users.c.id == user).values(deleted_at=NOW))
+        process = bazaar.world.process(JOB)
+        postgres.await_waiting(str(bazaar.world.settings.database_url), 1)
+        rival.commit()
+        process.communicate(timeout=60)
+    assert process.returncode == Exit.DONE
+    assert owners(bazaar) == {(user, "USD"), (None, "NGN")}

@@ -62,7 +62,7 @@ KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f":
 NOT_VALID = " NOT VALID"
 
 
-def look(connection: Connection, names: list[str]) -> dict[str, Found]:
+def look(connection: Connection, names: list[str], *, rules: bool) -> dict[str, Found]:
     """Return those of the tables that there are, as jobctl's role finds them by its search path."""
     connection.execute(text(WORDS))
     tables = list(connection.execute(text(TABLES), {"names": names}))
@@ -87,7 +87,7 @@ def look(connection: Connection, names: list[str]) -> dict[str, Found]:
     for table, each in rows(INDEXES):
         # An expression, which no index of ours has, is no column.
         index(table, each, [numbers.get((each.oid, number), "()") for number in each.columns[: each.keys]])
-    for table, each in rows(CONSTRAINTS):
+    for table, each in rows(CONSTRAINTS) if rules else ():
         constrain(table, each)
     for table, each in rows(TRIGGERS):
         table.names.add(each.name)

@@ -1,6 +1,7 @@
 """Whether the database can write down what the jobs do: all of it, or what one job that moves money needs."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from sqlalchemy import Connection, Table, text
 
@@ -23,18 +24,23 @@ NAMELESS = Lack(
 
 def all_lacks(connection: Connection) -> list[Lack]:
     """Return what the database lacks, in words; grave ones first."""
-    return found_in(connection, declared(connection.dialect.name))
+    return found_in(connection, declared(connection.dialect.name), rules=True)
 
 
 def refuse_unready(connection: Connection, table: Table | None) -> None:
     """Raise MisconfiguredError where what follows from a request could not be written down.
 
-    table: whose rows money is asked for; None: those of any.
+    table: whose rows money is asked for; None: those of any. Without a CHECK, a foreign key or an index for
+    speed it still could be: those are left to `db check`.
     """
     shapes = declared(connection.dialect.name)
     domains = EVERYWHERE | {shapes[table.name].domain} if table is not None else MONEY
-    theirs = {name: each for name, each in shapes.items() if each.domain in domains}
-    grave = [each for each in found_in(connection, theirs) if each.grave]
+    theirs = {
+        name: replace(each, checks={}, keys={}, indexes={})
+        for name, each in shapes.items()
+        if each.domain in domains
+    }
+    grave = [each for each in found_in(connection, theirs, rules=False) if each.grave]
     if grave:
         more = f", and {len(grave) - NAMED} more (jobctl db check)" if len(grave) > NAMED else ""
         raise MisconfiguredError(
@@ -46,8 +52,8 @@ def sentences(found: Iterable[Lack]) -> str:
     return "; ".join(str(each) for each in list(found)[:NAMED])
 
 
-def found_in(connection: Connection, shapes: dict[str, Shape]) -> list[Lack]:
-    there, dialect = look(connection, list(shapes)), connection.dialect.name
+def found_in(connection: Connection, shapes: dict[str, Shape], *, rules: bool) -> list[Lack]:
+    there, dialect = look(connection, list(shapes), rules=rules), connection.dialect.name
     found = [each for name, shape in shapes.items() for each in lacks(name, shape, there.get(name), dialect)]
     if "installation" in there and there["installation"].kind == "table" and not found:
         known = connection.scalar(text("SELECT count(*) FROM installation"))

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 NUMBERED = "numbered by the database"  # a default: whatever sequence it is that numbers the rows
 
@@ -73,4 +73,13 @@ def stored(dialect: str) -> Path:
 def written(shapes: Mapping[str, Shape]) -> str:
     """Write shapes as the file has them."""
     told = {name: {key: part for key, part in asdict(each).items() if part} for name, each in shapes.items()}
-    return json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return laid_out(told) + "\n"
+
+
+def laid_out(value: Any, indent: str = "") -> str:
+    """Write JSON, each part of an object on a line of its own."""
+    if not isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    inner = f"{indent} "
+    parts = [f"{inner}{json.dumps(name)}: {laid_out(each, inner)}" for name, each in sorted(value.items())]
+    return "\n".join(["{", ",\n".join(parts), f"{indent}}}"])

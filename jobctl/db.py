@@ -47,6 +47,7 @@ SCHEMA = "0008"  # the newest migration, which this code was written for
 VERSION_TABLE = "jobctl_version"  # Alembic's, by a name of our own: the application may use Alembic too
 OLDEST_POSTGRES = 140000
 BUSY_TIMEOUT = 10  # seconds
+LARGEST = 2**63  # beyond which no column has a whole number
 CONNECT_TIMEOUT = 10  # seconds
 UPGRADE = "run `jobctl db upgrade`"
 # So that a machine that vanished is noticed within a minute, and its locks are freed.
@@ -252,8 +253,8 @@ def translate(error: Exception, settings: Settings) -> JobctlError | None:
         return MisconfiguredError(f"{where} refused: {said}; grant jobctl's role what it needs")
     if state == READ_ONLY:
         return UnreachableError(f"{where} takes no changes now (read-only): {said}; run it again later")
-    if state is None and isinstance(error, ProgrammingError):
-        return unreachable(said)
+    if state is None and isinstance(error, ProgrammingError) and error.statement is None:
+        return unreachable(said)  # on connecting; of a statement, a value that the driver cannot write
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if not lost and (not isinstance(error, OperationalError) or state in CONFLICTS):
         return None
@@ -338,16 +339,19 @@ TOO_LONG = "somebody else had it locked for too long; the next run takes it"
 BRIEFLY, PATIENCE = timedelta(milliseconds=500), timedelta(seconds=5)  # to wait for somebody's lock
 
 
-def gave_up_waiting(error: DBAPIError) -> bool:
+def gave_up_waiting(error: Exception) -> bool:
     """Tell whether a statement failed since somebody else had a row for longer than it was to wait."""
-    return getattr(error.orig, "sqlstate", None) == "55P03"
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == "55P03"
 
 
-def refusal(error: DBAPIError) -> str:
+def refusal(error: Exception) -> str:
     """Say why a row was not changed."""
     if gave_up_waiting(error):
         return TOO_LONG
-    return f"the database refused its change: {first_line(error)}"
+    if isinstance(error, DBAPIError):
+        return f"the database refused its change: {first_line(error)}"
+    kind = getattr(error, "orig", None) or error
+    return f"its change cannot be written: {type(kind).__name__}: {first_line(error)}"
 
 
 def bound_waiting(connection: Connection, patience: timedelta) -> None:
@@ -367,8 +371,10 @@ def among_named(key: ColumnElement[Any], ids: ColumnElement[Any], dialect: str) 
     return key.in_(select(func.json_each(ids).table_valued(column("value")).c.value))
 
 
+# JSON for SQLite has no escapes: of half a surrogate pair json_extract would make text that nobody can read;
+# as it is, it is refused like any other parameter.
 def id_list(ids: Sequence[Any], dialect: str) -> Any:
-    return list(ids) if dialect == "postgresql" else json.dumps(list(ids))
+    return list(ids) if dialect == "postgresql" else json.dumps(list(ids), ensure_ascii=False)
 
 
 def id_list_type(key: ColumnElement[Any], dialect: str) -> Any:
@@ -416,7 +422,12 @@ def given_values(
     stored = [
         [write(value) if write else value for write, value in zip(writers, row, strict=True)] for row in rows
     ]
-    return {"given_rows": json.dumps(stored)}
+    for each in (value for row in stored for value in row):
+        if isinstance(each, dict | list):
+            raise TypeError(f"a {type(each).__name__} is no value of a column")
+        if isinstance(each, int) and not -LARGEST <= each < LARGEST:
+            raise OverflowError("a whole number beyond 64 bits")  # which SQLite would make a REAL of
+    return {"given_rows": json.dumps(stored, ensure_ascii=False)}
 
 
 def records(columns: Sequence[Column[Any]], dialect: str) -> FromClause:
@@ -437,7 +448,10 @@ def records(columns: Sequence[Column[Any]], dialect: str) -> FromClause:
 
 
 def records_value(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    return {"given_records": json.dumps(rows, default=lambda at: at.astimezone(UTC).strftime(FIXED_WIDTH))}
+    written = json.dumps(
+        rows, ensure_ascii=False, default=lambda at: at.astimezone(UTC).strftime(FIXED_WIDTH)
+    )
+    return {"given_records": written}
 
 
 def insert_once(table: Table, once: Sequence[str], values: Mapping[str, Any], dialect: str) -> Insert:

@@ -11,6 +11,7 @@ from jobctl.changes import Author, update_each
 from jobctl.db import insertion
 from jobctl.history import RunRecord
 from jobctl.money import Money
+from jobctl.outside_text import storable
 from jobctl.tables.findings import findings
 from jobctl.tables.types import inline
 
@@ -31,13 +32,13 @@ class Finding:
 
     @property
     def key(self) -> str:
-        return ".".join(str(each) for each in (self.kind, *self.once))
+        return storable(".".join(str(each) for each in (self.kind, *self.once)))
 
     def values(self, at: datetime) -> dict[str, Any]:
         return {
             "kind": self.kind,
             "once_key": self.key,
-            "reason": self.reason,
+            "reason": storable(self.reason),
             "facts": dict(self.facts),
             "amount_minor": self.amount and self.amount.minor,
             "currency": self.amount and self.amount.currency,

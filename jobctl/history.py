@@ -16,6 +16,7 @@ from jobctl.db import Database, insert_once
 from jobctl.errors import Exit
 from jobctl.locks import Locks
 from jobctl.money import Money
+from jobctl.outside_text import storable
 from jobctl.tables.frame import idle_runs, run_errors, runs
 from jobctl.tables.types import Key
 
@@ -84,7 +85,7 @@ class RunRecord:
 
     def error(self, connection: Connection, at: datetime, table: str, row: Key | None, reason: str) -> None:
         self.errors += 1
-        values = {"run_id": self.id, "at": at, "table_name": table, "error": reason}
+        values = {"run_id": self.id, "at": at, "table_name": table, "error": storable(reason)}
         named = "row_key" if isinstance(row, str) else "row_id"
         connection.execute(insert(run_errors).values({**values, named: row}))
 
@@ -104,9 +105,9 @@ class RunRecord:
             "ended_at": now,
             "outcome": outcome_of(exit_code),
             "exit_code": int(exit_code),
-            "counts": dict(self.counts),
+            "counts": {storable(outcome): count for outcome, count in self.counts.items()},
             "drift": self.drift_document(),
-            "error": error,
+            "error": error and storable(error),
         }
         connection.execute(update(runs).where(runs.c.id == self.id).values(values))
         log.info("run.ended", extra={"outcome": values["outcome"], "exit_code": int(exit_code)})

@@ -146,10 +146,10 @@ class World:
         with self.engine.begin() as connection:
             connection.execute(update(table).where(table.c.id == row_id).values(values))
 
-    def refuse(self, table: Table, column: str, value: int) -> None:
+    def refuse(self, table: Table, column: str, value: int | str) -> None:
         """Have the database refuse from now on to write rows with that value."""
-        rule = f"ALTER TABLE {table} ADD CONSTRAINT no CHECK ({column} <> {value}) NOT VALID"
-        trigger = f"ON {table} WHEN NEW.{column} = {value} BEGIN SELECT RAISE(ABORT, 'no'); END"
+        rule = f"ALTER TABLE {table} ADD CONSTRAINT no CHECK ({column} <> {value!r}) NOT VALID"
+        trigger = f"ON {table} WHEN NEW.{column} = {value!r} BEGIN SELECT RAISE(ABORT, 'no'); END"
         on_sqlite = [f"CREATE TRIGGER no_{verb} BEFORE {verb} {trigger}" for verb in ("INSERT", "UPDATE")]
         with self.engine.begin() as connection:
             for each in [rule] if self.settings.database_url else on_sqlite:
@@ -162,6 +162,19 @@ class World:
             for each in (
                 [rule] if self.settings.database_url else ["DROP TRIGGER no_INSERT", "DROP TRIGGER no_UPDATE"]
             ):
+                connection.execute(text(each))
+
+    def forbid(self, table: Table, when: str) -> None:
+        """Have a trigger of the application's refuse from now on updates of which that is true."""
+        raises = "CREATE FUNCTION forbid() RETURNS trigger LANGUAGE plpgsql AS"
+        trigger = f"CREATE TRIGGER forbid BEFORE UPDATE ON {table}"
+        on_postgres = [
+            f"{raises} $$ BEGIN RAISE EXCEPTION 'not this one'; END $$",
+            f"{trigger} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION forbid()",
+        ]
+        on_sqlite = [f"{trigger} WHEN {when} BEGIN SELECT RAISE(ABORT, 'not this one'); END"]
+        with self.engine.begin() as connection:
+            for each in on_postgres if self.settings.database_url else on_sqlite:
                 connection.execute(text(each))
 
     def rows(self, table: Table) -> list[Any]:
@@ -183,6 +196,11 @@ class World:
 
     def errors(self) -> list[Any]:
         return self.rows(run_errors)
+
+    def failed(self, done: Done) -> list[int | str]:
+        """Return the rows that a run named as failed."""
+        run = done.document["run"]
+        return [each.row_key or each.row_id for each in self.errors() if each.run_id == run]
 
     def trail(self) -> list[Any]:
         return self.rows(audit_trail)

@@ -6,17 +6,26 @@ the watermark moves only once all that was listed is settled.
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, select, update
-from sqlalchemy.exc import DBAPIError
 
 from jobctl.changes import ChangedMeanwhileError
-from jobctl.db import first_line, insert_once
+from jobctl.db import first_line, insert_once, refusal
+from jobctl.errors import JobctlError
 from jobctl.job import ListStep, Means, NotBegunError, Read, ScopeDownError
 from jobctl.steps.running import Running
-from jobctl.steps.settling import Noted, forget_known, looking, note_listed, tally, write_beside
+from jobctl.steps.settling import (
+    Noted,
+    forget_known,
+    in_parts,
+    looking,
+    note_listed,
+    tally,
+    write_beside,
+)
 from jobctl.tables.frame import watermarks
 
 log = logging.getLogger(__name__)
@@ -25,6 +34,7 @@ LAG = timedelta(minutes=1)  # what is listed may come in late by that much
 OVERLAP = timedelta(minutes=10)
 SLICES = 64  # of a window at the most
 ATTEMPTS = 3  # at an item that a rival writes at the same moment
+UNTOLD = "something that is listed can neither be settled nor written down as a finding: the log has why"
 
 
 def run(step: AnyList, running: Running) -> None:
@@ -40,9 +50,12 @@ def run(step: AnyList, running: Running) -> None:
 def follow(step: AnyList, source: str, outside: Any, running: Running) -> None:
     with running.transaction() as connection:
         start, end = window(step, source, running, connection)
+    complete = True
     try:
-        parts = slices(start, end, step.reach(running.at.settings))
-        complete = all(one_slice(step, running, step.pages(outside, source, *each)) for each in parts)
+        for each in slices(start, end, step.reach(running.at.settings)):
+            complete &= Slice(step, running).take_up(step.pages(outside, source, *each))
+            if running.stopping or not running.left():
+                return
     except NotBegunError:  # told to stop between two pages
         return
     except ScopeDownError as down:
@@ -81,48 +94,83 @@ def slices(start: datetime, end: datetime, least: timedelta) -> Iterator[tuple[d
         start += length
 
 
-def one_slice(step: AnyList, running: Running, pages: Iterable[Sequence[Any]]) -> bool:
-    """Settle what is news in a part of the window, oldest first; return whether all of it was taken up."""
-    for item in in_order(each for page in pages for each in fresh(step, running, page)):
-        if running.stopping or not running.left():
-            return False
-        running.attempted += 1
-        if noted := settle(step, running, item):
-            tally(running.record, noted)
-    return not running.stopping
-
-
 def in_order(news: Iterable[Any]) -> list[Any]:
-    return sorted(news, key=lambda each: each.at)
+    # Comparable even where one has no time zone, which then is that one's error.
+    return sorted(news, key=lambda each: each.at.timestamp())
 
 
-def fresh(step: AnyList, running: Running, page: Sequence[Any]) -> Sequence[Any]:
-    running.at = running.moment()
-    with running.transaction() as connection:
-        if step.seen and page:
-            connection.execute(step.seen(running.at, page))
-        return step.news(running.at, page, reading(connection))
+@dataclass
+class Slice:
+    """A part of the window, as far as it is taken up."""
+
+    step: AnyList
+    running: Running
+    complete: bool = True  # whether all of it is settled, or written down for a person
+
+    def take_up(self, pages: Iterable[Sequence[Any]]) -> bool:
+        """Settle what is news, oldest first; return whether all of it was taken up."""
+        for item in in_order(each for page in pages for each in self.news(page)):
+            if self.running.stopping or not self.running.left():
+                return False
+            self.running.attempted += 1
+            self.settle(item)
+        return self.complete and not self.running.stopping
+
+    def news(self, page: Sequence[Any]) -> Sequence[Any]:
+        """Return what is news of a page; an entry that cannot even be looked up is for a person."""
+        self.running.at = self.running.moment()
+        found: list[Any] = []
+
+        def look(listed: Sequence[Any]) -> None:
+            with self.running.transaction() as connection:
+                if self.step.seen:
+                    connection.execute(self.step.seen(self.running.at, listed))
+                news = in_order(self.step.news(self.running.at, listed, reading(connection)))
+            found.extend(news)
+
+        in_parts(page, look, lambda each, error: self.refuse(each, refusal(error)))
+        return found
+
+    def settle(self, item: Any, attempts: int = ATTEMPTS) -> None:
+        """Settle an item, once more where a rival's transaction came between."""
+        try:
+            noted = settle_once(self.step, self.running, item)
+        except JobctlError:
+            raise
+        except Exception as error:  # noqa: BLE001 (isolation: it is recorded as what became of the item)
+            log.info("item.again", extra={"item": item.id, "reason": first_line(error)})
+            if attempts > 1:
+                self.settle(item, attempts - 1)
+            else:
+                self.refuse(item, why(error))
+        else:
+            self.count(noted)
+
+    def refuse(self, item: Any, reason: str) -> None:
+        """Make a finding of what cannot be settled; where that is refused too, the watermark waits."""
+        try:
+            noted = refused(self.running, item, reason)
+        except JobctlError:
+            raise
+        except Exception:
+            log.warning("item.untold", exc_info=True)
+            self.complete = False
+            noted = untold(self.running, item)
+        self.count(noted)
+
+    def count(self, noted: Noted | None) -> None:
+        if noted:
+            tally(self.running.record, noted)
 
 
 def reading(connection: Connection) -> Read:
     return lambda query: connection.execute(query).all()
 
 
-def settle(step: AnyList, running: Running, item: Any, attempts: int = ATTEMPTS) -> Noted | None:
-    """Settle an item, once more where a rival's transaction came between; None where nothing changed."""
-    try:
-        return settle_once(step, running, item)
-    except (DBAPIError, ChangedMeanwhileError) as error:
-        log.info("item.again", extra={"item": item.id, "reason": first_line(error)})
-        if attempts == 1:
-            return refused(running, item, why(error))
-    return settle(step, running, item, attempts - 1)
-
-
 def why(error: Exception) -> str:
-    if isinstance(error, DBAPIError):
-        return f"the database refused it: {first_line(error)}"
-    return "somebody else changes it at the same time, again and again"
+    if isinstance(error, ChangedMeanwhileError):
+        return "somebody else changes it at the same time, again and again"
+    return refusal(error)
 
 
 def settle_once(step: AnyList, running: Running, item: Any) -> Noted | None:
@@ -164,6 +212,14 @@ def refused(running: Running, item: Any, reason: str) -> Noted | None:
             return None
         write(connection, running, noted)
     return noted
+
+
+def untold(running: Running, item: Any) -> Noted:
+    """Record, in constants, that something is left which no finding tells of."""
+    with running.transaction() as connection:
+        running.open_record(connection)
+        running.record.error(connection, running.at.present, "listed", None, UNTOLD)
+        return Noted(item, looking(connection), outcome="failed")
 
 
 def advance(connection: Connection, source: str, until: datetime) -> None:

@@ -1,9 +1,9 @@
 """Settling answers: what the job wants changed for a row, noted first, then written."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Select, Table
 from sqlalchemy.exc import DBAPIError
@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from jobctl import changes
 from jobctl.changes import Author, ChangedMeanwhileError
 from jobctl.db import first_line
-from jobctl.errors import Exit
+from jobctl.errors import Exit, JobctlError
 from jobctl.history import RunRecord
 from jobctl.job import Ask, At, Broken, EffectStep, ListStep, Look
 from jobctl.money import Money
@@ -22,6 +22,30 @@ if TYPE_CHECKING:
     from jobctl.findings import Finding
 
 log = logging.getLogger(__name__)
+EachT = TypeVar("EachT")
+
+
+def in_parts(
+    rows: Sequence[EachT],
+    do: Callable[[Sequence[EachT]], None],
+    refused: Callable[[EachT, Exception], None],
+) -> None:
+    """Do something to rows at once; where that fails, to each half, until what is bad stands alone.
+
+    do: in a transaction of its own. refused: gets a row that it fails on, and what was raised. Raises
+    JobctlError, which is no row's failure.
+    """
+    try:
+        if rows:
+            do(rows)
+    except JobctlError:
+        raise
+    except Exception as error:  # noqa: BLE001 (isolation: whatever is raised is handed on, row by row)
+        middle = len(rows) // 2
+        for half in (rows[:middle], rows[middle:]) if middle else ():
+            in_parts(half, do, refused)
+        if not middle:
+            refused(rows[0], error)
 
 
 def looking(connection: Connection, *, locking: bool = True) -> Look:

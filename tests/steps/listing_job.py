@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import Update, select, update
 
 from jobctl.job import At, ListStep, Means, Read, RowChanges, ScopeDownError
 from jobctl.tables.notifications import notifications
@@ -31,7 +31,7 @@ class Elsewhere:
         self.asked.append((start, end))
         if self.down:
             raise ScopeDownError("elsewhere", "no answer")
-        found = [each for each in self.items if start <= each.at < end]
+        found = [each for each in self.items if start <= each.at.replace(tzinfo=UTC) < end]
         for n in range(0, len(found), 2):
             yield found[n : n + 2]
 
@@ -46,17 +46,26 @@ def connect(_at: At, _means: Means) -> AbstractContextManager[Elsewhere]:
 def news(_at: At, page: Sequence[Item], read: Read) -> Sequence[Item]:
     known = select(notifications.c.once_key).where(notifications.c.once_key.in_([each.id for each in page]))
     here = {row.once_key for row in read(known)}
+    if any(each.channel == "unthinkable" for each in page):
+        raise RecursionError
     return [each for each in page if each.id not in here]
 
 
-def settle(at: At, item: Item, change: RowChanges) -> str:
+def seen(at: At, page: Sequence[Item]) -> Update:
+    keys = [each.id for each in page]
+    return update(notifications).where(notifications.c.once_key.in_(keys)).values(send_after=at.now)
+
+
+def settle(_at: At, item: Item, change: RowChanges) -> str:
     if item.channel == "nonsense":
         change.error("nobody knows that channel")
         return "failed"
     if item.channel == "nobody":
         change.finding("orphan", once=[item.id], reason="nobody wants it", facts={"at": item.at.isoformat()})
         return "found"
-    values = {"channel": item.channel, "template": "welcome", "context": {}, "queued_at": at.now}
+    if item.channel == "worst":
+        raise ValueError("\x00 and \ud800")
+    values = {"channel": item.channel, "template": "welcome", "context": {}, "queued_at": item.at}
     change.insert(notifications, once=["once_key"], once_key=item.id, **values)
     return "recorded"
 
@@ -68,4 +77,5 @@ JOB = ListStep(
     pages=Elsewhere.pages,
     news=news,
     settle=settle,
+    seen=seen,
 )

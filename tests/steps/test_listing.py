@@ -88,6 +88,56 @@ def test_a_bad_item_is_an_error_and_stops_no_other(world: World, elsewhere: Else
     assert world.run("follow").exit_code == Exit.DONE
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Item("odd", ago(minutes=20), "unthinkable"),
+        Item("odd", ago(minutes=20), "worst"),
+        Item("odd", ago(minutes=20).replace(tzinfo=None)),
+        Item("odd\ud800", ago(minutes=20)),
+        Item("odd", ago(minutes=20), "\ud800"),
+    ],
+    ids=["in the news", "with words", "without a time zone", "by its number", "in a value"],
+)
+def test_whatever_is_raised_of_an_item_stops_no_other(world: World, elsewhere: Elsewhere, bad: Item) -> None:
+    elsewhere.items.insert(2, bad)
+    done = world.run("follow")
+    assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"recorded": 5, "failed": 1})
+    (finding,) = world.rows(findings)
+    assert finding.once_key.startswith("listed and not recorded.odd")
+    assert [each.row_id for each in world.errors()] == [finding.id]
+    assert len(world.rows(watermarks)) == 1
+    assert world.run("follow").exit_code == Exit.DONE
+
+
+def test_what_is_listed_and_cannot_be_marked_as_seen_stops_no_other(
+    world: World, elsewhere: Elsewhere
+) -> None:
+    world.run("follow")
+    world.forbid(notifications, "NEW.once_key = 'i2'")
+    elsewhere.items.append(Item("new", ago(minutes=20)))
+    done = world.run("follow", now=ahead(minutes=1))
+    assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"recorded": 1, "failed": 1})
+    marked = {each.once_key for each in world.rows(notifications) if each.send_after == ahead(minutes=1)}
+    assert marked == {"i0", "i1", "i3", "i4"}
+    assert [each.once_key for each in world.rows(findings)] == ["listed and not recorded.i2"]
+
+
+def test_what_not_even_a_finding_can_tell_of_is_an_error_of_each_run(
+    world: World, elsewhere: Elsewhere
+) -> None:
+    """The watermark waits for it, and nothing else does."""
+    elsewhere.items.insert(0, Item("odd", ago(minutes=59), "pigeon"))
+    world.refuse(findings, "kind", "listed and not recorded")
+    for counts in ({"recorded": 5, "failed": 1}, {"failed": 1}):
+        done = world.run("follow")
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, counts)
+        assert world.rows(watermarks) == []
+    world.allow(findings)
+    assert world.run("follow").counts == {"failed": 1}
+    assert len(world.rows(findings)) == len(world.rows(watermarks)) == 1
+
+
 def test_what_the_job_may_not_decide_is_found_once(world: World, elsewhere: Elsewhere) -> None:
     """It is listed again as long as the window reaches back to it; only the first run tells a person."""
     elsewhere.items[1] = Item("i1", elsewhere.items[1].at, channel="nobody")

@@ -175,7 +175,8 @@ class TestSentAndNotRecorded:
     def test_it_is_sent_again(self, world: World, message: int) -> None:
         other = world.message(channel="email")
         done = world.send()
-        assert (done.exit_code, done.counts) == (Exit.DONE, {"queued again": 1, "sent": 1})
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"failed": 1, "sent": 1})
+        assert [each.row_id for each in world.errors()] == [message]
         assert world.row(other).status == "sent"
         row = world.row(message)
         assert (row.status, row.attempts, row.claimed_by) == ("queued", 1, None)

@@ -471,3 +471,22 @@ class TestManyAtOnce:
             rival.rollback()
         assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"success": 2, "error": 1})
         assert till.statuses() == {"s0": "success", "s1": "open", "s2": "success"}
+
+    def test_a_session_that_cannot_be_claimed_keeps_no_other(self, till: Till) -> None:
+        """Where runs share the work they claim; what is asked about in between stays as it was."""
+        till.several(12)
+        till.world.forbid(checkout_session, "NEW.id = 's5' AND NEW.claimed_by IS NOT NULL")
+        for _ in range(2):
+            done = till.run(share=True)
+            assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"success": 11, "failed": 1})
+            assert till.world.failed(done) == ["s5"]
+        assert {each.claimed_by for each in till.world.rows(checkout_session)} == {None}
+
+    def test_a_status_that_cannot_be_stored_is_an_error_of_its_own(self, till: Till) -> None:
+        till.world.configure(checkout_update_status=True)
+        for each in till.several(3):
+            till.service.checkout(f"checkout_{each}", "success")
+        till.world.forbid(checkout_session, "NEW.id = 's1' AND NEW.status = 'success'")
+        done = till.run()
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"success": 2, "error": 1})
+        assert till.world.failed(done) == ["s1"]

@@ -102,6 +102,27 @@ def test_trouble_keeps_the_old_token_for_the_next_run(bazaar: Bazaar, fault: str
     assert bazaar.run(JOB).counts == {"renewed": 1}
 
 
+def test_a_token_that_cannot_be_stored_needs_someone(bazaar: Bazaar) -> None:
+    """It was had, and is of no use; the old one is kept, and every run tells so until it can be."""
+    bad, good = credential(bazaar), credential(bazaar)
+    bazaar.world.forbid(provider_credentials, f"NEW.id = {bad} AND NEW.access_token IS NOT NULL")
+    for counts in ({"renewed": 1, "failed": 1}, {"failed": 1}):
+        done = bazaar.run(JOB)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, counts)
+        assert bazaar.world.failed(done) == [bad]
+    assert kept(bazaar, good).access_token
+    assert (kept(bazaar, bad).access_token, kept(bazaar, bad).claimed_by) == (None, None)
+
+
+def test_one_that_cannot_be_claimed_keeps_no_other(bazaar: Bazaar) -> None:
+    bad, good = credential(bazaar), credential(bazaar)
+    bazaar.world.refuse(provider_credentials, "id", bad)
+    done = bazaar.run(JOB)
+    assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"renewed": 1, "failed": 1})
+    assert bazaar.world.failed(done) == [bad]
+    assert kept(bazaar, good).access_token
+
+
 class TestSecrets:
     def test_with_a_key_they_are_encrypted(self, bazaar: Bazaar) -> None:
         bazaar.world.configure(jobctl_secret_key=KEY)

@@ -4,7 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from jobctl import db
 from jobctl.errors import Exit
 from jobctl.money import Money
 from jobctl.sandbox.faults import POINTS
@@ -217,6 +219,72 @@ class TestAbsence:
         bazaar.pass_time(hours=2)
         assert bazaar.run(JOB).counts == {}
         assert bazaar.sandbox.requests()["retrieve"] == before
+
+
+class TestWhatTheDatabaseRefuses:
+    """The application's triggers and rules refuse a row here and there; the others go on."""
+
+    def test_a_success_that_cannot_be_recorded_is_an_error_of_each_run_that_asks(
+        self, bazaar: Bazaar
+    ) -> None:
+        bad, *good = [pending(bazaar) for _ in range(3)]
+        for each in (bad, *good):
+            bazaar.at_paystack(each, "success")
+        bazaar.world.forbid(wallet_transactions, f"NEW.id = {bad} AND NEW.status = 'completed'")
+        for counts in ({"completed": 2, "failed": 1}, {"failed": 1}, {"failed": 1}):
+            done = bazaar.run(JOB)
+            assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, counts)
+            assert bazaar.world.failed(done) == [bad]
+            bazaar.pass_time(hours=1)
+        assert {each.error.rpartition(": ")[2] for each in bazaar.world.errors()} == {"not this one"}
+        row = bazaar.moved(bad)
+        assert (row.status, row.claimed_by, row.looks) == ("pending", None, 3)
+        assert row.next_look_at > ago(minutes=0)  # others go first
+        assert request_of(bazaar, bad).status == "pending"
+
+    def test_one_that_cannot_even_be_put_off_is_one_too(self, bazaar: Bazaar) -> None:
+        bad, good = pending(bazaar), pending(bazaar)
+        for each in (bad, good):
+            bazaar.at_paystack(each, "success")
+        bazaar.world.forbid(wallet_transactions, f"NEW.id = {bad} AND NEW.claimed_by IS NULL")
+        done = bazaar.run(JOB)
+        assert done.exit_code == Exit.ITEMS_FAILED
+        assert (done.counts["completed"], {*bazaar.world.failed(done)}) == (1, {bad})
+        assert bazaar.moved(good).claimed_by is None
+
+    def test_one_that_cannot_be_claimed_is_named(self, bazaar: Bazaar) -> None:
+        good, bad = pending(bazaar), pending(bazaar)
+        for each in (good, bad):
+            bazaar.at_paystack(each, "success")
+        bazaar.world.refuse(wallet_transactions, "id", bad)
+        for counts in ({"completed": 1, "failed": 1}, {"failed": 1}):
+            done = bazaar.run(JOB)
+            assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, counts)
+            assert bazaar.world.failed(done) == [bad]
+
+    def test_one_that_a_dead_run_has_claimed(self, bazaar: Bazaar) -> None:
+        good, bad = pending(bazaar, claimed_by=900), pending(bazaar, claimed_by=900)
+        bazaar.at_paystack(good, "success")
+        bazaar.world.refuse(wallet_transactions, "id", bad)
+        done = bazaar.run(JOB)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"completed": 1, "failed": 1})
+        assert bazaar.world.failed(done) == [bad]
+
+    @pytest.mark.only("postgresql")
+    def test_one_that_somebody_has_locked_is_waited_for_and_named(
+        self, bazaar: Bazaar, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(db, "PATIENCE", timedelta(milliseconds=50))
+        locked, good = pending(bazaar), pending(bazaar)
+        for each in (locked, good):
+            bazaar.at_paystack(each, "success")
+        with bazaar.world.engine.connect() as rival, rival.begin():
+            theirs = select(wallet_transactions).where(wallet_transactions.c.id == locked)
+            rival.execute(theirs.with_for_update())
+            done = bazaar.run(JOB)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"completed": 1, "failed": 1})
+        assert bazaar.world.failed(done) == [locked]
+        assert bazaar.run(JOB).counts == {"completed": 1}
 
 
 class TestOutages:

@@ -182,6 +182,18 @@ class TestBadRows:
             monkeypatch.setenv(name, value)
         assert command("why", "notification-sender", str(bad)).exit_code == Exit.DONE
 
+    @pytest.mark.only("sqlite")
+    def test_half_a_character_costs_no_other_an_attempt(self, world: World) -> None:
+        """PostgreSQL lets nobody queue it."""
+        world.configure(email_channel="console")
+        good = world.messages(5, channel="email")
+        context = {"partner": "\ud800", "join_url": "u", "starts_at": "2026-03-02T13:00:00+00:00"}
+        bad = world.message(template="session-reminder", context=context)
+        done = world.send()
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"sent": 5, "failed": 1})
+        assert world.failed(done) == [bad]
+        assert {(world.row(each).status, world.row(each).attempts) for each in good} == {("sent", 1)}
+
     @pytest.mark.parametrize(
         ("channel", "fact"),
         [

@@ -144,8 +144,8 @@ class EffectRun(Window):
                 found = self.claims.take(connection, room)
         except JobctlError:
             raise
-        except Exception:
-            log.info("turn.apart", exc_info=True)
+        except Exception as error:  # noqa: BLE001 (isolation: it is raised again for the row that it is about)
+            log.info("turn.apart", extra={"reason": first_line(error)})
             self.outcomes.settle(answered)
             self.outcomes.give_back(returned)
             self.count_returned([each for each in returned if each not in self.outcomes.kept])

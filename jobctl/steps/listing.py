@@ -152,8 +152,8 @@ class Slice:
             noted = refused(self.running, item, reason)
         except JobctlError:
             raise
-        except Exception:
-            log.warning("item.untold", exc_info=True)
+        except Exception as error:  # noqa: BLE001 (isolation: whatever it is, the others go on)
+            log.warning("item.untold", extra={"reason": reason, "refused": first_line(error)})
             self.complete = False
             noted = untold(self.running, item)
         self.count(noted)

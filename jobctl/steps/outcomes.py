@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from jobctl import db
 from jobctl.changes import ChangedMeanwhileError
+from jobctl.db import first_line
 from jobctl.job import Broken, Lost
 from jobctl.steps.claiming import AnyEffect, Claims
 from jobctl.steps.running import Running
@@ -45,9 +46,9 @@ class Outcomes:
         self.patience = db.PATIENCE  # that is left to wait for locks of others, in the whole run
 
     @contextmanager
-    def transaction(self, patience: timedelta = db.BRIEFLY) -> Iterator[Connection]:
-        """Give a transaction that waits no longer for others' locks than that, or the run's own patience."""
-        began = time.monotonic()
+    def transaction(self, *, alone: bool = False) -> Iterator[Connection]:
+        """Give a transaction that waits a bounded time for others' locks, longer for a row that is alone."""
+        began, patience = time.monotonic(), db.PATIENCE if alone else db.BRIEFLY
         try:
             with self.running.transaction() as connection:
                 db.bound_waiting(connection, max(AT_LEAST, min(patience, self.patience)))
@@ -77,7 +78,7 @@ class Outcomes:
         in_parts(answered, self.settle_together, self.settle_instead)
 
     def settle_together(self, answered: Sequence[Answered]) -> None:
-        with self.transaction(db.PATIENCE if len(answered) == 1 else db.BRIEFLY) as connection:
+        with self.transaction(alone=len(answered) == 1) as connection:
             items = self.write(connection, answered)
         self.count(items)
 
@@ -163,5 +164,9 @@ class Outcomes:
                 self.running.open_record(connection)
                 self.running.record.error(connection, self.at.present, table, row_id, reasons[0])
 
-        in_parts([reason], record, lambda *_: record([UNTOLD]))
+        def say_so(_: str, error: Exception) -> None:
+            log.warning("row.failed", extra={"row": row_id, "reason": reason, "refused": first_line(error)})
+            record([UNTOLD])
+
+        in_parts([reason], record, say_so)
         self.running.record.counts["failed"] += 1

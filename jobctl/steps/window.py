@@ -20,6 +20,7 @@ from jobctl.steps.running import Running
 from jobctl.tables.types import Key
 
 log = logging.getLogger(__name__)
+LEFT = "left under way"
 Answered = tuple[Any, Any]  # an item and its answer
 
 
@@ -32,6 +33,7 @@ class Window(ABC):
         self.at = running.at  # renewed with every turn: its `present` moves on
         self.closed: set[str] = set()  # scopes that were found down
         self.claimed: dict[Key, Any] = {}
+        self.begun: set[Key] = set()  # of those, whose calls were begun
         self.answers: queue.SimpleQueue[tuple[Key, Any]] = queue.SimpleQueue()
         self.exhausted = False
         self.paces: dict[str, Pace] = {}
@@ -55,10 +57,10 @@ class Window(ABC):
         try:
             self.slide(pool)
         finally:
+            # Where the database went away as well: what was sent is said.
+            self.running.record.counts.update({LEFT: len(self.begun)} if self.begun else {})
             self.running.stop.wake = lambda: None
             pool.close(idle=not self.claimed)
-        if self.claimed:
-            self.running.record.counts["left under way"] += len(self.claimed)
 
     def slide(self, pool: Pool) -> None:
         answered: list[Answered] = []
@@ -105,6 +107,7 @@ class Window(ABC):
         items = self.settle_and_claim(answered, wanted)
         for item, _ in answered:
             del self.claimed[item.id]
+            self.begun.discard(item.id)
         self.claimed |= {item.id: item for item in items}
         return items
 
@@ -134,6 +137,7 @@ class Window(ABC):
             return [(item, NotBegunError())]
         if (lane := self.lane_of(item)) in self.paces:
             self.paces[lane].take()
+        self.begun.add(item.id)
         pool.begin(item.id, asked.payload)
         return []
 
@@ -158,7 +162,7 @@ class Window(ABC):
             return self.make(outside, payload)
         except (ScopeDownError, NotBegunError) as error:
             return error
-        except Exception as error:
+        except BaseException as error:  # a thread that ended without an answer would be waited for for ever
             log.debug("call.broken", exc_info=True)
             return Lost(f"{type(error).__name__}: {first_line(error)}")
 

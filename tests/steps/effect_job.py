@@ -1,5 +1,6 @@
 """A job that calls about messages, for the tests of its kind of step: their topics say what goes wrong."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -44,8 +45,14 @@ def ask(_at: At, message: Message) -> Call[Message]:
     return Call(("nowhere",), message, {})
 
 
+MEANWHILE: Callable[[], None] = lambda: None  # noqa: E731 (what others do while a call is under way)
+
+
 def call(_outside: None, message: Message) -> str:
+    MEANWHILE()
     raising(message, "call")
+    if message.topic == "exit":
+        raise SystemExit
     return "answered"
 
 

@@ -1,11 +1,14 @@
 """One bad row never stops the others, wherever it fails and whatever is raised: effect steps."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from threading import Lock
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, select, update
+from sqlalchemy import Connection, Engine, event, select, text, update
 
 from jobctl import db, registry
 from jobctl.errors import Exit
@@ -16,6 +19,7 @@ from jobctl.tables.findings import findings
 from jobctl.tables.notifications import notifications
 from jobctl.tables.subscriptions import payments
 from tests.servers import closed_port
+from tests.steps import effect_job
 from tests.steps.effect_job import UNWRITABLE
 from tests.subscribers import Club
 from tests.world import World
@@ -139,6 +143,13 @@ class TestWhateverIsRaised:
         assert {world.row(each).status for each in good} == {"sent"}
         assert world.failed(done) == [bad]
 
+    def test_in_a_thread_even_to_leave_the_process(self, world: World) -> None:
+        world.messages(5)
+        bad = world.message(topic="exit")
+        done = world.run("call")
+        assert done.counts == {"sent": 5, "failed": 1}
+        assert world.failed(done) == [bad]
+
     @pytest.mark.parametrize("what", [*UNWRITABLE, "notice"])
     def test_in_what_it_wants_written(self, world: World, what: str) -> None:
         world.user()
@@ -163,6 +174,39 @@ class TestWhateverIsRaised:
         assert told
         assert all("\x00" not in each and "\ud800" not in each for each in told)
         assert world.run("call").exit_code == Exit.DONE
+
+    def test_an_error_that_cannot_be_recorded_is_recorded_without_its_words(self, world: World) -> None:
+        good, bad = world.messages(5), world.message(topic="a reason")
+        world.refuse(notifications, "id", bad)
+        refuse_words(world)
+        done = world.send()
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"sent": 5, "failed": 1})
+        assert world.failed(done) == [bad]
+        assert {world.row(each).status for each in good} == {"sent"}
+
+
+def refuse_words(world: World) -> None:
+    """Have the database refuse errors that tell of it."""
+    rule = "ALTER TABLE run_errors ADD CONSTRAINT words CHECK (error NOT LIKE '%the database refused its%')"
+    trigger = (
+        "CREATE TRIGGER words BEFORE INSERT ON run_errors WHEN NEW.error LIKE '%the database refused its%' "
+        "BEGIN SELECT RAISE(ABORT, 'no words'); END"
+    )
+    with world.engine.begin() as connection:
+        connection.execute(text(rule if world.settings.database_url else trigger))
+
+
+@pytest.mark.only("postgresql")
+def test_what_was_begun_is_said_where_the_database_goes_away(world: World) -> None:
+    """A trigger ends our own session when the first answer is to be settled."""
+    world.messages(5)
+    ends = "BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END"
+    with world.engine.begin() as connection:
+        connection.execute(text(f"CREATE FUNCTION gone() RETURNS trigger LANGUAGE plpgsql AS $$ {ends} $$"))
+        settling = "BEFORE UPDATE OF status ON notifications FOR EACH ROW EXECUTE FUNCTION gone()"
+        connection.execute(text(f"CREATE TRIGGER gone {settling}"))
+    done = world.run("call", concurrency=5)
+    assert (done.exit_code, done.counts) == (Exit.UNREACHABLE, {"left under way": 5})
 
 
 class Releasing(Stop):
@@ -224,3 +268,46 @@ class TestWhatOthersHaveLocked:
         message, *rest = world.messages(5)
         rival.execute(select(notifications.c.id).where(notifications.c.id == message).with_for_update())
         assert world.send(limit=len(rest)).counts == {"sent": 4}
+
+    def test_many_that_stay_locked_share_one_patience(
+        self, world: World, rival: Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Locked while they were called about, they are lost to the next run, which finds our claims."""
+        monkeypatch.setattr(db, "BRIEFLY", timedelta(milliseconds=50))
+        monkeypatch.setattr(db, "PATIENCE", timedelta(milliseconds=200))
+        ids = world.messages(20)
+        locking, guard = select(notifications.c.id).with_for_update(), Lock()
+
+        def lock() -> None:
+            with guard:
+                rival.execute(locking)
+
+        monkeypatch.setattr(effect_job, "MEANWHILE", lock)
+        with waits() as bounds:
+            done = world.run("call", concurrency=20, limit=20)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"failed": 20})
+        assert sorted(world.failed(done)) == ids
+        assert (bounds[0], bounds[-1]) == (50, 20)
+        assert {(each.status, each.claimed_by) for each in world.rows(notifications)} == {
+            ("queued", done.document["run"])
+        }
+        rival.rollback()
+        monkeypatch.setattr(effect_job, "MEANWHILE", lambda: None)
+        assert world.run("call").counts == {"failed": 20}
+        assert set(world.statuses().values()) == {"failed"}
+
+
+@contextmanager
+def waits() -> Iterator[list[int]]:
+    """Collect how many milliseconds each transaction lets a lock be waited for."""
+    found: list[int] = []
+
+    def listener(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if told := re.fullmatch(r"SET LOCAL lock_timeout = (\d+)", statement):
+            found.append(int(told[1]))
+
+    event.listen(Engine, "before_cursor_execute", listener)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", listener)

@@ -472,6 +472,21 @@ class TestManyAtOnce:
         assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"success": 2, "error": 1})
         assert till.statuses() == {"s0": "success", "s1": "open", "s2": "success"}
 
+    @pytest.mark.only("postgresql")
+    def test_one_that_stays_locked_is_named_where_runs_share_the_work(
+        self, till: Till, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Those that were asked about stay due as well, and are not asked twice."""
+        monkeypatch.setattr(db, "PATIENCE", timedelta(milliseconds=50))
+        till.several(12)
+        with till.world.engine.connect() as rival, rival.begin():
+            locked = select(checkout_session.c.id).where(checkout_session.c.id == "s5")
+            rival.execute(locked.with_for_update())
+            done = till.run(share=True)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"success": 11, "failed": 1})
+        assert till.world.failed(done) == ["s5"]
+        assert len(till.service.asked) == 11
+
     def test_a_session_that_cannot_be_claimed_keeps_no_other(self, till: Till) -> None:
         """Where runs share the work they claim; what is asked about in between stays as it was."""
         till.several(12)

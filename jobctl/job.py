@@ -296,7 +296,8 @@ class EffectStep(Generic[RowT, PayloadT, AnswerT, OutsideT]):
     The claim is `claimed_by` in the table of `due`; an `attempts` column there counts at the claim.
     Its `row` has an `id` and the `claimed_by` that it was read with. `ask` returns a `Call`, or an answer
     where none is needed. `settle` gets the answer, `Lost`, `Broken` or the ScopeDownError, and
-    returns the word under which the row is counted. looks_up: the calls change nothing there, so that a dry
+    returns the word under which the row is counted. What was answered and the database refuses comes again
+    as `Lost`; the row then counts as failed. looks_up: the calls change nothing there, so that a dry
     run makes them too, and one that a dead run made is as good as none. polls: they are made again and again
     about the same rows, of which nothing is written unless they change; a row is then claimed only where runs
     share the work, until the run that has it is through. opening and closing: lines that a run

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from jobctl.changes import UNAUDITED
+from jobctl.db import first_line
 from jobctl.job import Call, EffectStep, ListStep, Lost, Means, NotBegunError, ScopeDownError
 from jobctl.steps import listing
 from jobctl.steps.effect import DIED, PUT_BACK, dead_claims, decide
@@ -57,6 +58,8 @@ def looked_up(step: EffectStep[Any, Any, Any, Any], running: Running, asked: Seq
             except (ScopeDownError, NotBegunError) as error:
                 closed.update([error.scope] if isinstance(error, ScopeDownError) else [])
                 return error
+            except Exception as error:  # noqa: BLE001 (isolation: as in a run, it is that row's)
+                return Lost(f"{type(error).__name__}: {first_line(error)}")
 
         yield from pool.map(answer, asked)
 

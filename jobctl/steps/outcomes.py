@@ -142,7 +142,10 @@ class Outcomes:
     def keep(self, row_id: Key, error: Exception) -> None:
         """Name a row whose claim cannot be given up; the next run finds it claimed by one that has ended."""
         self.kept.add(row_id)
-        self.refuse(row_id, db.refusal(error))
+        named = (self.claims.table.name, row_id)
+        if named not in self.running.stuck:  # by another step of the job, which is about the same table
+            self.running.stuck.add(named)
+            self.refuse(row_id, db.refusal(error))
 
     # ── what is told ─────────────────────────────────────────────────────────────────────────
 

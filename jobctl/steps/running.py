@@ -92,6 +92,7 @@ class Running:
     began: float = field(default_factory=time.monotonic)
     exit_code: Exit = Exit.DONE
     complaints: list[str] = field(default_factory=list)
+    stuck: set[tuple[str, Key]] = field(default_factory=set)  # rows that stay claimed, and were named
 
     @property
     def stopping(self) -> bool:

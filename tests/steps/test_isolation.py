@@ -25,11 +25,12 @@ from tests.subscribers import Club
 from tests.world import World
 
 JOB = Entry("call", "tests.steps.effect_job", "* * * * *", None, "Call about messages.", ())
+LOOK = Entry("look", "tests.steps.looking_job", "* * * * *", None, "Look messages up.", ())
 
 
 @pytest.fixture(autouse=True)
 def job(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "JOBS", (*registry.JOBS, JOB))
+    monkeypatch.setattr(registry, "JOBS", (*registry.JOBS, JOB, LOOK))
 
 
 @contextmanager
@@ -142,6 +143,13 @@ class TestWhateverIsRaised:
         assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"sent": 5, "failed": 1})
         assert {world.row(each).status for each in good} == {"sent"}
         assert world.failed(done) == [bad]
+
+    def test_in_a_dry_run_that_makes_the_calls(self, world: World) -> None:
+        world.messages(5)
+        bad = world.message(topic="call: too deep")
+        shown = world.run("look", dry_run=True).document
+        assert shown["counts"] == {"sent": 5, "failed": 1}
+        assert [each["row_id"] for each in shown["rows"] if each["outcome"] == "failed"] == [bad]
 
     def test_in_a_thread_even_to_leave_the_process(self, world: World) -> None:
         world.messages(5)

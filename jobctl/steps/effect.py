@@ -216,7 +216,7 @@ class EffectRun(Window):
             if time.monotonic() >= ends:
                 break
             self.running.stop.wait(POLL if had else 0)
-        for each in had:
+        for each in () if self.running.stopping else had:
             self.running.attempted += 1
             self.outcomes.refuse(each, db.STILL_LOCKED)
 

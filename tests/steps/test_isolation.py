@@ -227,6 +227,14 @@ class Releasing(Stop):
         return super().wait(min(seconds, 0.0))
 
 
+class Stopping(Stop):
+    """Is told to stop once a run waits."""
+
+    def wait(self, seconds: float) -> bool:
+        self.now(Exit.TERMINATED)
+        return super().wait(seconds)
+
+
 @pytest.mark.only("postgresql")
 class TestWhatOthersHaveLocked:
     """SQLite has one writer at a time, and locks no rows."""
@@ -271,6 +279,14 @@ class TestWhatOthersHaveLocked:
         assert (done.exit_code, done.counts) == (Exit.DONE, {"sent": 4})
         assert world.row(theirs).claimed_by == 900
         assert {world.row(each).status for each in ours} == {"sent"}
+
+    def test_a_stop_ends_the_wait_and_blames_no_row(self, world: World, rival: Connection) -> None:
+        message, *_ = world.messages(5)
+        rival.execute(select(notifications.c.id).where(notifications.c.id == message).with_for_update())
+        world.stop = Stopping(timedelta(seconds=8))
+        done = world.send()
+        assert (done.exit_code, done.counts) == (Exit.TERMINATED, {"sent": 4})
+        assert world.errors() == []
 
     def test_limit_is_reached_without_a_wait(self, world: World, rival: Connection) -> None:
         message, *rest = world.messages(5)

@@ -88,12 +88,10 @@ class Outcomes:
         if isinstance(error, ChangedMeanwhileError):
             self.let_go(row)
             return
-        called, reason = row.id in self.called, db.refusal(error)
-        # Free again, it would take what went out for what never did.
-        waited_in_vain = called and not self.step.looks_up and db.gave_up_waiting(error)
-        if isinstance(answer, Broken | Unrecorded) or waited_in_vain:
+        reason = db.refusal(error)
+        if isinstance(answer, Broken | Unrecorded):
             self.leave(row, reason)
-        elif called:
+        elif row.id in self.called:
             self.settle([(row, Unrecorded(f"its outcome could not be recorded: {reason}"))])
         else:
             self.settle([(row, Broken(reason))])

@@ -1,20 +1,23 @@
 """The application's webhook handler, as docs/writers.md has it: a rival of the matching jobs.
 
-It shares no code with them, so that what both write tells whether the page can be followed.
+It shares no code with them, so that what both write tells whether the page can be followed. And whoever else
+writes while a job is at work.
 """
 
 import calendar
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, Executable, event, select
 from sqlalchemy.exc import DBAPIError
 
 from jobctl.db import engine
 from jobctl.settings import Settings
 from jobctl.tables.subscriptions import payments, plans, subscription_periods, subscriptions
+from tests.world import World
 
 
 class Webhook(threading.Thread):
@@ -113,3 +116,27 @@ def insert(connection: Connection, table: Any, **values: Any) -> int:
     key = connection.execute(table.insert().values(values)).inserted_primary_key
     assert key is not None
     return int(key[0])
+
+
+@contextmanager
+def once_chosen(world: World, change: Executable, chosen: str) -> Iterator[None]:
+    """Have another connection commit a change as soon as a run has locked the rows that it found due.
+
+    chosen: how the statement ends that does so.
+    """
+    rival = engine(world.settings)
+    done: list[str] = []
+
+    def after(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not done and statement.endswith(chosen):
+            done.append(statement)
+            with rival.begin() as connection:
+                connection.execute(change)
+
+    event.listen(Engine, "after_cursor_execute", after)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "after_cursor_execute", after)
+        rival.dispose()
+    assert done, "no row was chosen"

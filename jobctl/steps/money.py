@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 from sqlalchemy.exc import DBAPIError
 
 from jobctl import changes, journal
 from jobctl.changes import ChangedMeanwhileError
-from jobctl.db import among, first_line, passing_over
+from jobctl.db import among, among_named, first_line, id_list, id_list_type, passing_over
 from jobctl.errors import Exit, JobctlError
 from jobctl.job import Call, Due, Means, MoneyStep, RecoveryStep, SettleStep
 from jobctl.journal import Operation
@@ -93,6 +93,7 @@ class MoneyRun(Window):
         due = None if self.step is None else self.step.due(running.at)
         self.selection = None if due is None else Selection(due, options.since, options.only)
         self.pages: dict[tuple[bool, bool], Select[Any]] = {}  # built once for each shape
+        self.again: Select[Any] | None = None
         self.after: After | None = None
         self.recovered: After | None = None
         self.hand: tuple[Selection, After] | None = None  # the last row that this turn took up
@@ -319,9 +320,22 @@ class MoneyRun(Window):
         if not found:
             return
         taken.after = (found[-1].place_in_order, found[-1].id)
-        rows = {row.id: self.step.row(*row[:-1]) for row in found}
+        locked = self.still_due(connection, self.selection, [row.id for row in found])
+        rows = {row.id: self.step.row(*row[:-1]) for row in locked}
         for operation in self.books.begin(connection, self.step, rows.values(), taken):
             taken.items.append(Item(operation, self.step, rows[operation.subject_id]))
+
+    def still_due(self, connection: Connection, selection: Selection, ids: Sequence[int]) -> Sequence[Any]:
+        """Read rows that are locked by now once more: what lies beside them may have changed meanwhile.
+
+        On PostgreSQL the statement that locks them sees what lies beside them as it was when it began.
+        """
+        dialect = connection.dialect.name
+        key = selection.due.key
+        if self.again is None:
+            theirs = among_named(key, bindparam("the_ids", type_=id_list_type(key, dialect)), dialect)
+            self.again = selection.rows().where(theirs).order_by(selection.order, key)
+        return connection.execute(self.again, {"the_ids": id_list(ids, dialect)}).all()
 
     # ── calls ────────────────────────────────────────────────────────────────────────────────
 

@@ -36,11 +36,15 @@ class Selection:
         """Count the due rows, no further than `cap`: a backlog of millions is a backlog."""
         return select(func.count()).select_from(self.keys().limit(cap).subquery())
 
-    def page(self, *, first: bool) -> Select[Any]:
-        """Select rows as the job reads them, their place in the order last; `place` has its parameters."""
+    def rows(self) -> Select[Any]:
+        """Select rows as the job reads them, their place in the order last."""
         columns = [each.label(name) for name, each in self.due.read.items()]
         place = self.order.label("place_in_order")
-        rows = select(*columns, place).select_from(self.due.rows).where(*self.conditions)
+        return select(*columns, place).select_from(self.due.rows).where(*self.conditions)
+
+    def page(self, *, first: bool) -> Select[Any]:
+        """Select a page of rows; `place` has its parameters."""
+        rows = self.rows()
         if not first:
             # Typed as the columns are: on SQLite an instant compares only in its stored form.
             after = (

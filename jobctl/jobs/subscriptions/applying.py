@@ -53,7 +53,7 @@ def extended(subscription: Any, *, renewable: bool = True) -> dict[str, Any]:
     """Return what becomes of a subscription, read with its plan, that is paid for one more period."""
     start = subscription.ended_at
     end = end_of(start, subscription.unit, subscription.every, subscription.billing_anchor_day)
-    charged = renewable and subscription.recurring
+    charged = renewable and subscription.recurring and subscription.cancelled_at is None
     return {"ended_at": end, "next_charge_at": charge_day(end, 0) if charged else None}
 
 

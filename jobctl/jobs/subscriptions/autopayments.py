@@ -2,7 +2,8 @@
 
 A subscription that ends today is charged by the method that its last payment was made with, and gets one
 more period from its old end on. A decline is tried again on AUTOPAYMENT_RETRY_DAYS, once a day, unless the
-customer has withdrawn the permission.
+customer has withdrawn the permission. Nobody is charged who has cancelled or is gone, got the last payment back,
+or is about to pay by hand.
 """
 
 from datetime import datetime
@@ -11,12 +12,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 
 from jobctl.job import Ask, At, Due, Look, MoneyChanges, MoneyStep, RowChanges
-from jobctl.jobs.subscriptions import applying
+from jobctl.jobs.subscriptions import applying, beside
 from jobctl.jobs.subscriptions.renewing import SUBSCRIPTION, charge_day, next_charge, too_late
 from jobctl.journal import Operation, nothing_open
 from jobctl.money import Money
 from jobctl.periods import Unit
 from jobctl.providers.protocol import Charge, Declined, Succeeded, UnrepresentableError
+from jobctl.tables.notifications import users
 from jobctl.tables.subscriptions import payments, plans, prices, subscription_periods, subscriptions
 from jobctl.tables.types import inline
 
@@ -31,6 +33,7 @@ class Subscription(NamedTuple):
     plan_id: int
     currency: str
     status: str
+    cancelled_at: datetime | None
     ended_at: datetime
     billing_anchor_day: int
     plan: str
@@ -41,6 +44,7 @@ class Subscription(NamedTuple):
     provider: str | None
     customer: str | None
     method: str | None
+    gone: bool  # its user
 
     @property
     def cycle(self) -> str:
@@ -55,9 +59,12 @@ last_paid = (
     .limit(1)
     .scalar_subquery()
 )
-in_full = subscriptions.join(plans, plans.c.id == ours.plan_id).outerjoin(
-    payments, payments.c.id == last_paid
+in_full = (
+    subscriptions.join(plans, plans.c.id == ours.plan_id)
+    .outerjoin(payments, payments.c.id == last_paid)
+    .outerjoin(users, users.c.id == ours.user_id)
 )
+is_there = users.c.id.is_not(None) & users.c.deleted_at.is_(None)
 
 
 def due(at: At) -> Due:
@@ -74,18 +81,24 @@ def due(at: At) -> Due:
     read |= {"plan": plans.c.name, "amount_minor": price}
     read |= {"unit": plans.c.unit, "every": plans.c.every, "recurring": plans.c.recurring}
     read |= {"provider": payments.c.provider, "customer": payments.c.provider_customer}
-    read["method"] = payments.c.provider_method
+    read |= {"method": payments.c.provider_method, "gone": ~is_there}
     return Due(
         in_full,
         {
             "it is active": ours.status == inline("active"),
+            "nobody has cancelled it": ours.cancelled_at.is_(None),
+            "its user exists and was not deleted": is_there,
             "its plan is active and recurring": plans.c.active & plans.c.recurring,
             "a payment method was saved with its last payment": payments.c.provider_method.is_not(None),
+            "that payment was its user's own": payments.c.user_id == ours.user_id,
+            "that payment was not given back": payments.c.refunded_at.is_(None),
             "it ends today or before (UTC)": ours.ended_at < tomorrow,
             "its next charge is due": ours.next_charge_at <= at.now,
             # What nobody was served for is never charged.
             "it ended within SUBSCRIPTION_GRACE or AUTOPAYMENT_RETRY_DAYS": ours.ended_at
             > at.now - too_late(at.settings),
+            "no payment of it is pending that its provider may have by now": beside.none_of_it(at),
+            "nor one of its user for its plan": beside.none_of_buyer(at),
             "no money operation on it is open": nothing_open(SUBSCRIPTION, ours.id),
         },
         since=ours.ended_at,
@@ -142,7 +155,12 @@ def wanted(at: At, subscription: Subscription, operation: Operation, look: Look)
     payment = applying.payment_of(look, operation.key)
     if payment is not None and applying.has_paid(look, payment.id):
         return True
-    return subscription.status == "active" and operation.cycle == subscription.cycle
+    return stands(subscription) and operation.cycle == subscription.cycle
+
+
+def stands(subscription: Subscription) -> bool:
+    """Tell whether there is somebody who is to have another period."""
+    return subscription.status == "active" and subscription.cancelled_at is None and not subscription.gone
 
 
 def settle(
@@ -161,7 +179,7 @@ def settle(
     applying.succeeded(at, payment, answer.payment_id, change)
     if applying.has_paid(change.look, payment.id):
         return "renewed already"
-    if subscription.status != "active" or operation.cycle != subscription.cycle:
+    if not stands(subscription) or operation.cycle != subscription.cycle:
         return "paid too late"
     values = applying.extended(subscription)
     period = (subscription.ended_at, values["ended_at"])
@@ -207,9 +225,11 @@ def declined(
         )
     if subscription.status != "active" or operation.cycle != subscription.cycle:
         return "declined"
-    forbidden = not (answer.retryable or answer.needs_customer)
+    forbidden = not (answer.retryable or answer.needs_customer) or not stands(subscription)
     again = None if forbidden else next_charge(at.settings, subscription.ended_at, at.present)
     change.update(next_charge_at=again)
+    if not stands(subscription):
+        return "declined"
     change.notify(
         "renewal-declined",
         to=subscription.user_id,

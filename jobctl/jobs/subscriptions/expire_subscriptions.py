@@ -23,7 +23,9 @@ def due(at: At) -> Due:
         {
             "it is active": ours.status == inline("active"),
             "it ended SUBSCRIPTION_GRACE ago": ours.ended_at <= at.now - at.settings.subscription_grace,
-            "no charge is still to come": or_(ours.next_charge_at.is_(None), forgotten),
+            "no charge is still to come": or_(
+                ours.next_charge_at.is_(None), ours.cancelled_at.is_not(None), forgotten
+            ),
             # While the bank still decides, this would take away what is being paid for.
             "no money operation on it is open": nothing_open(SUBSCRIPTION, ours.id),
         },

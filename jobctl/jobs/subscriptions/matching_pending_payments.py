@@ -7,7 +7,7 @@ period that it was for.
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from jobctl.job import (
     At,
@@ -19,7 +19,7 @@ from jobctl.job import (
     RowChanges,
     ScopeDownError,
 )
-from jobctl.jobs.subscriptions import applying, matching
+from jobctl.jobs.subscriptions import applying, beside, matching
 from jobctl.jobs.subscriptions.matching import Listed, Match, Payment
 from jobctl.jobs.subscriptions.renewing import SUBSCRIPTION
 from jobctl.journal import READ, Operation, not_open
@@ -40,7 +40,9 @@ def due(at: At) -> Due:
         {
             "it is pending": ours.status == inline("pending"),
             "its provider has a number for it": ours.provider_payment_id.is_not(None),
-            "its provider was not asked lately": matching.not_asked_lately(at),
+            "its provider was not asked lately, or a charge waits for its answer": or_(
+                matching.not_asked_lately(at), beside.waited_for(at)
+            ),
             "no money operation on it is open": not_open(ours.reference),
         },
         order=ours.created_at,

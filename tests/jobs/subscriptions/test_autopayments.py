@@ -4,16 +4,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from jobctl.errors import Exit
 from jobctl.tables.journal import money_operations
-from jobctl.tables.notifications import notifications
+from jobctl.tables.notifications import notifications, users
 from jobctl.tables.subscriptions import payments, plans, prices, subscription_periods, subscriptions
+from tests.rival import once_chosen
 from tests.subscribers import Club
 from tests.world import NOW, ago, ahead
 
 AUTOPAYMENTS, SETTLER, EXPIRER = "autopayments", "settle-operations", "expire-subscriptions"
+MATCHER = "matching-pending-payments"
 END = datetime(2026, 3, 2, 15, tzinfo=UTC)
 NEXT = datetime(2026, 4, 2, 15, tzinfo=UTC)
 METHODS = {
@@ -119,6 +121,160 @@ class TestRenewal:
         made = club.member(ended_at=datetime(2026, 2, 28, 12, 30, tzinfo=UTC), billing_anchor_day=31)
         assert club.run(AUTOPAYMENTS).counts == {"renewed": 1}
         assert club.of(made).ended_at == datetime(2026, 3, 31, 12, 30, tzinfo=UTC)
+
+
+class TestWhoseMoney:
+    """Charged is only who owes it; `why` names the condition, and nothing is sent."""
+
+    def test_not_who_was_deleted(self, club: Club) -> None:
+        made = club.member()
+        club.world.change(users, club.of(made).user_id, deleted_at=ago(days=1))
+        assert not charged(club)
+
+    def test_not_who_does_not_exist(self, club: Club) -> None:
+        club.member(user_id=4711)
+        assert not charged(club)
+
+    def test_not_who_has_cancelled_though_it_is_still_active(self, club: Club) -> None:
+        club.member(cancelled_at=ago(days=1))
+        assert not charged(club)
+
+    def test_not_who_got_the_last_payment_back(self, club: Club) -> None:
+        made = club.member()
+        club.world.change(payments, club.periods(made)[-1].payment_id, refunded_at=ago(days=1))
+        assert not charged(club)
+
+    def test_not_by_the_method_of_another(self, club: Club) -> None:
+        made = club.member()
+        club.world.change(payments, club.periods(made)[-1].payment_id, user_id=club.buyer())
+        assert not charged(club)
+
+    def test_one_cancelled_before_its_charge_was_sent_is_not_charged(self, club: Club) -> None:
+        """Nor who was deleted meanwhile."""
+        gone, left = club.member(), club.member()
+        journalled_alone(club)
+        club.world.change(users, club.of(gone).user_id, deleted_at=NOW)
+        club.world.change(subscriptions, left, cancelled_at=NOW)
+        club.pass_time(minutes=5)
+        club.run(SETTLER)
+        assert [each.code for each in club.world.rows(money_operations)] == ["not_wanted"] * 2
+        assert club.sandbox.ledger() == []
+
+    def test_who_is_deleted_while_it_is_under_way_gets_the_money_back(self, club: Club) -> None:
+        made = club.member()
+        club.sandbox.fault("lost_answer", "charge")
+        assert club.run(AUTOPAYMENTS).exit_code == Exit.UNKNOWN_OUTCOME
+        club.world.change(users, club.of(made).user_id, deleted_at=NOW)
+        club.pass_time(minutes=5)
+        assert club.run(SETTLER).counts == {"paid too late and to be undone": 1, "refunded": 1}
+        assert club.of(made).ended_at == END
+        club.agree()
+
+    def test_a_decline_of_who_has_cancelled_meanwhile_is_the_last_one(self, club: Club) -> None:
+        made = club.member(METHODS[club.provider]["later"])
+        club.sandbox.fault("lost_answer", "charge")
+        club.run(AUTOPAYMENTS)
+        club.world.change(subscriptions, made, cancelled_at=NOW)
+        club.pass_time(minutes=5)
+        assert club.run(SETTLER).counts == {"declined": 1}
+        assert (club.of(made).next_charge_at, templates(club)) == (None, set())
+
+
+def journalled_alone(club: Club) -> None:
+    """Leave charges in the journal, as a run does that dies before it sends them."""
+    club.sandbox.fault("http_429", "charge", times=9, seconds=3600)
+    club.run(AUTOPAYMENTS)
+    club.sandbox.clear_faults()
+    with club.world.engine.begin() as connection:
+        never = {"status": "started", "first_sent_at": None, "settled_at": None, "answer_by": None}
+        connection.execute(update(money_operations).values(**never, claimed_by=None))
+        connection.execute(update(payments).where(payments.c.reference.is_not(None)).values(status="pending"))
+
+
+def charged(club: Club) -> bool:
+    counts = club.run(AUTOPAYMENTS).counts
+    assert counts in ({}, {"renewed": 1})
+    ours = {each.key for each in club.world.rows(money_operations)}
+    assert sum(each.key in ours for each in club.sandbox.ledger()) == len(counts)
+    return counts != {}
+
+
+class TestBesidePayments:
+    """Who is about to pay by hand is not charged as well; what was abandoned keeps nothing back."""
+
+    def beside(self, club: Club, **values: Any) -> int:
+        """Add a payment by hand that is pending, of a subscription that is to be charged, by another plan."""
+        made = club.member()
+        of = club.of(made)
+        other = {"subscription_id": made, "plan_id": club.plan_of(name="Silver")}
+        return club.begun(of.user_id, values.pop("number", None), **{**other, **values})
+
+    @pytest.mark.parametrize("by", ["subscription", "buyer"])
+    def test_a_young_one_keeps_the_charge_back(self, club: Club, by: str) -> None:
+        this = {"subscription": {}, "buyer": {"subscription_id": None, "plan_id": club.plan}}[by]
+        payment = self.beside(club, created_at=ago(minutes=59), **this)
+        assert not charged(club)
+        club.world.change(payments, payment, created_at=ago(minutes=61))
+        assert charged(club)
+
+    @pytest.mark.parametrize("status", ["succeeded", "cancelled", "expired"])
+    def test_a_decided_one_does_not(self, club: Club, status: str) -> None:
+        self.beside(club, status=status, created_at=ago(minutes=5))
+        assert charged(club)
+
+    def test_nor_one_of_somebody_else(self, club: Club) -> None:
+        club.member()
+        club.begun(club.buyer(), None)
+        assert charged(club)
+
+    def test_what_its_provider_was_not_asked_about_lately_keeps_it_back(self, club: Club) -> None:
+        old = {"created_at": ago(hours=5), "number": club.held()}
+        payment = self.beside(club, **old)
+        for seen, then in ((None, False), (ago(minutes=15), False), (ago(minutes=14), True)):
+            club.world.change(payments, payment, seen_pending_at=seen)
+            assert (club.run(AUTOPAYMENTS, dry_run=True).document["counts"] != {}) is then
+
+    def test_the_provider_is_asked_first(self, club: Club) -> None:
+        """However lately it was asked: what succeeded meanwhile is applied, and the charge has no reason."""
+        made = club.member()
+        number = club.pay(club.of(made).user_id)
+        asked = {"looks": 9, "next_look_at": ahead(minutes=50), "seen_pending_at": ago(minutes=10)}
+        club.begun(club.of(made).user_id, number, subscription_id=made, created_at=ago(hours=5), **asked)
+        club.run(MATCHER)
+        assert (club.of(made).ended_at, charged(club)) == (NEXT, False)
+        assert len(club.periods(made)) == 2
+
+    def test_one_that_was_abandoned_loses_no_day(self, club: Club) -> None:
+        self.beside(club, created_at=ago(hours=5), number=club.held(), next_look_at=ahead(minutes=50))
+        assert not charged(club)
+        club.run(MATCHER)
+        counts = club.run(AUTOPAYMENTS).counts
+        assert counts == {"renewed": 1}
+
+    def test_it_is_asked_about_every_few_minutes_only(self, club: Club) -> None:
+        seen = {"seen_pending_at": ago(minutes=4), "next_look_at": ahead(minutes=50)}
+        self.beside(club, created_at=ago(hours=5), number=club.held(), **seen)
+        assert club.run(MATCHER).counts == {}
+
+    @pytest.mark.parametrize("fact", [{"next_charge_at": ahead(days=1)}, {"status": "cancelled"}], ids=str)
+    def test_nor_where_no_charge_waits_for_it(self, club: Club, fact: dict[str, Any]) -> None:
+        self.beside(club, created_at=ago(hours=5), number=club.held(), next_look_at=ahead(minutes=50))
+        club.world.change(subscriptions, 1, **fact)
+        assert club.run(MATCHER).counts == {}
+
+    def test_what_is_left_to_a_person_is_asked_about_once_a_day(self, club: Club) -> None:
+        self.beside(club, created_at=ago(hours=5), number=club.unknown())
+        assert club.run(MATCHER).exit_code == Exit.ITEMS_FAILED
+        assert (club.run(MATCHER).counts, charged(club)) == ({}, False)
+
+    def test_a_charge_of_ours_that_is_under_way_is_one_too(self, club: Club) -> None:
+        """Of a subscription that the same user had before."""
+        old = club.member(status="cancelled", cancelled_at=ago(days=1))
+        user = club.of(old).user_id
+        key = club.operation(old, "unknown")
+        club.begun(user, None, reference=key, created_at=ago(hours=5))
+        club.member(user_id=user)
+        assert not charged(club)
 
 
 class TestDeclines:
@@ -261,3 +417,22 @@ def test_since_bounds_the_end(club: Club) -> None:
     old, new = club.member(ended_at=ago(days=2)), club.member(ended_at=ago(days=1))
     assert club.run(AUTOPAYMENTS, since=ago(hours=36)).counts == {"renewed": 1}
     assert [len(club.renewals(each)) for each in (old, new)] == [0, 1]
+
+
+@pytest.mark.only("postgresql")
+@pytest.mark.parametrize("what", ["deleted", "refunded", "about to pay", "paying for the plan"])
+def test_what_a_rival_changes_while_rows_are_chosen_counts(club: Club, what: str) -> None:
+    """The statement that locks a row sees what lies beside it as it was when the statement began."""
+    made = club.member()
+    user, payment = club.of(made).user_id, club.periods(made)[-1].payment_id
+    by_hand: dict[str, Any] = {"user_id": user, "plan_id": club.plan, "provider": club.provider}
+    by_hand |= {"amount_minor": 50_000, "currency": "RUB", "created_at": NOW}
+    changes = {
+        "deleted": update(users).where(users.c.id == user).values(deleted_at=NOW),
+        "refunded": update(payments).where(payments.c.id == payment).values(refunded_at=NOW),
+        "about to pay": insert(payments).values(**by_hand, subscription_id=made),
+        "paying for the plan": insert(payments).values(**by_hand),
+    }
+    with once_chosen(club.world, changes[what], f"FOR UPDATE OF {subscriptions} SKIP LOCKED"):
+        assert club.run(AUTOPAYMENTS).counts == {}
+    assert (club.sandbox.ledger(), club.world.rows(money_operations)) == ([], [])

@@ -8,7 +8,7 @@ from typing import Any
 from jobctl.parsing import rate
 from jobctl.sandbox import PAYSTACK_SECRET_KEY, SECRET_KEY, YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID, Sandbox
 from jobctl.tables.journal import money_operations
-from jobctl.tables.notifications import notifications
+from jobctl.tables.notifications import notifications, users
 from jobctl.tables.sessions import attendees, orders, payment_methods, sessions
 from tests.world import NOW, Done, World, ago, ahead
 
@@ -63,10 +63,11 @@ class Market:
         begun = {"status": "ended", "starts_at": ago(hours=2), "attendance": attendance}
         return self.session(**begun, **values)
 
-    def card(self, name: str = "pm_card_visa") -> int:
+    def card(self, name: str = "pm_card_visa", *, of: int) -> int:
+        """Save a card of a user."""
         method = "pm_yk_ok" if (self.provider, name) == ("yookassa", "pm_card_visa") else name
         ours = {
-            "user_id": 1,
+            "user_id": of,
             "provider": self.provider,
             "provider_customer": "cus_1",
             "provider_method": method,
@@ -76,10 +77,11 @@ class Market:
     def order(self, session: int | None = None, card: str | None = "pm_card_visa", **values: Any) -> int:
         """Add a complete order of 45 dollars that nothing is held for."""
         session = self.session() if session is None else session
+        customer = values.get("customer_id", self.of(sessions, session).consumer_id)
         given = {
             "session_id": session,
-            "customer_id": self.of(sessions, session).consumer_id,
-            "payment_method_id": self.card(card) if card else None,
+            "customer_id": customer,
+            "payment_method_id": self.card(card, of=customer) if card else None,
             "amount_minor": 4500,
             "currency": "USD",
             "status": "complete",
@@ -97,6 +99,14 @@ class Market:
         was = {name: getattr(before, name) for name in coming}
         self.world.change(sessions, before.id, **was)
         return order
+
+    def of_another(self, order: int) -> None:
+        """Have an order go by the card of another user."""
+        other = self.world.user(name="Olga")
+        self.change_method(self.of(orders, order).payment_method_id, user_id=other)
+
+    def delete_customer(self, order: int) -> None:
+        self.world.change(users, self.of(orders, order).customer_id, deleted_at=NOW)
 
     def change_method(self, method: int, **values: Any) -> None:
         self.world.change(payment_methods, method, **values)

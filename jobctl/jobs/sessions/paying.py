@@ -3,7 +3,11 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from sqlalchemy import and_, or_
+
+from jobctl.journal import Operation
 from jobctl.money import Money
+from jobctl.tables.notifications import users
 from jobctl.tables.sessions import orders, payment_methods, sessions
 
 ORDER: str = orders.info["subject"]
@@ -32,6 +36,7 @@ class Order(NamedTuple):
     provider: str | None
     customer: str | None
     method: str | None
+    rightful: bool  # its customer is there, and the card is theirs
 
     @property
     def amount(self) -> Money:
@@ -45,10 +50,29 @@ class Order(NamedTuple):
             "starts_at": self.starts_at.isoformat(),
         }
 
+    def goes_by(self, operation: Operation) -> bool:
+        """Tell whether an operation is on the payment that the order goes by; else it is on another one."""
+        ours = self.payment_provider, self.payment_id
+        return ours == (operation.provider, operation.payment_id)
 
-in_full = orders.join(sessions, sessions.c.id == orders.c.session_id).outerjoin(
-    payment_methods, payment_methods.c.id == orders.c.payment_method_id
+    def waits_for(self, operation: Operation) -> bool:
+        """Tell whether a hold or charge is the next one of the order; else another came before it."""
+        return operation.cycle == f"hold-{self.holds + 1}"
+
+    def is_asked(self, operation: Operation) -> bool:
+        """Tell whether a hold or charge was sent while its customer was there and the card theirs."""
+        return self.rightful or operation.first_sent_at is not None
+
+
+in_full = (
+    orders.join(sessions, sessions.c.id == orders.c.session_id)
+    .outerjoin(payment_methods, payment_methods.c.id == orders.c.payment_method_id)
+    .outerjoin(users, users.c.id == orders.c.customer_id)
 )
+is_there = and_(users.c.id.is_not(None), users.c.deleted_at.is_(None))
+# One without any is refused, and its customer asked for one.
+is_own = or_(payment_methods.c.id.is_(None), payment_methods.c.user_id == orders.c.customer_id)
+NOT_THEIRS = "not_the_customers"  # why what is neither held nor taken failed
 READ: dict[str, Any] = {
     **{name: orders.c[name] for name in Order._fields if name in orders.c},
     "session_status": sessions.c.status,
@@ -56,5 +80,6 @@ READ: dict[str, Any] = {
     "provider": payment_methods.c.provider,
     "customer": payment_methods.c.provider_customer,
     "method": payment_methods.c.provider_method,
+    "rightful": and_(is_there, is_own),
 }
 READ = {name: READ[name] for name in Order._fields}

@@ -1,15 +1,16 @@
 """Take the money for sessions that took place, and release the holds of the others.
 
 Each order stands for itself: a hold is captured; an extension that was agreed late, or a hold that has
-lapsed, is charged in one. What a session that did not take place had on hold is released.
+lapsed, is charged in one. What a session that did not take place had on hold is released. Nothing is charged
+to a card that is not the customer's own, or to a customer who is gone: that needs a person.
 """
 
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, or_
 
-from jobctl.job import Ask, At, Due, Look, MoneyChanges, MoneyStep
-from jobctl.jobs.sessions.paying import ORDER, READ, Order, in_full
+from jobctl.job import Ask, At, BatchChanges, Due, Look, MoneyChanges, MoneyStep, SetStep
+from jobctl.jobs.sessions.paying import NOT_THEIRS, ORDER, READ, Order, in_full, is_own, is_there
 from jobctl.journal import Operation, nothing_open
 from jobctl.providers.protocol import Capture, Charge, Declined, Release, Succeeded
 from jobctl.tables.sessions import PAYMENT_TRANSITIONS, awaiting_payment, orders, sessions
@@ -27,22 +28,41 @@ def paid_for(at: At) -> list[str]:
     ]
 
 
+held = orders.c.payment_status == inline("authorized")
+
+
 def due(at: At) -> Due:
-    held = orders.c.payment_status == inline("authorized")
+    return to_be_settled(
+        {
+            "its session took place, or did not and something is held": or_(
+                to_be_taken(at), and_(held, or_(*gone(at)))
+            ),
+            "its customer exists and was not deleted, or something is held": or_(held, is_there),
+            "its payment method, if it has one, is the customer's own, or something is held": or_(
+                held, is_own
+            ),
+        },
+    )
+
+
+def to_be_taken(at: At) -> ColumnElement[bool]:
     still_held = held & or_(orders.c.hold_ends_at.is_(None), orders.c.hold_ends_at > at.now)
     # What is charged in one, and was declined, is tried again a day later.
     rested = or_(orders.c.payment_failed_at.is_(None), orders.c.payment_failed_at <= at.now - PAUSE)
-    take = and_(
+    return and_(
         orders.c.status == inline("complete"),
         sessions.c.status != inline("cancelled"),
         sessions.c.attendance.in_([inline(each) for each in paid_for(at)]),
         or_(still_held, rested),
     )
+
+
+def to_be_settled(which: dict[str, ColumnElement[bool]]) -> Due:
     return Due(
         in_full,
         {
             "it is unpaid, or something is held for it": awaiting_payment,
-            "its session took place, or did not and something is held": or_(take, and_(held, or_(*gone(at)))),
+            **which,
             "no money operation on it is open": nothing_open(ORDER, orders.c.id),
         },
         since=sessions.c.over_at,
@@ -70,7 +90,8 @@ def ask(at: At, order: Order) -> Ask | Declined:
     hold = f"hold-{order.holds}"
     if held and not earned(at, order):
         return Ask(hold, str(order.payment_provider), Release(str(order.payment_id)), order.payment_account)
-    if held and not lapsed(order.hold_ends_at, at.present):
+    # Whom nothing may be charged to may still have it on hold: when holds end is partly a guess.
+    if held and not (order.rightful and lapsed(order.hold_ends_at, at.present)):
         capture = Capture(str(order.payment_id), order.amount)
         return Ask(hold, str(order.payment_provider), capture, order.payment_account)
     return charge(order)
@@ -81,6 +102,8 @@ def lapsed(ends_at: datetime | None, present: datetime) -> bool:
 
 
 def charge(order: Order, follows: int | None = None) -> Ask | Declined:
+    if not order.rightful:
+        return Declined(NOT_THEIRS, "its customer is gone, or its payment method is another user's")
     if not order.provider or not order.customer or not order.method:
         return Declined("no_payment_method", "the order has no saved payment method", needs_customer=True)
     request = Charge(order.amount, order.customer, order.method)
@@ -88,7 +111,10 @@ def charge(order: Order, follows: int | None = None) -> Ask | Declined:
 
 
 def wanted(at: At, order: Order, operation: Operation, look: Look) -> bool:  # noqa: ARG001 (every step's has these)
-    return operation.kind in ("release", "refund") or (earned(at, order) and may_become(order, "captured"))
+    if operation.kind in ("release", "refund"):
+        return True
+    asked = operation.kind == "capture" or order.is_asked(operation)
+    return asked and earned(at, order) and may_become(order, "captured")
 
 
 def may_become(order: Order, status: str) -> bool:
@@ -106,7 +132,8 @@ def settle(
         case "release":
             return released(at, order, operation, change)
         case "refund":
-            change.update(refunded_at=at.present)
+            if order.goes_by(operation):  # else the order keeps the payment that it goes by
+                change.update(refunded_at=at.present)
             return "refunded"
     if not may_become(order, "captured"):
         return "captured too late"
@@ -119,7 +146,7 @@ def settle(
         payment_failed_at=None,
         payment_failure=None,
     )
-    if operation.kind == "charge" and order.payment_id and order.payment_provider and not operation.follows:
+    if order.payment_id and order.payment_provider and not (operation.follows or order.goes_by(operation)):
         # By what was known of its end the hold has lapsed; where that was a guess, it must not stay.
         hold, old = f"hold-{order.holds}", Release(order.payment_id)
         change.ask(Ask(hold, order.payment_provider, old, order.payment_account, follows=operation.id))
@@ -134,8 +161,7 @@ def settle(
 
 
 def released(at: At, order: Order, operation: Operation, change: MoneyChanges) -> str:
-    # Else it is another hold than the one that the order goes by.
-    if operation.payment_id == order.payment_id and may_become(order, "released"):
+    if order.goes_by(operation) and may_become(order, "released"):
         change.update(payment_status="released", released_at=at.present)
     return "released"
 
@@ -147,6 +173,8 @@ def declined(
     if kind in ("release", "refund"):
         change.error(f"its {kind} was declined ({answer.code}): {answer.reason}")
         return "declined"
+    if operation and not (order.goes_by(operation) if kind == "capture" else order.waits_for(operation)):
+        return "declined"  # the order has gone on without it
     if operation and kind == "capture" and answer.code == LAPSED:
         again = charge(order, follows=operation.id)
         if isinstance(again, Ask):
@@ -160,7 +188,23 @@ def declined(
     return "declined for good"
 
 
-JOB = MoneyStep(
+def anothers(at: At) -> Due:
+    return to_be_settled(
+        {
+            "its session took place, and nothing is held": and_(to_be_taken(at), ~held),
+            "its customer is gone, or its payment method is another user's": ~and_(is_there, is_own),
+        }
+    )
+
+
+def give_up(at: At, batch: BatchChanges) -> None:
+    batch.update(payment_status="capture_failed", payment_failed_at=at.now, payment_failure=NOT_THEIRS)
+    batch.error(
+        "nothing may be charged for it: its customer is gone, or its payment method is another user's"
+    )
+
+
+MONEY = MoneyStep(
     subject=ORDER,
     kinds=("capture", "charge", "release", "refund"),
     row=Order,
@@ -170,3 +214,5 @@ JOB = MoneyStep(
     settle=settle,
     concurrency=lambda settings: settings.payment_concurrency,
 )
+
+JOB = (SetStep(anothers, give_up, "given up"), MONEY)

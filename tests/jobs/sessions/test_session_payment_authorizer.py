@@ -1,14 +1,18 @@
 """Who gets a hold, and what becomes of the order when it is placed, declined or not needed any more."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, update
 
 from jobctl.errors import Exit
-from jobctl.tables.notifications import notifications
-from jobctl.tables.sessions import orders, sessions
-from tests.payments import AUTHORIZER, Market
+from jobctl.tables.journal import money_operations
+from jobctl.tables.notifications import notifications, users
+from jobctl.tables.sessions import orders, payment_methods, sessions
+from tests.payments import AUTHORIZER, SETTLER, Market
+from tests.rival import once_chosen
 from tests.world import NOW, ago, ahead
 
 
@@ -120,7 +124,7 @@ class TestAnswers:
     def test_a_declined_renewal_keeps_the_old_hold_and_rests_for_a_day(self, market: Market) -> None:
         order = market.held(market.session())
         market.world.change(orders, order, hold_ends_at=ahead(hours=30))
-        bad = market.card("pm_card_chargeDeclined")
+        bad = market.card("pm_card_chargeDeclined", of=market.of(orders, order).customer_id)
         market.world.change(orders, order, payment_method_id=bad)
         assert market.run(AUTHORIZER).counts == {"renewal declined": 1}
         assert {each.context["until"] for each in market.world.rows(notifications)} == {None}
@@ -156,6 +160,101 @@ class TestAnswers:
         assert market.operations() == []
 
 
+WRONG: dict[str, Callable[[Market, int], None]] = {
+    "another's card": Market.of_another,
+    "a customer who was deleted": Market.delete_customer,
+    "a customer who does not exist": lambda market, order: market.world.change(
+        orders, order, customer_id=4711
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+class TestWhoseCard:
+    def test_nothing_is_held_and_a_person_is_told_once(
+        self, market: Market, wrong: Callable[[Market, int], None]
+    ) -> None:
+        bad, good = market.order(), market.order()
+        wrong(market, bad)
+        done = market.run(AUTHORIZER)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"refused": 1, "held": 1})
+        row = market.of(orders, bad)
+        assert (row.payment_status, row.payment_failure) == ("authorization_failed", "not_the_customers")
+        assert [each.row_id for each in market.world.errors()] == [bad]
+        assert market.run(AUTHORIZER).counts == {}
+        assert market.status(good) == "authorized"
+        market.agree()
+
+    def test_a_hold_stays_and_is_not_renewed(
+        self, market: Market, wrong: Callable[[Market, int], None]
+    ) -> None:
+        order = market.held(market.session())
+        market.world.change(orders, order, hold_ends_at=ahead(hours=30))
+        wrong(market, order)
+        done = market.run(AUTHORIZER)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"renewals refused": 1})
+        assert (market.run(AUTHORIZER).counts, market.status(order)) == ({}, "authorized")
+        market.agree()
+
+    def test_what_was_not_sent_is_not_sent_any_more(
+        self, market: Market, wrong: Callable[[Market, int], None]
+    ) -> None:
+        order = market.order()
+        market.run(AUTHORIZER)
+        with market.world.engine.begin() as connection:
+            never = {"status": "started", "first_sent_at": None, "settled_at": None, "payment_id": None}
+            connection.execute(update(money_operations).values(**never))
+            before = {"payment_status": "not_started", "holds": 0, "payment_id": None}
+            connection.execute(update(orders).values(**before))
+        wrong(market, order)
+        market.run(SETTLER)
+        assert [(each.status, each.code) for each in market.operations()] == [("rejected", "not_wanted")]
+        assert len(market.sandbox.ledger()) == 1
+
+    def test_a_hold_that_was_asked_for_before_stands(
+        self, market: Market, wrong: Callable[[Market, int], None]
+    ) -> None:
+        order = market.order()
+        market.sandbox.fault("lost_answer", "authorize")
+        assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
+        wrong(market, order)
+        market.pass_time(minutes=5)
+        assert market.run(SETTLER).counts == {"held": 1}
+        market.agree()
+
+
+@pytest.mark.parametrize(
+    "starts_at", [ahead(days=1, hours=12), ahead(hours=20), ahead(minutes=30), ago(minutes=30)]
+)
+def test_who_has_anothers_card_is_told_as_one_whose_card_declines(
+    market: Market, starts_at: datetime
+) -> None:
+    def told() -> list[Any]:
+        rows = [each for each in market.world.rows(notifications) if each.user_id == consumer]
+        return sorted((each.channel, each.category, each.context) for each in rows)
+
+    status = "in_progress" if starts_at < NOW else "not_started"
+    session = market.session(starts_at=starts_at, status=status)
+    consumer = market.of(sessions, session).consumer_id
+    order = market.order(session, card=None)
+    market.run(AUTHORIZER)
+    without = told()
+    market.world.change(orders, order, payment_status="not_started")
+    market.world.change(orders, order, payment_method_id=market.card(of=market.world.user()))
+    with market.world.engine.begin() as connection:
+        connection.execute(delete(notifications))
+    market.run(AUTHORIZER)
+    assert len(told()) == len(without) == len(("email", "tray"))
+    assert [to_the_minute(each) for each in without] == [to_the_minute(each) for each in told()]
+
+
+def to_the_minute(told: Any) -> Any:
+    """Leave out of what was told by how much the one was worked out later than the other."""
+    channel, category, context = told
+    times = {name: context[name] and context[name][:16] for name in ("starts_at", "until")}
+    return channel, category, {**context, **times}
+
+
 class TestDryRun:
     def test_without_a_key_it_promises_nothing(self, market: Market) -> None:
         market.order()
@@ -184,3 +283,19 @@ class TestDryRun:
             )
             for each in document["rows"]
         }
+
+
+@pytest.mark.only("postgresql")
+@pytest.mark.parametrize("what", ["customer", "card"])
+def test_what_a_rival_changes_while_rows_are_chosen_counts(market: Market, what: str) -> None:
+    order = market.order()
+    row, other = market.of(orders, order), market.world.user()
+    changes = {
+        "customer": update(users).where(users.c.id == row.customer_id).values(deleted_at=NOW),
+        "card": update(payment_methods)
+        .where(payment_methods.c.id == row.payment_method_id)
+        .values(user_id=other),
+    }
+    with once_chosen(market.world, changes[what], f"FOR UPDATE OF {orders} SKIP LOCKED"):
+        assert market.run(AUTHORIZER).counts == {}
+    assert (market.operations(), market.sandbox.ledger()) == ([], [])

@@ -1,11 +1,13 @@
 """What is captured, charged and released once a session is over, order by order."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from jobctl.errors import Exit
+from jobctl.tables.journal import money_operations
 from jobctl.tables.sessions import orders, sessions
 from tests.payments import PROCESSOR, SETTLER, Market
 from tests.world import NOW, ago, ahead
@@ -133,6 +135,118 @@ class TestAnswers:
         market.order(market.past_session(), currency="KWD", amount_minor=45_001)
         done = market.run(PROCESSOR)
         assert (done.exit_code, done.counts, market.operations()) == (Exit.ITEMS_FAILED, {"failed": 1}, [])
+
+
+WRONG: dict[str, Callable[[Market, int], None]] = {
+    "another's card": Market.of_another,
+    "a customer who was deleted": Market.delete_customer,
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+class TestWhoseCard:
+    def test_nothing_is_charged_and_a_person_is_told(
+        self, market: Market, wrong: Callable[[Market, int], None]
+    ) -> None:
+        order = market.order(market.past_session())
+        wrong(market, order)
+        done = market.run(PROCESSOR)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"given up": 1})
+        row = market.of(orders, order)
+        assert (row.payment_status, row.payment_failure) == ("capture_failed", "not_the_customers")
+        assert (market.run(PROCESSOR).counts, market.sandbox.ledger()) == ({}, [])
+
+    @pytest.mark.parametrize("attendance", ["all_present", "none_showed"])
+    def test_what_is_held_is_captured_or_released(
+        self, market: Market, attendance: str, wrong: Callable[[Market, int], None]
+    ) -> None:
+        order = market.held(market.past_session(attendance))
+        wrong(market, order)
+        assert market.run(PROCESSOR).exit_code == Exit.DONE
+        assert market.status(order) == {"all_present": "captured", "none_showed": "released"}[attendance]
+        market.agree()
+
+    def test_so_is_a_hold_whose_end_was_a_guess(
+        self, market: Market, wrong: Callable[[Market, int], None]
+    ) -> None:
+        order = market.held(market.past_session())
+        market.world.change(orders, order, hold_ends_at=ago(minutes=1))
+        wrong(market, order)
+        assert market.run(PROCESSOR).counts == {"captured": 1}
+        market.agree()
+
+    def test_in_place_of_one_that_has_lapsed_nothing_is_charged(
+        self, market: Market, wrong: Callable[[Market, int], None]
+    ) -> None:
+        order = market.held(market.past_session())
+        market.pass_time(days=8)
+        market.world.change(orders, order, hold_ends_at=ahead(days=9))
+        wrong(market, order)
+        assert market.run(PROCESSOR).counts == {"declined for good": 1}
+        assert market.kinds(order)[1:] == [("capture", "declined")]
+        assert market.status(order) == "capture_failed"
+        market.agree()
+
+
+class TestAnotherPayment:
+    """What is decided about another payment than the order goes by changes nothing of the order."""
+
+    def other(self, market: Market, order: int, verb: str, **values: Any) -> int:
+        """Add an operation that is to be settled, on a payment that the order does not go by."""
+        given: dict[str, Any] = {
+            "key": f"x.{verb}.1",
+            "kind": verb,
+            "subject": "order",
+            "subject_id": order,
+            "cycle": "hold-1",
+            "attempt": 9,
+            "provider": "stripe",
+            "account": "test",
+            "request": {},
+            "payment_id": "pi_other",
+            "run_id": 1,
+            "created_at": NOW,
+        }
+        money = {} if verb == "release" else {"amount_minor": 4500, "currency": "USD"}
+        return market.world.add(money_operations, given | money | values)
+
+    @pytest.mark.parametrize("verb", ["refund", "release"])
+    def test_the_duplicate_is_given_back_and_the_order_keeps_its_charge(
+        self, market: Market, verb: str
+    ) -> None:
+        order = market.held(market.past_session())
+        market.run(PROCESSOR)
+        before = market.of(orders, order)
+        self.other(market, order, verb, status="succeeded", cycle="hold-1-again-1")
+        market.run(SETTLER)
+        assert market.of(orders, order) == before
+
+    @pytest.mark.parametrize("status", ["captured", "authorized"])
+    @pytest.mark.parametrize("verb", ["capture", "charge", "authorize"])
+    def test_a_late_refusal_of_another_is_none_of_it(self, market: Market, verb: str, status: str) -> None:
+        order = market.held(market.past_session())
+        if status == "captured":
+            market.run(PROCESSOR)
+        before = market.of(orders, order)
+        self.other(market, order, verb, status="declined", code="card_declined", reason="no")
+        done = market.run(SETTLER)
+        assert (done.exit_code, market.of(orders, order)) == (Exit.DONE, before)
+
+    def test_a_late_capture_of_another_hold_sets_the_newer_one_free(self, market: Market) -> None:
+        session = market.past_session()
+        order = market.held(session)
+        first = market.of(orders, order)
+        spare = market.held(session, parent_order_id=order)
+        newer = market.of(orders, spare)
+        market.world.change(orders, spare, payment_status="released", payment_id=None)
+        market.world.change(orders, order, payment_id=newer.payment_id)
+        self.other(market, order, "capture", status="succeeded", payment_id=first.payment_id)
+        assert market.run(SETTLER).counts == {"captured": 1, "released": 1}
+        row = market.of(orders, order)
+        assert (row.payment_status, row.payment_id) == ("captured", first.payment_id)
+        assert [each.payment_id for each in market.operations(order) if each.kind == "release"] == [
+            newer.payment_id
+        ]
 
 
 def test_since_bounds_by_the_end_of_the_session(market: Market) -> None:

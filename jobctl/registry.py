@@ -192,7 +192,7 @@ JOBS = (
     Entry(
         "monthly-credits-reset",
         "jobctl.jobs.credits.monthly_credits_reset",
-        "1 0 1 * *",
+        "1 0 * * *",
         None,
         "Give verified professionals their free credits of the month.",
         ("monthly_free_credits", "telling"),

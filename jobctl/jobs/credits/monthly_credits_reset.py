@@ -1,13 +1,15 @@
 """Give verified professionals their free credits of the month.
 
 Each has exactly MONTHLY_FREE_CREDITS afterwards, whatever was left of the last month's; paid credits stay as
-they are. It is done once for a professional and calendar month (UTC), so that a rerun finishes the rest; a
-month that was missed can be made up for as long as no later one is done.
+they are. It is done once for a professional and calendar month (UTC), by whatever did it, so that a daily run
+finishes the rest, and does it for those who are verified in the month. A month that was missed can be made up
+for as long as no later one is done.
 """
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import ColumnElement, exists, or_, select
 
 from jobctl.errors import UsageError
 from jobctl.job import At, BatchChanges, Due, SetStep
@@ -23,12 +25,16 @@ balances = credit_balances.join(professionals, professionals.c.id == balance.pro
 SINCE = "which month is done: that of which it is the first day (2026-11-01, say); without it this month"
 
 
-def month(at: At) -> str:
-    """Return the month that is done; raises UsageError for a --since that is no first day of a month."""
-    first = at.now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+def first(at: At) -> datetime:
+    """Return when the month begins that is done; raises UsageError for a --since that is no such instant."""
+    this = at.now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     if at.since and at.since != at.since.replace(day=1, hour=0, minute=0, second=0, microsecond=0):
-        raise UsageError(f"--since names the month to do by its first day, such as {first:%Y-%m-%d}")
-    return f"{at.since or first:%Y-%m}"
+        raise UsageError(f"--since names the month to do by its first day, such as {this:%Y-%m-%d}")
+    return at.since or this
+
+
+def month(at: At) -> str:
+    return f"{first(at):%Y-%m}"
 
 
 def verified() -> dict[str, ColumnElement[bool]]:
@@ -41,7 +47,7 @@ def verified() -> dict[str, ColumnElement[bool]]:
 
 
 def without(at: At) -> Due:
-    month(at)  # refuses another day here too, before anything is given
+    first(at)  # refuses another day here too, before anything is given
     has_one = exists(select(balance.id).where(balance.professional_id == professionals.c.id))
     conditions = verified() | {"the professional has no balance": ~has_one}
     return Due(people, conditions, since_means=SINCE, locks=[users])
@@ -66,10 +72,26 @@ def due(at: At) -> Due:
     )
     return Due(
         balances,
-        verified() | {"the balance was not reset for the month, nor for a later one": ~done},
+        verified()
+        | {
+            "the balance was not reset for the month, nor for a later one": ~done,
+            "nor was it, by whatever wrote down no month, since the month began": not_since(first(at)),
+        },
         since_means=SINCE,
         locks=[professionals, users],
     )
+
+
+def not_since(begin: datetime) -> ColumnElement[bool]:
+    """Hold where `last_reset_at` is older, or of a reset that is written down with its month."""
+    told = exists(
+        select(moved.id).where(
+            moved.professional_id == balance.professional_id,
+            moved.type == inline(RESET),
+            moved.created_at == balance.last_reset_at,
+        )
+    )
+    return or_(balance.last_reset_at.is_(None), balance.last_reset_at < begin, told)
 
 
 def reset(at: At, batch: BatchChanges) -> None:

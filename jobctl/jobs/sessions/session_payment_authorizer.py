@@ -143,8 +143,8 @@ def until(at: At, order: Order) -> datetime | None:
 
 IS_ANOTHERS = {"its customer is gone, or its payment method is another user's": ~and_(is_there, is_own)}
 REASON = (
-    "its customer is gone, or its payment method is another user's: find out who wrote that; docs/payments.md "
-    "says how the order gets a method of its customer's own"
+    "its customer is gone, or its payment method is another user's: find out who wrote that, and give the order "
+    "a payment method of its customer's own"
 )
 
 

@@ -138,6 +138,62 @@ class TestOnce:
         office.agree()
 
 
+class TestByOthers:
+    """A reset in the month counts, whatever did it and wrote down no transaction."""
+
+    @pytest.mark.parametrize(
+        ("last", "counts"),
+        [
+            (ago(hours=1), {}),
+            (datetime(2026, 3, 1, tzinfo=UTC), {}),
+            (datetime(2026, 2, 28, 23, 59, 59, 999_999, tzinfo=UTC), {"reset": 1}),
+            (None, {"reset": 1}),
+        ],
+        ids=str,
+    )
+    def test_one_in_this_month_is_not_done_again(
+        self, office: Office, last: datetime | None, counts: dict[str, int]
+    ) -> None:
+        pro = office.professional(balance=(40, 0))
+        office.world.change(credit_balances, office.balance(pro).id, last_reset_at=last)
+        assert office.run(JOB).counts == counts
+        assert office.has(pro) == ((100 if counts else 40), 0)
+
+    def test_nor_is_a_month_before_it_made_up_for(self, office: Office) -> None:
+        pro = office.professional(balance=(40, 0))
+        office.world.change(credit_balances, office.balance(pro).id, last_reset_at=ago(hours=1))
+        assert office.run(JOB, since=datetime(2026, 2, 1, tzinfo=UTC)).counts == {}
+
+    def test_next_month_it_is_done(self, office: Office) -> None:
+        pro = office.professional(balance=(40, 0))
+        office.world.change(credit_balances, office.balance(pro).id, last_reset_at=ago(hours=1))
+        office.now = datetime(2026, 4, 1, 0, 1, tzinfo=UTC)
+        assert office.run(JOB).counts == {"reset": 1}
+
+
+class TestDaily:
+    def test_a_start_of_the_month_that_was_missed_is_made_up_for(self, office: Office) -> None:
+        pro, office.now = office.professional(), datetime(2026, 2, 1, 0, 1, tzinfo=UTC)
+        office.run(JOB)
+        office.now = datetime(2026, 3, 4, 0, 1, tzinfo=UTC)
+        assert [office.run(JOB).counts for _ in range(2)] == [{"reset": 1}, {}]
+        assert [each[0] for each in moves(office, pro)] == ["2026-02", MARCH]
+
+    @pytest.mark.parametrize("balance", [(7, 3), None], ids=["with", "without"])
+    def test_who_is_verified_in_the_month_has_the_months_credits_from_then_on(
+        self, office: Office, balance: tuple[int, int] | None
+    ) -> None:
+        pro = office.professional("pending", balance)
+        assert office.run(JOB).counts == {}
+        office.world.change(professionals, pro, verification_status="basic")
+        office.now += timedelta(days=1)
+        assert office.run(JOB).counts == {"reset": 1}
+        assert (office.has(pro)[0], moves(office, pro)[0][0]) == (100, MARCH)
+        spent(office, pro, 60)
+        office.now += timedelta(days=1)
+        assert (office.run(JOB).counts, office.has(pro)[0]) == ({}, 40)
+
+
 class TestSince:
     def month(self, number: int) -> datetime:
         return datetime(2026, number, 1, tzinfo=UTC)

@@ -142,6 +142,7 @@ JOBS = (
         "Record payments that succeeded at a provider and never reached us.",
         (
             "matching_window",
+            "matching_requires",
             "payment_pending_max_age",
             "payment_concurrency",
             "subscription_grace",

@@ -512,6 +512,14 @@ class Settings:
         group="subscriptions",
         example="6h",
     )
+    matching_requires: str = setting(
+        parsing.choice("metadata", "installation"),
+        "metadata",
+        "what marks a payment at a provider as ours that names no installation: `metadata`, any of user_id, "
+        "plan_id and payment_provider_id; `installation`, nothing: needed where several share an account",
+        group="subscriptions",
+        example="installation",
+    )
 
     payment_verify_after: timedelta = setting(
         parsing.duration,

@@ -78,9 +78,9 @@ def subscribe(connection: Connection, now: datetime) -> None:
 
 
 def pay(yookassa: Sandbox, now: datetime) -> None:
-    """Make a payment whose metadata tells what it was for, and one that says nothing."""
+    """Make a payment whose metadata tells what it was for, and one that doesn't say who paid."""
     said = {"user_id": str(LOST), "plan_id": "1", "payment_provider_id": "yookassa"}
-    for amount, metadata in ((PRICE, said), (Money(99_000, "RUB"), {})):
+    for amount, metadata in ((PRICE, said), (Money(99_000, "RUB"), {"plan_id": "1"})):
         yookassa.pay("yookassa", amount.minor, amount.currency, metadata, at=now - timedelta(minutes=5))
 
 

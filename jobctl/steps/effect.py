@@ -218,7 +218,7 @@ class EffectRun(Window):
             self.running.stop.wait(POLL if had else 0)
         for each in () if self.running.stopping else had:
             self.running.attempted += 1
-            self.outcomes.refuse(each, db.STILL_LOCKED)
+            self.outcomes.refuse(each, db.TOO_LONG)
 
     def others_have(self, ids: Sequence[Key] | None = None) -> list[Key]:
         """Return which rows, of `ids` where they are given, are due to us and locked by somebody else."""

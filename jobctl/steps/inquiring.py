@@ -13,8 +13,8 @@ from jobctl.steps import listing
 from jobctl.steps.effect import DIED, PUT_BACK, dead_claims, decide
 from jobctl.steps.running import Running
 from jobctl.steps.selection import Selection
-from jobctl.steps.settling import forget_known, looking, note, note_listed
-from jobctl.steps.showing import Shown, beside, changed, pages, settled, tell_drift
+from jobctl.steps.settling import forget_known, looking, note, note_listed, tell_drift
+from jobctl.steps.showing import Shown, beside, changed, pages, settled
 from jobctl.tables.types import Key
 
 
@@ -84,7 +84,7 @@ def foreseen(
         for exit_code, complaint in noted.complaints:
             running.fail(exit_code, complaint)
         if set(noted.values) - UNAUDITED:
-            tell_drift(noted, running)
+            tell_drift(noted, running.record)
             yield changed(connection, table, noted)
             yield from beside(noted, connection)
         else:
@@ -122,3 +122,5 @@ def preview_slice(
         listing.for_someone(noted)
         if listing.is_news(noted, connection):
             yield from settled(connection, "listed", noted, running)
+        else:
+            tell_drift(noted, running.record)

@@ -24,6 +24,7 @@ from jobctl.steps.settling import (
     looking,
     note_listed,
     tally,
+    tell_drift,
     write_beside,
 )
 from jobctl.tables.frame import watermarks
@@ -178,6 +179,7 @@ def settle_once(step: AnyList, running: Running, item: Any) -> Noted | None:
         noted = note_listed(step, running.at, item, looking(connection))
         for_someone(noted)
         if not is_news(noted, connection):
+            tell_drift(noted, running.record)
             return None
         write(connection, running, noted)
     return noted

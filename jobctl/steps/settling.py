@@ -245,5 +245,10 @@ def known(value: Any) -> Any:
 def tally(record: RunRecord, item: Noted) -> None:
     """Count, once it is committed, what became of a row."""
     record.counts[item.outcome] += 1
+    tell_drift(item, record)
+
+
+def tell_drift(item: Noted, record: RunRecord) -> None:
+    """Add what differs here and at a provider, be it that nothing is to be changed for it."""
     for what, amount in item.drifts:
         record.add_drift(what, amount)

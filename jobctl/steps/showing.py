@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, select
 from jobctl.changes import UNAUDITED
 from jobctl.steps.running import Running
 from jobctl.steps.selection import Selection
-from jobctl.steps.settling import New, Noted, Write
+from jobctl.steps.settling import New, Noted, Write, tell_drift
 from jobctl.tables.types import Key
 
 PAGE = 500
@@ -44,18 +44,13 @@ def pages(selection: Selection, running: Running, connection: Connection) -> Ite
 
 def settled(connection: Connection, table: str, noted: Noted, running: Running) -> Iterator[Shown]:
     """Show what becomes of a row, by its outcome, and what is changed with it."""
-    tell_drift(noted, running)
+    tell_drift(noted, running.record)
     changes = list(beside(noted, connection))
     if not changes or noted.errors:
         told = {"reason": "; ".join(noted.errors)} if noted.errors else {}
         changes.insert(0, Shown(table, noted.row.id, "", {}, {}, told))
     yield replace(changes[0], outcome=noted.outcome)
     yield from changes[1:]
-
-
-def tell_drift(noted: Noted, running: Running) -> None:
-    for what, amount in noted.drifts:
-        running.record.add_drift(what, amount)
 
 
 def changed(connection: Connection, table: Table, noted: Noted) -> Shown:

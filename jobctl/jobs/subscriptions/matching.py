@@ -19,10 +19,10 @@ from jobctl.job import (
     RowChanges,
     ScopeDownError,
 )
+from jobctl.jobs.subscriptions.marks import reference_in
 from jobctl.journal import next_time
 from jobctl.money import Money
 from jobctl.providers.protocol import (
-    REFERENCE,
     Found,
     Mismatched,
     Paid,
@@ -34,7 +34,6 @@ from jobctl.providers.switchboard import Providers, account, concurrency, config
 from jobctl.tables.journal import money_operations
 from jobctl.tables.subscriptions import payments
 
-FORM = re.compile(r"[0-9A-Za-z._-]{1,64}")
 NUMBER = re.compile(r"\w[\w.:-]{0,254}", re.ASCII)  # of a payment, at any provider
 A_DAY = timedelta(days=1)
 Listed = Paid | Unreadable
@@ -187,6 +186,4 @@ def here(page: Sequence[Listed], read: Read) -> Mapping[str | None, Any]:
 
 
 def reference_of(listed: Listed) -> str | None:
-    """Return what may be a reference of ours; what is none in form is nobody's."""
-    told = listed.metadata.get(REFERENCE, "") if isinstance(listed, Paid) else ""
-    return told if FORM.fullmatch(told) else None
+    return reference_in(listed) if isinstance(listed, Paid) else None

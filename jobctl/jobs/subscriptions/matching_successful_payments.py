@@ -2,7 +2,8 @@
 
 A lost webhook leaves a customer who paid and has nothing. The payment and its period are made from the
 payment's own metadata (user_id, plan_id, payment_provider_id); where that doesn't fit what is sold here, a
-person has to look. What succeeded here alone is reported, never changed.
+person has to look. What bears no mark of this installation (MATCHING_REQUIRES) is only counted. What succeeded
+here alone is reported, never changed.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Update, exists, func, or_, select, tuple_, update
 
 from jobctl.job import At, Broken, Due, Look, Lost, Read, RowChanges, ScopeDownError
-from jobctl.jobs.subscriptions import applying, matching
+from jobctl.jobs.subscriptions import applying, marks, matching
 from jobctl.jobs.subscriptions.applying import Buyer
 from jobctl.jobs.subscriptions.matching import Listed, Match, Payment
 from jobctl.providers.protocol import REFERENCE, Declined, Found, NotFound, Paid, Pending, Unreadable
@@ -41,6 +42,9 @@ def settle_listed(at: At, match: Match, change: RowChanges) -> str:
         once, facts = [paid.provider, paid.id], {"provider": paid.provider, "payment": paid.id}
         change.finding("unreadable payment", once=once, reason=paid.reason, facts=facts)
         return "unreadable payment"
+    if not marks.bears_ours(at, paid):
+        change.drift(marks.OTHERS, paid.amount)
+        return "none of ours"
     buyer = buyer_of(at, paid, look)
     if reason := another(matching.reference_of(paid), look):
         buyer = reason
@@ -55,7 +59,8 @@ def buyer_of(at: At, paid: Paid, look: Look) -> Buyer | str:
     if reason := stranger(at, paid):
         return reason
     user_id, plan_id = number(paid, "user_id"), number(paid, "plan_id")
-    if user_id is None or look(select(users.c.id).where(users.c.id == user_id)) is None:
+    is_there = (users.c.id == user_id) & users.c.deleted_at.is_(None)
+    if user_id is None or look(select(users.c.id).where(is_there)) is None:
         return "its metadata has no user_id of anybody here"
     if plan_id is None or look(select(plans.c.id).where(plans.c.id == plan_id)) is None:
         return "its metadata has no plan_id of a plan here"
@@ -75,7 +80,9 @@ def stranger(at: At, paid: Paid) -> str | None:
     """Return why a payment is none of ours, whatever numbers its metadata has."""
     told = paid.metadata.get(REFERENCE)
     if told is not None and not told.startswith(f"{at.installation}."):
-        return "it was asked for by another installation of jobctl"
+        return "its jobctl_key is none of this installation's"
+    if marks.named_in(paid) - {at.installation}:
+        return "its metadata names another installation too"
     if paid.refunded:
         return "it was given back at the provider"
     if paid.metadata.get("payment_provider_id") != paid.provider:

@@ -180,7 +180,6 @@ class TestWhatIsKnown:
 
 
 ORPHANS: dict[str, dict[str, Any]] = {
-    "no metadata": {"metadata": {}},
     "no user": {"drop": "user_id"},
     "no plan": {"drop": "plan_id"},
     "no provider": {"drop": "payment_provider_id"},
@@ -193,22 +192,34 @@ ORPHANS: dict[str, dict[str, Any]] = {
     "wrong amount": {"minor": 49_999},
     "wrong currency": {"currency": "USD"},
     "no key of anybody": {"jobctl_key": "what? \0 ever"},
-    "another installation": {"jobctl_key": "elsewher.charge.subscription-1.2026-03-02.1"},
+    "a key of no installation": {"jobctl_key": "checkout-17"},
+    "a user who was deleted": {"user_id": "deleted"},
+    "two installations": {
+        "jobctl_key": "elsewher.charge.subscription-1.2026-03-02.1",
+        "installation": "ours",
+    },
+    "another key": {"jobctl_key": "ours", "installation": "elsewher"},
 }
 
 
-class TestOrphans:
-    def orphan(self, club: Club, **changed: Any) -> str:
-        user = club.buyer()
-        money = {name: changed.pop(name) for name in ("minor", "currency") if name in changed}
-        metadata = {"user_id": str(user), "plan_id": str(club.plan), "payment_provider_id": club.provider}
-        metadata.pop(changed.pop("drop", ""), None)
-        metadata = changed.pop("metadata", metadata | changed)
-        return club.pay(user, metadata=metadata, **money)
+def orphan(club: Club, **changed: Any) -> str:
+    user = club.buyer()
+    money = {name: changed.pop(name) for name in ("minor", "currency") if name in changed}
+    metadata = {"user_id": str(user), "plan_id": str(club.plan), "payment_provider_id": club.provider}
+    metadata.pop(changed.pop("drop", ""), None)
+    if changed.get("user_id") == "deleted":
+        changed["user_id"] = str(club.buyer(deleted_at=ago(days=1)))
+    for name, whole in {"installation": "", "jobctl_key": ".checkout-17"}.items():
+        if changed.get(name) == "ours":
+            changed[name] = f"{club.installation}{whole}"
+    metadata = changed.pop("metadata", metadata | changed)
+    return club.pay(user, metadata=metadata, **money)
 
+
+class TestOrphans:
     @pytest.mark.parametrize("changed", ORPHANS.values(), ids=ORPHANS)
     def test_a_person_has_to_look_and_nothing_is_invented(self, club: Club, changed: dict[str, Any]) -> None:
-        number = self.orphan(club, **dict(changed))
+        number = orphan(club, **dict(changed))
         done = club.run(JOB)
         assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"orphan payment": 1})
         (told,) = done.document["drift"]
@@ -220,7 +231,7 @@ class TestOrphans:
         assert club.world.rows(payments) == club.world.rows(subscriptions) == []
 
     def test_it_is_found_once(self, club: Club) -> None:
-        self.orphan(club, metadata={})
+        orphan(club, user_id="99999")
         first, second = club.run(JOB), club.run(JOB)
         assert (second.exit_code, second.counts, second.document["drift"]) == (Exit.DONE, {}, [])
         assert club.run(JOB, dry_run=True).document["drift"] == []
@@ -229,7 +240,7 @@ class TestOrphans:
     def test_others_on_its_page_are_recorded(self, club: Club) -> None:
         users = [club.buyer() for _ in range(2)]
         club.pay(users[0])
-        self.orphan(club, metadata={})
+        orphan(club, user_id="99999")
         club.pay(users[1])
         assert club.run(JOB).counts == {"added": 2, "orphan payment": 1}
 
@@ -265,6 +276,58 @@ class TestOrphans:
         club.world.add(prices, {"plan_id": club.plan, **price})
         club.pay(club.buyer(), 50_000)
         assert club.run(JOB).counts == ({"added": 1} if fits else {"orphan payment": 1})
+
+
+OTHERS = "succeeded at the provider and was none of this installation's"
+FOREIGN: dict[str, dict[str, Any]] = {
+    "no mark at all": {"metadata": {}},
+    "marks of something else": {"metadata": {"order": "17", "customer": "6"}},
+    "another installation": {"installation": "elsewher"},
+    "another installation's charge": {"jobctl_key": "elsewher.charge.subscription-1.2026-03-02.1"},
+}
+OURS: dict[str, dict[str, Any]] = {
+    "its name": {"installation": "ours"},
+    "its name in a reference": {"jobctl_key": "ours"},
+}
+
+
+class TestSharedAccounts:
+    """Numbers of users and plans are anybody's, where an account is not ours alone."""
+
+    def counted(self, club: Club, dry_run: bool = False) -> None:
+        done = club.run(JOB, dry_run=dry_run)
+        assert (done.exit_code, done.counts) == (Exit.DONE, {})
+        assert done.document["drift"] == drift(OTHERS)
+        for each in (findings, payments, subscriptions, runs):
+            assert club.world.rows(each) == []
+
+    @pytest.mark.parametrize("changed", FOREIGN.values(), ids=FOREIGN)
+    @pytest.mark.parametrize("requires", ["metadata", "installation"])
+    def test_what_bears_anothers_mark_or_none_is_counted_and_no_more(
+        self, club: Club, changed: dict[str, Any], requires: str
+    ) -> None:
+        club.world.configure(matching_requires=requires)
+        orphan(club, **dict(changed))
+        self.counted(club, dry_run=True)
+        for _ in range(2):
+            self.counted(club)
+
+    def test_where_it_is_required_numbers_alone_are_none_of_ours(self, club: Club) -> None:
+        club.world.configure(matching_requires="installation")
+        orphan(club)
+        self.counted(club)
+
+    @pytest.mark.parametrize("changed", OURS.values(), ids=OURS)
+    @pytest.mark.parametrize("requires", ["metadata", "installation"])
+    def test_what_bears_ours_is_recorded(self, club: Club, changed: dict[str, Any], requires: str) -> None:
+        club.world.configure(matching_requires=requires)
+        orphan(club, **dict(changed))
+        assert club.run(JOB).counts == {"added": 1}
+
+    def test_what_bears_ours_and_does_not_fit_is_found(self, club: Club) -> None:
+        club.world.configure(matching_requires="installation")
+        orphan(club, installation="ours", user_id="99999")
+        assert club.run(JOB).counts == {"orphan payment": 1}
 
 
 class TestWindows:
@@ -384,7 +447,7 @@ class TestWhatSucceededHereAlone:
 class TestDryRun:
     def test_it_tells_what_the_real_run_then_does(self, club: Club) -> None:
         club.pay(club.buyer())
-        club.pay(club.buyer(), metadata={})
+        club.pay(club.buyer(), metadata={"user_id": "99999"})
         club.begun(club.buyer(), club.unknown(), status="succeeded", paid_at=ago(hours=2))
         before = club.world.everything()
         shown = club.run(JOB, dry_run=True)

@@ -6,11 +6,11 @@ from datetime import timedelta
 from jobctl.tables.credits import credit_balances, credit_transactions, professionals
 from jobctl.tables.journal import money_operations
 from jobctl.tables.marketplace import ledger_entries, ledger_postings, requests, wallet_transactions, wallets
-from jobctl.tables.notifications import notifications
-from jobctl.tables.sessions import orders
+from jobctl.tables.notifications import notifications, users
+from jobctl.tables.sessions import orders, payment_methods
 from jobctl.tables.subscriptions import payments, subscription_periods, subscriptions
 from tests.invariants.lived import Lived
-from tests.world import NOW
+from tests.world import NOW, ago
 
 Breaker = Callable[[Lived], int]
 BREAKERS: dict[str, list[Breaker]] = {}
@@ -172,6 +172,71 @@ def no_hold_at_all(lived: Lived) -> int:
     return lived.change(orders, lived.authorized, payment_id=None)
 
 
+@breaks("orders-are-of-what-was-taken")
+def an_amount_changed_while_it_was_captured(lived: Lived) -> int:
+    return lived.change(orders, lived.captured, amount_minor=4000)
+
+
+@breaks("orders-are-of-what-was-taken")
+def a_currency_changed_while_it_is_held(lived: Lived) -> int:
+    return lived.change(orders, lived.authorized, currency="EUR")
+
+
+@breaks("methods-are-their-customers")
+def the_card_of_somebody_else(lived: Lived) -> int:
+    method = lived.world.one(orders, lived.authorized).payment_method_id
+    lived.change(payment_methods, method, user_id=lived.world.user())
+    return lived.authorized
+
+
+@breaks("money-is-asked-of-who-owes-it")
+def a_hold_for_who_was_deleted(lived: Lived) -> int:
+    customer = lived.world.one(orders, lived.authorized).customer_id
+    lived.change(users, customer, deleted_at=ago(minutes=11))
+    return int(lived.of(money_operations, subject="order", subject_id=lived.authorized).id)
+
+
+def renewal_of(lived: Lived) -> int:
+    return int(lived.of(money_operations, subject="subscription", subject_id=lived.member).id)
+
+
+@breaks("money-is-asked-of-who-owes-it")
+def a_renewal_for_who_was_deleted(lived: Lived) -> int:
+    lived.change(users, lived.club.of(lived.member).user_id, deleted_at=ago(days=1))
+    return renewal_of(lived)
+
+
+@breaks("money-is-asked-of-who-owes-it")
+def a_renewal_for_who_had_cancelled(lived: Lived) -> int:
+    lived.change(subscriptions, lived.member, cancelled_at=ago(days=1))
+    return renewal_of(lived)
+
+
+@breaks("money-is-asked-of-who-owes-it")
+def a_renewal_for_who_got_the_last_payment_back(lived: Lived) -> int:
+    first, _ = lived.club.periods(lived.member)
+    lived.change(payments, first.payment_id, refunded_at=ago(days=1))
+    return renewal_of(lived)
+
+
+@breaks("refunds-are-of-what-was-paid")
+def half_of_it_given_back(lived: Lived) -> int:
+    taken = lived.operation()
+    return lived.operation(kind="refund", follows=taken, amount_minor=2250)
+
+
+@breaks("refunds-are-of-what-was-paid")
+def escrow_changed_while_it_was_given_back(lived: Lived) -> int:
+    paid = lived.world.one(wallet_transactions, lived.escrowed)
+    of = {
+        "subject": "transaction",
+        "subject_id": paid.id,
+        "payment_id": paid.reference,
+        "provider": "paystack",
+    }
+    return lived.operation(kind="refund", **of, amount_minor=paid.amount_minor, currency="USD")
+
+
 @breaks("open-operations-are-unsettled")
 def an_operation_that_nobody_will_ask_about(lived: Lived) -> int:
     return lived.operation(status="unknown")
@@ -218,6 +283,27 @@ def one_that_is_paid_by_anothers_payment(lived: Lived) -> int:
     (renewal,) = lived.club.renewals(lived.member)
     lived.change(payments, renewal.id, subscription_id=None)
     return last_period(lived)
+
+
+@breaks("periods-are-paid-by-their-subscriber")
+def a_payment_of_somebody_else(lived: Lived) -> int:
+    lived.change(payments, lived.club.renewals(lived.member)[0].id, user_id=lived.club.buyer())
+    return last_period(lived)
+
+
+@breaks("payments-are-of-what-was-charged")
+def a_payment_of_another_amount(lived: Lived) -> int:
+    return lived.change(payments, lived.club.renewals(lived.member)[0].id, amount_minor=49_900)
+
+
+@breaks("payments-are-of-what-was-charged")
+def a_payment_of_another_currency(lived: Lived) -> int:
+    return lived.change(payments, lived.club.renewals(lived.member)[0].id, currency="USD")
+
+
+@breaks("recurring-subscriptions-say-when")
+def one_that_nobody_will_ever_charge(lived: Lived) -> int:
+    return lived.change(subscriptions, lived.member, next_charge_at=None)
 
 
 @breaks("periods-follow-each-other")

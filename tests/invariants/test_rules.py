@@ -14,14 +14,15 @@ from jobctl.invariants.every import RULES
 from jobctl.invariants.rule import Rule
 from jobctl.sandbox import Sandbox
 from jobctl.tables.findings import findings
-from jobctl.tables.notifications import notifications
+from jobctl.tables.journal import money_operations
+from jobctl.tables.notifications import notifications, users
 from jobctl.tables.sessions import orders
 from jobctl.tables.subscriptions import payments, subscriptions
 from tests.conftest import Worlds
 from tests.invariants.breakers import BREAKERS, Breaker, capture_of
 from tests.invariants.lived import Lived, live
 from tests.subscribers import Club
-from tests.world import NOW, World, command
+from tests.world import NOW, World, ago, command
 
 pytestmark = pytest.mark.usefixtures("environment")
 BROKEN = [(rule, each) for rule in RULES for each in BREAKERS[rule.name]]
@@ -160,6 +161,41 @@ def a_payment_that_was_found_not_to_be_applied(lived: Lived) -> None:
     lived.change(payments, lived.of(payments, provider_payment_id=found).id, subscription_id=None)
 
 
+def an_order_changed_after_it_was_given_back(lived: Lived) -> None:
+    lived.operation(kind="refund", follows=capture_of(lived))
+    lived.change(orders, lived.captured, refunded_at=NOW, amount_minor=1)
+
+
+def a_person_who_is_gone_since(lived: Lived) -> None:
+    for each in (lived.club.of(lived.member).user_id, lived.of(orders, id=lived.authorized).customer_id):
+        lived.change(users, each, deleted_at=NOW)
+
+
+def a_renewal_that_was_given_back_to_who_had_cancelled(lived: Lived) -> None:
+    (renewal,) = lived.club.renewals(lived.member)
+    charge = lived.of(money_operations, key=renewal.reference)
+    back = {name: getattr(charge, name) for name in ("subject", "subject_id", "payment_id", "provider")}
+    money = {"amount_minor": charge.amount_minor, "currency": charge.currency}
+    lived.operation(kind="refund", follows=charge.id, **back, **money)
+    lived.change(subscriptions, lived.member, cancelled_at=ago(days=1))
+
+
+def one_that_is_not_to_be_renewed(lived: Lived) -> None:
+    lived.change(subscriptions, lived.member, next_charge_at=None, cancelled_at=NOW)
+
+
+def one_whose_last_charge_was_declined(lived: Lived) -> None:
+    declined = {"status": "cancelled", "cancelled_at": NOW, "failure": "permission_revoked"}
+    lived.paid(**declined, paid_at=None, period_start=lived.club.of(lived.member).ended_at)
+    lived.change(subscriptions, lived.member, next_charge_at=None)
+
+
+def one_without_a_saved_method(lived: Lived) -> None:
+    (renewal,) = lived.club.renewals(lived.member)
+    lived.change(payments, renewal.id, provider_method=None)
+    lived.change(subscriptions, lived.member, next_charge_at=None)
+
+
 def a_message_cancelled_while_it_was_claimed(lived: Lived) -> None:
     lived.change(notifications, lived.message, status="cancelled", settled_at=None, claimed_by=1)
 
@@ -177,6 +213,12 @@ def a_message_cancelled_while_it_was_claimed(lived: Lived) -> None:
         a_charge_that_the_application_heard_of_first,
         a_payment_for_a_cancelled_subscription,
         a_payment_that_was_found_not_to_be_applied,
+        an_order_changed_after_it_was_given_back,
+        a_person_who_is_gone_since,
+        a_renewal_that_was_given_back_to_who_had_cancelled,
+        one_that_is_not_to_be_renewed,
+        one_whose_last_charge_was_declined,
+        one_without_a_saved_method,
         a_message_cancelled_while_it_was_claimed,
     ],
 )

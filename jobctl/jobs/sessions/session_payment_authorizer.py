@@ -143,7 +143,7 @@ def until(at: At, order: Order) -> datetime | None:
 
 IS_ANOTHERS = {"its customer is gone, or its payment method is another user's": ~and_(is_there, is_own)}
 REASON = (
-    "its customer is gone, or its payment method is another user's: find out who wrote that, and give the order "
+    "its customer is gone, or its payment method is another user's: find out who wrote that, and give it "
     "a payment method of its customer's own"
 )
 

@@ -2,8 +2,8 @@
 
 A subscription that ends today is charged by the method that its last payment was made with, and gets one
 more period from its old end on. A decline is tried again on AUTOPAYMENT_RETRY_DAYS, once a day, unless the
-customer has withdrawn the permission. Nobody is charged who has cancelled or is gone, who got the last payment
-back, or who is about to pay by hand.
+customer has withdrawn the permission. Who has cancelled or is gone, who was given the last payment back, or
+is about to pay by hand is not charged.
 """
 
 from datetime import datetime

@@ -28,7 +28,7 @@ def bears_ours(at: At, paid: Paid) -> bool:
 
 
 def named_in(paid: Paid) -> set[str]:
-    """Return the installations that a payment's metadata names: itself, or as the beginning of a reference."""
+    """Return the installations that a payment names: as such, and as the beginning of its reference."""
     name, dot, _ = (reference_in(paid) or "").partition(".")
     told = {paid.metadata.get(INSTALLATION, ""), name if dot else ""}
     return told - {""}

@@ -2,8 +2,8 @@
 
 A lost webhook leaves a customer who paid and has nothing. The payment and its period are made from the
 payment's own metadata (user_id, plan_id, payment_provider_id); where that doesn't fit what is sold here, a
-person has to look. What bears no mark of this installation (MATCHING_REQUIRES) is only counted. What succeeded
-here alone is reported, never changed.
+person has to look. What bears no mark of this installation (MATCHING_REQUIRES) is only counted.
+What succeeded here alone is reported, never changed.
 """
 
 from collections.abc import Callable, Sequence

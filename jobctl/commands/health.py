@@ -63,6 +63,7 @@ class Found:
     revision: str | None
     now: datetime
     jobs: Mapping[str, Known]
+    waiting: Sequence[str] = ()  # what is said of money that waits too long
 
 
 @click.command()
@@ -74,7 +75,7 @@ def health(jobs: tuple[str, ...], *, as_json: bool) -> int:
     The database is reachable, its migrations are current, and each job, or each that is named, has succeeded
     since the last of its scheduled times (UTC) that is HEALTH_GRACE ago. A success is a run with exit code 0,
     even if nothing was due, that neither --since, --limit nor --only bounded. A job that never ran is a fault
-    only where it is named.
+    only where it is named. Where none is, money that waits too long is one as well.
     """
     entries = [each for each in JOBS if not jobs or each.name in jobs]
     made = list(checks(entries, named=bool(jobs)))
@@ -113,7 +114,7 @@ def checks(entries: Sequence[Entry], *, named: bool) -> Iterator[Check]:
 def look_into(settings: Settings, entries: Sequence[Entry], *, named: bool) -> Iterator[Check]:
     """Check the database, its migrations and each job, up to the first that leaves the rest without sense."""
     try:
-        found = answer(settings, entries)
+        found = answer(settings, entries, named=named)
     except Exception as error:  # noqa: BLE001 (whatever it is: a probe gets its report)
         yield Check("database", False, sentence(error))
         return
@@ -124,6 +125,7 @@ def look_into(settings: Settings, entries: Sequence[Entry], *, named: bool) -> I
     yield Check("migrations", True, SCHEMA)
     for each in entries:
         yield judged(each, found, settings, named=named)
+    yield from (Check("waiting", False, said) for said in found.waiting)
 
 
 def sentence(error: Exception) -> str:
@@ -134,7 +136,7 @@ def sentence(error: Exception) -> str:
     return " ".join([first, "; ".join(each.strip() for each in problems)]).strip()
 
 
-def answer(settings: Settings, entries: Sequence[Entry]) -> Found:
+def answer(settings: Settings, entries: Sequence[Entry], *, named: bool) -> Found:
     """Return what the database tells; raise what keeps it from that, be it only that it takes too long.
 
     In a thread that nobody has to wait for: a name server, a lock, a server that is stopped each have a
@@ -144,7 +146,7 @@ def answer(settings: Settings, entries: Sequence[Entry]) -> Found:
 
     def ask() -> None:
         try:
-            answers.put(look(settings, entries))
+            answers.put(look(settings, entries, named=named))
         except Exception as error:  # noqa: BLE001 (raised below)
             answers.put(error)
 
@@ -158,7 +160,7 @@ def answer(settings: Settings, entries: Sequence[Entry]) -> Found:
     return answered
 
 
-def look(settings: Settings, entries: Sequence[Entry]) -> Found:
+def look(settings: Settings, entries: Sequence[Entry], *, named: bool) -> Found:
     if not settings.database_url:
         check_embedded(settings)
     began = time.monotonic()
@@ -168,9 +170,16 @@ def look(settings: Settings, entries: Sequence[Entry]) -> Found:
             now, seconds = clock(connection), time.monotonic() - began
             revision = current_revision(connection)
             jobs = known(connection, entries) if revision == SCHEMA else {}
+            waiting = () if named or revision != SCHEMA else look_for_money(connection, now, settings)
     finally:
         database.close()
-    return Found("SQLite" if database.embedded else "PostgreSQL", seconds, revision, now, jobs)
+    return Found("SQLite" if database.embedded else "PostgreSQL", seconds, revision, now, jobs, waiting)
+
+
+def look_for_money(connection: Connection, now: datetime, settings: Settings) -> Sequence[str]:
+    from jobctl.waiting import too_long  # noqa: PLC0415 (a probe of one job does without these tables)
+
+    return list(too_long(connection, now, settings))
 
 
 def known(connection: Connection, entries: Sequence[Entry]) -> dict[str, Known]:

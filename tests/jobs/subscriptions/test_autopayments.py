@@ -11,8 +11,8 @@ from jobctl.tables.journal import money_operations
 from jobctl.tables.notifications import notifications, users
 from jobctl.tables.subscriptions import payments, plans, prices, subscription_periods, subscriptions
 from tests.rival import once_chosen
-from tests.subscribers import Club
-from tests.world import NOW, ago, ahead
+from tests.subscribers import USUAL, Club
+from tests.world import NOW, ago, ahead, command
 
 AUTOPAYMENTS, SETTLER, EXPIRER = "autopayments", "settle-operations", "expire-subscriptions"
 MATCHER = "matching-pending-payments"
@@ -148,6 +148,34 @@ class TestWhoseMoney:
         made = club.member()
         club.world.change(payments, club.periods(made)[-1].payment_id, user_id=club.buyer())
         assert not charged(club)
+
+    @pytest.mark.usefixtures("environment")
+    def test_why_names_what_does_not_hold(self, club: Club) -> None:
+        made = club.member(cancelled_at=ago(days=1), ended_at=ago(hours=1))
+        club.world.change(users, club.of(made).user_id, deleted_at=ago(days=1))
+        whose = {"user_id": club.buyer(), "refunded_at": ago(days=1)}
+        club.world.change(payments, club.periods(made)[-1].payment_id, **whose)
+        pending = {"created_at": datetime.now(UTC), "subscription_id": made}  # by the clock that it goes by
+        club.begun(club.of(made).user_id, None, **pending)
+        (told,) = command("why", "autopayments", str(made), "--json").document
+        failing = [each["condition"] for each in told["conditions"] if not each["holds"]]
+        assert [name for name in failing if "ended within" not in name and "ends today" not in name] == [
+            "nobody has cancelled it",
+            "its user exists and was not deleted",
+            "that payment was its user's own",
+            "that payment was not given back",
+            "no payment of it is pending that its provider may have by now",
+            "nor one of its user for its plan",
+        ]
+
+    def test_a_payment_by_hand_of_who_has_cancelled_is_no_reason_for_a_charge(self, club: Club) -> None:
+        """It gives a period all the same."""
+        made = club.member(cancelled_at=ago(days=1), next_charge_at=None)
+        number = club.pay(club.of(made).user_id)
+        method = {"provider_method": USUAL[club.provider], "subscription_id": made}
+        club.begun(club.of(made).user_id, number, **method)
+        club.run(MATCHER)
+        assert (club.of(made).ended_at, club.of(made).next_charge_at) == (NEXT, None)
 
     def test_one_cancelled_before_its_charge_was_sent_is_not_charged(self, club: Club) -> None:
         """Nor who was deleted meanwhile."""

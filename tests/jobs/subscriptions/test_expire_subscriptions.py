@@ -40,6 +40,10 @@ class TestConditions:
         assert subscribers.world.run(EXPIRER).counts == {}
         assert subscribers.world.told() == []
 
+    def test_one_that_was_cancelled_waits_for_no_charge(self, subscribers: Subscribers) -> None:
+        subscribers.subscription(ended_at=ago(days=3), next_charge_at=ago(hours=1), cancelled_at=ago(days=9))
+        assert subscribers.world.run(EXPIRER).counts == {"expired": 1}
+
     @pytest.mark.parametrize(("days", "count"), [(timedelta(days=4), 1), (timedelta(days=3, hours=23), 0)])
     def test_one_that_nobody_charged_in_time_does(
         self, subscribers: Subscribers, days: timedelta, count: int

@@ -36,19 +36,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the server and make the templates, once: in the process that hands the tests to others."""
-    if hasattr(config, "workerinput"):
+    if FOLDER in os.environ:
         return
     folder = Path(tempfile.mkdtemp(prefix="jobctl-tests-"))
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    server = None if config.getoption("--sqlite-only") else postgres.start()
+    if server:
+        config.add_cleanup(server.stop)
+        os.environ[SERVER] = server.url
+    make_templates(folder, server.url if server else None)
     os.environ[FOLDER] = str(folder)
+
+
+def make_templates(folder: Path, server_url: str | None) -> None:
+    """Migrate what each test's database is a copy of."""
     migrating.upgrade(Settings(jobctl_home=folder))
-    if config.getoption("--sqlite-only"):
-        return
-    server = postgres.start()
-    config.add_cleanup(server.stop)
-    os.environ[SERVER] = server.url
-    postgres.drop_database(server.url, TEMPLATE)
-    migrating.upgrade(Settings(database_url=plain(postgres.create_database(server.url, TEMPLATE))))
+    if server_url:
+        postgres.drop_database(server_url, TEMPLATE)
+        migrating.upgrade(Settings(database_url=plain(postgres.create_database(server_url, TEMPLATE))))
 
 
 def plain(url: str) -> str:

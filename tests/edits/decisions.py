@@ -4,6 +4,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 from tests.edits import expressions, queries, statements, values
@@ -54,15 +55,17 @@ def all_edits(source: Source, following: values.Siblings) -> list[Edit]:
     """Name each edit once, in the order of the file, whether or not it compiles (`is_sound`)."""
     met: Counter[tuple[str, ...]] = Counter()
     found: dict[tuple[int, int, str], Edit] = {}
-    claims = names_of_claims(source.tree)
+    claims = cache(names_of_claims)
     for change in sorted(changes(source, following), key=lambda each: (each.start, each.end, each.new)):
-        kind = "claim" if change.kind in OF_CLAIMS and is_of_claim(change.node, claims) else change.kind
         place = (change.start, change.end, change.new)
         if place in found:
             continue
-        first = source.edit(change._replace(kind=kind))
+        around = next((each for each in source.enclosing(change.node) if isinstance(each, FUNCTIONS)), None)
+        if change.kind in OF_CLAIMS and is_of_claim(change.node, claims(around) if around else set()):
+            change = change._replace(kind="claim")  # noqa: PLW2901 (the same change, told apart)
+        first = source.edit(change)
         same = (first.function, first.kind, first.before, first.after)
-        found[place] = source.edit(change._replace(kind=kind), met[same]) if met[same] else first
+        found[place] = source.edit(change, met[same]) if met[same] else first
         met[same] += 1
     return list(found.values())
 
@@ -100,7 +103,7 @@ def decides_nothing(node: ast.AST) -> bool:
 
 
 def names_of_claims(tree: ast.AST) -> set[str]:
-    """Return the names that stand for a condition on a claim."""
+    """Return the names that stand for a condition on a claim, in one function."""
     assigned = [
         each for each in ast.walk(tree) if isinstance(each, ast.Assign) and is_of_claim(each.value, set())
     ]

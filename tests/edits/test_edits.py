@@ -103,12 +103,20 @@ def test_tables_limits_and_defaults_are_edited(text: str, sort: str, after: str)
     [
         "def f(a: int | None) -> int | None:\n    assert a == 1\n    return a\n",
         "Answer = Paid | Gone\n",
+        "A, B = int, int\n",
         "if TYPE_CHECKING:\n    x = 1\n",
         "def f(a):\n    log.info('x', extra={'a': 1})\n    return f'{a + 1}'\n",
     ],
 )
 def test_what_decides_nothing_is_left_alone(text: str) -> None:
     assert edits(text) == []
+
+
+def test_a_name_stands_for_a_claim_in_its_own_function_only() -> None:
+    one = "def f(a, b):\n    x = a.claimed_by == 1\n    return a.where(x, b)\n"
+    text = f"{one}\n\ndef g(a, x, b):\n    return a.where(x, b)\n"
+    kinds = {(each.line, each.kind) for each in edits(text) if each.after == "return a.where(b)"}
+    assert kinds == {(3, "claim"), (7, "query")}
 
 
 def test_an_edit_is_the_same_where_its_function_moves() -> None:

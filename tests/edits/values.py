@@ -141,7 +141,7 @@ def of_collection(source: Source, node: ast.Tuple | ast.Set | ast.List) -> Itera
         return
     if any(isinstance(each, ast.Subscript) for each in source.enclosing(node)):
         return  # a type: Callable[[int], str]
-    if len(node.elts) > 1:
+    if len(node.elts) > 1 and not is_unpacked(source.parents[node]):
         yield from (source.without("table", node.elts, n) for n in range(len(node.elts)))
     yield from neighbours(source, [each for each in node.elts if isinstance(each, ast.Constant | ast.Name)])
 
@@ -152,6 +152,11 @@ def is_looked_in(parent: ast.AST, node: ast.expr) -> bool:
         and isinstance(parent.ops[-1], ast.In | ast.NotIn)
         and parent.comparators[-1] is node
     )
+
+
+def is_unpacked(parent: ast.AST) -> bool:
+    """Tell whether it only gives several names their values at once."""
+    return isinstance(parent, ast.Assign) and isinstance(parent.targets[0], ast.Tuple)
 
 
 def neighbours(source: Source, values: Sequence[ast.expr]) -> Iterator[Change]:

@@ -1,6 +1,7 @@
 """Which tests run over an edit, the likeliest to notice it first."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import cache, cached_property
@@ -57,7 +58,7 @@ class Choice:
                 break
         else:
             found = self.over(edit.file, range(1, len(source.data.splitlines()) + 1))
-        return sorted(suitable(edit, found.values()), key=lambda test: likelihood(edit, test))
+        return ordered(edit, suitable(edit, found.values()))
 
     def reached(self, source: Source, edit: Edit) -> Iterator[tuple[str, set[int]]]:
         """Tell the lines that the edit decides on: its own, or those that use what it is a part of."""
@@ -117,9 +118,19 @@ def suitable(edit: Edit, tests: Iterable[Recorded]) -> list[Recorded]:
     return [each for each in tests if edit.kind != "lock" or "sqlite" not in each.id]
 
 
-def likelihood(edit: Edit, test: Recorded) -> tuple[bool, bool, int, str]:
-    """Order tests: rivals first for locks, then those of the same name, then those that run over least."""
+def ordered(edit: Edit, tests: Iterable[Recorded]) -> list[Recorded]:
+    """Put the likeliest first; of those with several parameters one each, before a second of any."""
+    met: Counter[str] = Counter()
+    ranked = []
+    for each in sorted(tests, key=lambda test: (test.lines, test.id)):
+        function = each.id.partition("[")[0]
+        ranked.append((*likelihood(edit, each), met[function], each))
+        met[function] += 1
+    return [each for *_, each in sorted(ranked, key=lambda rank: rank[:-1])]
+
+
+def likelihood(edit: Edit, test: Recorded) -> tuple[bool, bool]:
+    """Order tests: for locks and claims those that start rivals first, then those of the same name."""
     about = PurePath(test.id.partition("::")[0]).stem.removeprefix("test_")
-    alike = PurePath(edit.file).stem.startswith(about)
     rival = edit.kind in ("lock", "claim") and test.processes > 0
-    return not rival, not alike, test.lines, test.id
+    return not rival, not PurePath(edit.file).stem.startswith(about)

@@ -206,6 +206,11 @@ class TestChoice:
         )
         assert found == ["tests/test_a.py::its", "tests/test_b.py::few", "tests/test_b.py::many"]
 
+    def test_each_test_comes_once_before_any_comes_with_other_parameters(self) -> None:
+        made = recorded(self.text, {"t::one[a]": [2], "t::one[b]": [2], "t::two[a]": [2, 3]})
+        found = chosen(self.text, [made], 2, "comparison")
+        assert found == ["t::one[a]", "t::two[a]", "t::one[b]"]
+
     def test_lines_may_have_moved_since(self) -> None:
         moved = "X = None\n" + self.text
         assert chosen(moved, [recorded(self.text, {"t::one": [2], "t::two": [4]})], 3, "comparison") == [

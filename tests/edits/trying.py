@@ -139,12 +139,9 @@ def try_edit(copy: Copy, edit: Edit, tests: Sequence[Recorded], limit: float) ->
     return Outcome(edit.id, told.failed, ran, len(tests), told.cut, round(time.monotonic() - began, 1))
 
 
-def batches(tests: Sequence[Recorded]) -> list[Sequence[Recorded]]:
+def batches(tests: Sequence[Recorded]) -> list[list[Recorded]]:
     """Part the likeliest tests, of a few files, from the others."""
-    first, paths = 0, set[str]()
-    while first < min(len(tests), FIRST_TESTS):
-        paths.add(tests[first].id.partition("::")[0])
-        if len(paths) > FIRST_FILES:
-            break
-        first += 1
-    return [each for each in (tests[:first], tests[first:]) if each]
+    paths = list(dict.fromkeys(each.id.partition("::")[0] for each in tests))[:FIRST_FILES]
+    first = [each for each in tests if each.id.partition("::")[0] in paths][:FIRST_TESTS]
+    met = {each.id for each in first}
+    return [each for each in (first, [each for each in tests if each.id not in met]) if each]

@@ -45,8 +45,9 @@ def unnoticed(tried: Mapping[Edit, Outcome]) -> list[Edit]:
 def how(outcome: Outcome) -> str:
     if not outcome.over:
         return "no recorded test runs over it"
-    short = f" of {outcome.over}, then the time was used up" if outcome.cut else ""
-    return f"{outcome.ran}{short} tests ran over it"
+    if outcome.cut:
+        return f"{outcome.ran} of the {outcome.over} tests over it ran before the time was used up"
+    return f"{outcome.ran} tests ran over it"
 
 
 def beside(edit: Edit, tried: Mapping[Edit, Outcome]) -> str:

@@ -70,7 +70,7 @@ def within(body: str) -> set[tuple[str, str]]:
         ('c = Due(a, {"x": b, "y": c})', "due", 'c = Due(a, {"x": b})'),
         ('c = a == "paid"', "constant", 'c = a == "gone"'),
         ("c = HTTPStatus.OK", "constant", "c = HTTPStatus.CREATED"),
-        ('c = a in ("x", "y")', "table", 'c = a in ("y")'),
+        ('c = a in ("x", "y")', "table", 'c = a in ("y",)'),
         ("c = Rejected(a, later=True)", "keyword", "c = Rejected(a, later=False)"),
         ("a.update(x=b, y=c)", "fact", "a.update(x=b)"),
         ("a.notify(b)", "statement", "pass"),

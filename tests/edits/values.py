@@ -141,7 +141,10 @@ def of_collection(source: Source, node: ast.Tuple | ast.Set | ast.List) -> Itera
         return
     if any(isinstance(each, ast.Subscript) for each in source.enclosing(node)):
         return  # a type: Callable[[int], str]
-    if len(node.elts) > 1 and not is_unpacked(source.parents[node]):
+    if isinstance(node, ast.Tuple) and len(node.elts) == 2 and not is_unpacked(source.parents[node]):
+        for kept, lost in (node.elts, reversed(node.elts)):
+            yield source.replaced("table", node, f"({source.text(kept)},)")._replace(node=lost)
+    elif len(node.elts) > 1 and not is_unpacked(source.parents[node]):
         yield from (source.without("table", node.elts, n) for n in range(len(node.elts)))
     yield from neighbours(source, [each for each in node.elts if isinstance(each, ast.Constant | ast.Name)])
 

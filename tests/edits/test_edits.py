@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.edits import decisions, values
+from tests.edits import decisions, equivalents, values
 from tests.edits.choosing import Choice
 from tests.edits.equivalents import Equivalent, stale
 from tests.edits.recording import Recorded, Recording, read, record
@@ -269,6 +269,10 @@ def test_an_equivalent_that_fits_no_line_any_more_is_stale() -> None:
     other = known._replace(before="return a < 2")
     assert known.fits(edit)
     assert stale([known, other], {edit.file: [edit]}) == [other]
+
+
+def test_what_is_said_to_be_equivalent_has_a_reason() -> None:
+    assert all(all(each) for each in equivalents.read())
 
 
 PRODUCT = """import sys

@@ -13,6 +13,7 @@ from jobctl.providers.protocol import (
     Paid,
     Pending,
     Succeeded,
+    Unknown,
 )
 
 REFERRING = ("authorize", "charge", "refund")  # requests that carry our reference themselves

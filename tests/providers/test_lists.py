@@ -20,7 +20,7 @@ from jobctl.steps.running import Stop
 from tests.providers.meanings import BASE, KEY, means, settings
 from tests.providers.test_contract import SIDES, Side, There
 from tests.providers.test_contract import settings as settings_at
-from tests.providers.test_transport import Hasty
+from tests.providers.ways import Hasty
 from tests.world import NOW
 
 BODIES: dict[str, Any] = {

@@ -203,7 +203,7 @@ class TestListing:
 
     def test_by_cursor(self, paystack: Merchant, sandbox: Sandbox) -> None:
         """What is new meanwhile moves nothing."""
-        made, cursor = spaced(sandbox, 5)[::-1], dict[str, str]()
+        made, cursor = spaced(sandbox, 5)[::-1], dict[str, Any]()
         pages: list[list[str]] = []
         for _ in range(3):
             answer = ok(paystack.get(TRANSACTIONS, use_cursor="true", perPage=2, **cursor))

@@ -20,6 +20,8 @@ given_back = exists(
         refunds.c.subject_id == ours.subject_id,
         refunds.c.kind == inline("refund"),
         refunds.c.follows == ours.id,
+        # One that was refused gave nothing back.
+        refunds.c.status.not_in([inline("declined"), inline("rejected")]),
     )
 )
 # One that its order has not followed yet may still be undone.

@@ -247,6 +247,17 @@ def a_success_without_a_number(lived: Lived) -> int:
     return lived.change(money_operations, capture_of(lived), payment_id=None)
 
 
+@breaks("mismatches-have-a-finding")
+def a_mismatch_that_nobody_was_told_of(lived: Lived) -> int:
+    return lived.operation(status="mismatched", code="other_amount", settled_at=NOW)
+
+
+@breaks("compensations-go-on")
+def a_refund_that_was_refused_and_forgotten(lived: Lived) -> int:
+    refused = {"kind": "refund", "status": "declined", "settled_at": NOW}
+    return lived.operation(**refused, follows=capture_of(lived))
+
+
 # ── subscriptions ────────────────────────────────────────────────────────────────────────────────
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, and_, case, literal, null, or_
 
 from jobctl.job import Ask, At, BatchChanges, Due, Look, MoneyChanges, MoneyStep, SetStep
 from jobctl.jobs.sessions.paying import NOT_THEIRS, ORDER, READ, Order, in_full, is_own, is_there
-from jobctl.journal import Operation, nothing_open
+from jobctl.journal import Operation, undisturbed
 from jobctl.providers.protocol import Authorize, Declined, Release, Succeeded
 from jobctl.tables.sessions import awaiting_payment, orders, sessions
 from jobctl.tables.types import Later, inline
@@ -58,7 +58,7 @@ def to_be_held(at: At, which: dict[str, ColumnElement[bool]]) -> Due:
             "its session should not be over": sessions.c.ends_at > at.now,
             "its session starts within PAYMENT_AUTHORIZATION_WINDOW": sessions.c.starts_at
             <= at.now + at.settings.payment_authorization_window,
-            "no money operation on it is open": nothing_open(ORDER, orders.c.id),
+            **undisturbed(ORDER, orders.c.id),
         },
         since=orders.c.created_at,
         read=READ,

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, or_
 
 from jobctl.job import Ask, At, BatchChanges, Due, Look, MoneyChanges, MoneyStep, SetStep
 from jobctl.jobs.sessions.paying import NOT_THEIRS, ORDER, READ, Order, in_full, is_own, is_there
-from jobctl.journal import Operation, nothing_open
+from jobctl.journal import Operation, undisturbed
 from jobctl.providers.protocol import Capture, Charge, Declined, Release, Succeeded
 from jobctl.tables.sessions import PAYMENT_TRANSITIONS, awaiting_payment, orders, sessions
 from jobctl.tables.types import inline
@@ -63,7 +63,7 @@ def to_be_settled(which: dict[str, ColumnElement[bool]]) -> Due:
         {
             "it is unpaid, or something is held for it": awaiting_payment,
             **which,
-            "no money operation on it is open": nothing_open(ORDER, orders.c.id),
+            **undisturbed(ORDER, orders.c.id),
         },
         since=sessions.c.over_at,
         read=READ,

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select
 
 from jobctl.job import Ask, At, BatchChanges, Due, SetStep
 from jobctl.jobs.sessions.paying import ORDER
-from jobctl.journal import nothing_open
+from jobctl.journal import nothing_open, undisturbed
 from jobctl.providers.protocol import Release
 from jobctl.tables.sessions import orders, sessions
 from jobctl.tables.types import inline
@@ -31,7 +31,7 @@ def failed(at: At, *, begun: bool, parent: bool) -> dict[str, ColumnElement[bool
         "its price could not be held": ours.payment_status == inline("authorization_failed"),
         "its session is not cancelled": sessions.c.status != inline("cancelled"),
         **({"its session has begun": has_begun} if begun else {"its session has not begun": ~has_begun}),
-        "no money operation on it is open": nothing_open(ORDER, ours.id),
+        **undisturbed(ORDER, ours.id),
     }
 
 

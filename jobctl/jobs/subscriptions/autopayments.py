@@ -14,7 +14,7 @@ from sqlalchemy import select
 from jobctl.job import Ask, At, Due, Look, MoneyChanges, MoneyStep, RowChanges
 from jobctl.jobs.subscriptions import applying, beside
 from jobctl.jobs.subscriptions.renewing import SUBSCRIPTION, charge_day, next_charge, too_late
-from jobctl.journal import Operation, nothing_open
+from jobctl.journal import Operation, undisturbed
 from jobctl.money import Money
 from jobctl.periods import Unit
 from jobctl.providers.protocol import Charge, Declined, Succeeded, UnrepresentableError
@@ -99,7 +99,7 @@ def due(at: At) -> Due:
             > at.now - too_late(at.settings),
             "no payment of it is pending that its provider may have by now": beside.none_of_it(at),
             "nor one of its user for its plan": beside.none_of_buyer(at),
-            "no money operation on it is open": nothing_open(SUBSCRIPTION, ours.id),
+            **undisturbed(SUBSCRIPTION, ours.id),
         },
         since=ours.ended_at,
         order=ours.next_charge_at,

@@ -8,7 +8,7 @@ from sqlalchemy import or_
 
 from jobctl.job import At, BatchChanges, Due, SetStep
 from jobctl.jobs.subscriptions.renewing import SUBSCRIPTION, too_late
-from jobctl.journal import nothing_open
+from jobctl.journal import undisturbed
 from jobctl.tables.subscriptions import plans, subscriptions
 from jobctl.tables.types import inline
 
@@ -27,7 +27,7 @@ def due(at: At) -> Due:
                 ours.next_charge_at.is_(None), ours.cancelled_at.is_not(None), forgotten
             ),
             # While the bank still decides, this would take away what is being paid for.
-            "no money operation on it is open": nothing_open(SUBSCRIPTION, ours.id),
+            **undisturbed(SUBSCRIPTION, ours.id),
         },
         since=ours.ended_at,
     )

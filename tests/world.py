@@ -245,7 +245,9 @@ class World:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of a process that works on this database."""
-        ours = {"PATH": os.environ["PATH"], "JOBCTL_HOME": str(self.settings.jobctl_home)}
+        # Of another checkout than the installed one, processes are to be of the same.
+        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+        ours = kept | {"JOBCTL_HOME": str(self.settings.jobctl_home)}
         if self.settings.database_url:
             ours["DATABASE_URL"] = self.settings.database_url
         return ours | more

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select, update
 
 from jobctl.changes import ChangedMeanwhileError
 from jobctl.db import first_line, insert_once, refusal
-from jobctl.errors import JobctlError
+from jobctl.errors import Exit, JobctlError
 from jobctl.job import ListStep, Means, NotBegunError, Read, ScopeDownError
 from jobctl.steps.running import Running
 from jobctl.steps.settling import (
@@ -34,6 +34,7 @@ AnyList = ListStep[Any, Any, Any]
 LAG = timedelta(minutes=1)  # what is listed may come in late by that much
 OVERLAP = timedelta(minutes=10)
 SLICES = 64  # of a window at the most
+KNOWN, FEWEST = 100, 3  # payments known to be there: how many are looked for, and prove something
 ATTEMPTS = 3  # at an item that a rival writes at the same moment
 UNTOLD = "something that is listed can neither be settled nor written down as a finding: the log has why"
 
@@ -44,19 +45,21 @@ def run(step: AnyList, running: Running) -> None:
         return
     with step.connect(running.at, Means(running.stop, 1, running.out, clock=running.clock)) as outside:
         for source in step.sources(running.at.settings):
-            if not running.stopping:
+            if not running.stopping and source not in running.closed:
                 follow(step, source, outside, running)
 
 
 def follow(step: AnyList, source: str, outside: Any, running: Running) -> None:
     with running.transaction() as connection:
         start, end = window(step, source, running, connection)
-    complete = True
+    complete, place = True, Place(step, source, start, end, running)
     try:
         for each in slices(start, end, step.reach(running.at.settings)):
-            complete &= Slice(step, running).take_up(step.pages(outside, source, *each))
+            pages = place.watch(step.pages(outside, source, *each))
+            complete &= Slice(step, running).take_up(pages)
             if running.stopping or not running.left():
                 return
+        place.prove()
     except NotBegunError:  # told to stop between two pages
         return
     except ScopeDownError as down:
@@ -65,6 +68,30 @@ def follow(step: AnyList, source: str, outside: Any, running: Running) -> None:
     if complete and unbounded(running):
         with running.transaction() as connection:
             advance(connection, mark(source, running), end)
+
+
+class Place:
+    """Whether a source lists anything of what it must have, if it is the right place."""
+
+    def __init__(self, step: AnyList, source: str, start: datetime, end: datetime, running: Running) -> None:
+        self.source, self.missing, self.listed = source, set[str](), False
+        if step.known is None:
+            return
+        # At the ends of the window what is written down here and there may differ by some minutes.
+        within = step.known(running.at, source, start + OVERLAP, end - OVERLAP).limit(KNOWN)
+        with running.transaction() as connection:
+            self.missing = set(connection.scalars(within))
+
+    def watch(self, pages: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+        for page in pages:
+            self.listed = self.listed or not self.missing.isdisjoint(each.id for each in page)
+            yield page
+
+    def prove(self) -> None:
+        """Raise ScopeDownError where nothing of what is known was listed: the watermark must not move."""
+        if len(self.missing) >= FEWEST and not self.listed:
+            reason = f"it lists none of {len(self.missing)} payments that it is known to have"
+            raise ScopeDownError(self.source, f"{reason}: is this the right key?", Exit.MISCONFIGURED)
 
 
 def mark(source: str, running: Running) -> str:

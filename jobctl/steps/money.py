@@ -5,13 +5,14 @@ everybody; no lock is held across a request.
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, select, update
 from sqlalchemy.exc import DBAPIError
 
-from jobctl import changes, journal
+from jobctl import changes, db, journal
 from jobctl.changes import ChangedMeanwhileError
 from jobctl.db import among, among_named, first_line, id_list, id_list_type, passing_over
 from jobctl.errors import Exit, JobctlError
@@ -37,6 +38,8 @@ from jobctl.steps.window import Answered, Window
 from jobctl.tables.journal import money_operations
 
 log = logging.getLogger(__name__)
+TELLS_NOTHING = (REFUSED_AGAIN, "idempotency_error")  # of what an earlier request under the key has done
+POLL, MOST = 0.05, 1000  # seconds between looks at what others have locked; rows of theirs at once
 NAMED = 5  # of the operations that nobody knows the outcome of
 
 
@@ -90,8 +93,7 @@ class MoneyRun(Window):
         self.bounded = isinstance(step, SettleStep)  # else --since, --limit and --only are of other rows
         self.recovery = recovery
         self.books = Books(running, owners, self.closed)
-        due = None if self.step is None else self.step.due(running.at)
-        self.selection = None if due is None else Selection(due, options.since, options.only)
+        self.selection = None if self.step is None else self.selecting(None)
         self.pages: dict[tuple[bool, bool], Select[Any]] = {}  # built once for each shape
         self.again: Select[Any] | None = None
         self.after: After | None = None
@@ -117,6 +119,7 @@ class MoneyRun(Window):
     def serve(self, outside: Providers) -> None:
         self.books.providers = outside
         super().serve(outside)
+        self.serve_what_others_had(outside)
         self.free_what_failed()
 
     def settle_and_claim(self, answered: Sequence[Answered], wanted: int) -> Sequence[Item]:
@@ -295,7 +298,7 @@ class MoneyRun(Window):
         # Some answer the same key with the same server error for ever; others want to be asked until it ends.
         stored = (operation.code or "").startswith("http_5") and not repeats_500(operation.provider)
         # A refusal says nothing of the first request, and what a list lacks is looked for once more.
-        doubted = operation.code == REFUSED_AGAIN or operation.missed_at is not None
+        doubted = operation.code in TELLS_NOTHING or operation.missed_at is not None
         return stored or doubted or not wanted or not key_is_alive(operation, self.at.present)
 
     def claim(self, connection: Connection, items: Sequence[Item]) -> None:
@@ -336,6 +339,52 @@ class MoneyRun(Window):
             theirs = among_named(key, bindparam("the_ids", type_=id_list_type(key, dialect)), dialect)
             self.again = selection.rows().where(theirs).order_by(selection.order, key)
         return connection.execute(self.again, {"the_ids": id_list(ids, dialect)}).all()
+
+    # ── what others had ──────────────────────────────────────────────────────────────────────
+
+    def serve_what_others_had(self, outside: Providers) -> None:
+        """Take up what was passed over since somebody had it locked, once it is free; name what stays so."""
+        ends = time.monotonic() + db.PATIENCE.total_seconds()
+        had = self.others_have()
+        while had and not self.running.stopping and time.monotonic() < ends:
+            self.running.stop.wait(POLL)
+            still = self.others_have(had)
+            if free := [each for each in had if each not in still]:
+                self.begin_again(free)
+                super().serve(outside)
+            had = still
+        with self.running.transaction() as connection:
+            for each in () if self.running.stopping else had:
+                assert self.step is not None, "rows without a step"
+                self.books.complain(connection, self.step, each, db.TOO_LONG)
+                self.running.record.counts["failed"] += 1
+
+    def others_have(self, ids: Sequence[int] | None = None) -> list[int]:
+        """Return which rows, of `ids` where they are given, are due and locked by somebody else."""
+        nothing = self.step is None or self.closed or self.running.stopping or not self.running.left()
+        if nothing or self.running.database.embedded:
+            return []
+        selection = self.selecting(ids)
+        table, key = selection.due.table, selection.key
+        free = selection.keys().with_for_update(**passing_over(table)).cte("free")
+        others = selection.keys().where(key.not_in(select(free.c.id))).order_by(key).limit(MOST)
+        with self.running.transaction() as connection:
+            return list(connection.scalars(others))
+
+    def begin_again(self, ids: Sequence[int]) -> None:
+        """Begin these rows, and no others."""
+        self.selection, self.after = self.selecting(ids), None
+        self.all_begun = self.exhausted = False
+        self.pages.clear()
+
+    def selecting(self, ids: Sequence[int] | None) -> Selection:
+        """Return the selection of rows that are due, of `ids` alone where they are given."""
+        assert self.step is not None, "a selection without a step"
+        options = self.running.options
+        made = Selection(self.step.due(self.running.at), options.since, options.only)
+        if ids is not None:
+            made.conditions.append(among(made.key, ids, self.running.database.engine.dialect.name))
+        return made
 
     # ── calls ────────────────────────────────────────────────────────────────────────────────
 

@@ -93,6 +93,7 @@ class Running:
     exit_code: Exit = Exit.DONE
     complaints: list[str] = field(default_factory=list)
     stuck: set[tuple[str, Key]] = field(default_factory=set)  # rows that stay claimed, and were named
+    closed: set[str] = field(default_factory=set)  # scopes that were found down, for all steps
 
     @property
     def stopping(self) -> bool:
@@ -136,6 +137,7 @@ class Running:
         return 1_000_000_000 if limit is None else max(0, limit - self.attempted)
 
     def close_scope(self, down: ScopeDownError) -> None:
+        self.closed.add(down.scope)
         self.fail(down.exit_code, f"{down.scope} is closed for this run: {down.reason}")
 
     def fail(self, exit_code: Exit, complaint: str) -> None:

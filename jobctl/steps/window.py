@@ -31,7 +31,7 @@ class Window(ABC):
         """Claim `ahead` items more than there are places: most commits then only settle."""
         self.running, self.concurrency, self.ahead = running, concurrency, ahead
         self.at = running.at  # renewed with every turn: its `present` moves on
-        self.closed: set[str] = set()  # scopes that were found down
+        self.closed = running.closed
         self.claimed: dict[Key, Any] = {}
         self.begun: set[Key] = set()  # of those, whose calls were begun
         self.answers: queue.SimpleQueue[tuple[Key, Any]] = queue.SimpleQueue()
@@ -186,5 +186,4 @@ class Window(ABC):
     def close_scope(self, down: ScopeDownError) -> None:
         if down.scope not in self.closed:
             log.info("scope.closed", extra={"scope": down.scope, "reason": down.reason})
-        self.closed.add(down.scope)
         self.running.close_scope(down)

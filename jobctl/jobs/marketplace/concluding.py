@@ -6,7 +6,7 @@ docs/writers.md says the same for the application. Requests are locked before th
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from jobctl.job import At, RowChanges
 from jobctl.money import Money
@@ -49,7 +49,7 @@ rest = wallet_transactions.alias("others")
 witness = (
     select(rest.c.reference)
     .where(rest.c.status == inline("completed"), rest.c.reference.is_not(None))
-    .where(rest.c.provider == ours.provider, rest.c.account == ours.account)
+    .where(rest.c.provider == ours.provider, rest.c.account == func.coalesce(ours.account, rest.c.account))
     .order_by(rest.c.id.desc())
     .limit(1)
     .scalar_subquery()

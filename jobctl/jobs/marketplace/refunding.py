@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 
 from jobctl.job import Ask, At, Due, ListStep, Look, MoneyChanges, MoneyStep, Read, RowChanges
 from jobctl.jobs.marketplace import concluding
@@ -12,13 +12,14 @@ from jobctl.jobs.marketplace.concluding import READ, Payment
 from jobctl.journal import Operation, undisturbed
 from jobctl.money import Money
 from jobctl.providers.protocol import Declined, Paid, Refund, Succeeded, Unreadable
-from jobctl.providers.switchboard import ESCROW, Providers, concurrency, configured, connect
+from jobctl.providers.switchboard import ESCROW, Providers, account, concurrency, configured, connect
 from jobctl.tables.marketplace import requests, wallet_transactions
 from jobctl.tables.types import inline
 
 ours = wallet_transactions.c
 TRANSACTION: str = wallet_transactions.info["subject"]
 GIVEN_UP = ("failed", "unverified")
+NEWEST = 1000  # payments that are looked through for those that a list must have
 REFUSED, A_DAY = "refund refused", timedelta(days=1)
 
 
@@ -54,6 +55,15 @@ def settle_late(at: At, late: Late, change: RowChanges) -> str:
     return outcome
 
 
+def known(at: At, provider: str, since: datetime, until: datetime) -> Select[Any]:
+    """Select payments that the provider was seen to have, in the account that the settings have there."""
+    # Among the newest: no index has the others by their time.
+    new = select(wallet_transactions).order_by(ours.id.desc()).limit(NEWEST).subquery().c
+    mine = (new.provider == provider) & (new.account == account(at.settings, provider))
+    completed = (new.status == "completed") & new.reference.is_not(None)
+    return select(new.reference).where(mine, completed, new.paid_at >= since, new.paid_at < until)
+
+
 LATE = ListStep(
     sources=lambda settings: configured(settings, ESCROW),
     # As far back as what this job itself may have ended.
@@ -62,6 +72,7 @@ LATE = ListStep(
     pages=Providers.listed,
     news=news,
     settle=settle_late,
+    known=known,
 )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy import ColumnElement, exists, func, or_, select
 
 from jobctl.errors import Exit
 from jobctl.job import (
@@ -73,7 +73,8 @@ def due(at: At) -> Due:
             ),
         },
         since=ours.created_at,
-        order=ours.created_at,
+        # What was asked about in vain lets others go first: of an account that has none of the oldest, say.
+        order=func.coalesce(ours.next_look_at, ours.created_at),
         read=READ,
     )
 
@@ -109,7 +110,8 @@ def call(providers: Providers, payment: Payment) -> Answer:
     if not isinstance(found, NotFound):
         return found
     known = None if payment.witness is None else providers.retrieve(payment.provider, payment.witness)
-    return Missing(proved=isinstance(known, Paid | Declined | Pending))
+    # Of a row that names no account nobody knows whether that is the right one.
+    return Missing(proved=payment.account is not None and isinstance(known, Paid | Declined | Pending))
 
 
 def settle(
@@ -178,6 +180,7 @@ def unanswered(
     """Let others go first the next time; what locks us out is no fault of a payment."""
     if isinstance(answer, ScopeDownError) and answer.exit_code == Exit.MISCONFIGURED:
         answered(payment.provider, None, change)
+        change.update(next_look_at=at.present)
         return "asked again later"
     change.update(looks=payment.looks + 1, next_look_at=next_time(payment.looks, at.present))
     if isinstance(answer, Broken):

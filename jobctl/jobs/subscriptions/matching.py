@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Update, or_, select
+from sqlalchemy import ColumnElement, Select, Update, or_, select
 
 from jobctl.job import (
     At,
@@ -36,6 +36,7 @@ from jobctl.tables.subscriptions import payments
 
 NUMBER = re.compile(r"\w[\w.:-]{0,254}", re.ASCII)  # of a payment, at any provider
 A_DAY = timedelta(days=1)
+NEWEST = 1000  # payments that are looked through for those that a list must have
 Listed = Paid | Unreadable
 ours = payments.c
 
@@ -96,6 +97,18 @@ def following(
         news=news,
         settle=settle,
         seen=seen,
+        known=known,
+    )
+
+
+def known(at: At, provider: str, since: datetime, until: datetime) -> Select[Any]:
+    """Select payments that the provider was seen to have, in the account that the settings have there."""
+    # Among the newest: no index has the others by their time.
+    new = select(payments).order_by(ours.id.desc()).limit(NEWEST).subquery().c
+    mine = or_(new.account.is_(None), new.account == account(at.settings, provider))
+    succeeded = (new.status == "succeeded") & new.confirmed_at.is_not(None)
+    return select(new.provider_payment_id).where(
+        new.provider == provider, mine, succeeded, new.paid_at >= since, new.paid_at < until
     )
 
 

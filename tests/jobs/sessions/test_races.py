@@ -3,12 +3,14 @@
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
+from jobctl import db
 from jobctl.errors import Exit
 from jobctl.sandbox import SECRET_KEY, Sandbox
 from jobctl.tables.journal import money_operations
@@ -165,3 +167,29 @@ def test_the_database_gone_while_requests_are_under_way(market: Market) -> None:
 
 def sent(market: Market, count: int) -> Callable[[], bool]:
     return lambda: sum(each["requests"] for each in market.sandbox.requests().values()) >= count
+
+
+@pytest.mark.only("postgresql")
+def test_an_order_that_somebody_has_locked_is_waited_for(market: Market) -> None:
+    """It is held as soon as it is free, in the same run."""
+    order, other = coming(market), coming(market)
+    with ThreadPoolExecutor(1) as pool, market.world.engine.connect() as application:
+        application.execute(select(orders).where(orders.c.id == order).with_for_update())
+        run = pool.submit(market.run, AUTHORIZER)
+        until(lambda: market.status(other) == "authorized")
+        application.rollback()
+        done = run.result(30)
+    assert (done.exit_code, done.counts) == (Exit.DONE, {"held": 2})
+
+
+@pytest.mark.only("postgresql")
+def test_one_that_stays_locked_is_named(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(db, "PATIENCE", timedelta(milliseconds=200))
+    order, _ = coming(market), coming(market)
+    with market.world.engine.connect() as application:
+        application.execute(select(orders).where(orders.c.id == order).with_for_update())
+        done = market.run(AUTHORIZER)
+        application.rollback()
+    assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"held": 1, "failed": 1})
+    assert [each.row_id for each in market.world.errors()] == [order]
+    assert market.run(AUTHORIZER).counts == {"held": 1}

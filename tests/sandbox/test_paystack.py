@@ -185,34 +185,6 @@ class TestListing:
         skipped = [{**same, "skipped": 2 * n, "page": n + 1} for n in range(4)]
         assert [page["meta"] for page in pages] == skipped
 
-    @pytest.mark.parametrize("asked", [{}, {"perPage": 100}, {"per_page": 1000}])
-    def test_fifty_whatever_is_asked_for(
-        self, paystack: Merchant, sandbox: Sandbox, asked: dict[str, int]
-    ) -> None:
-        """Asked for more, it gives no more and doesn't complain."""
-        made = spaced(sandbox, 51)[::-1]
-        answer = ok(paystack.get(TRANSACTIONS, **asked))
-        assert answer["meta"] == {"total": 51, "skipped": 0, "perPage": 50, "page": 1, "pageCount": 2}
-        assert [each["reference"] for each in answer["data"]] == made[:50]
-        assert paystack.listed(TRANSACTIONS, page=2, **asked) == made[50:]
-
-    @pytest.mark.parametrize("name", ["perPage", "per_page"])
-    def test_the_size_of_a_page_has_two_names(self, paystack: Merchant, sandbox: Sandbox, name: str) -> None:
-        made = spaced(sandbox, 3)
-        assert paystack.listed(TRANSACTIONS, **{name: 2}) == made[:0:-1]
-
-    def test_by_cursor(self, paystack: Merchant, sandbox: Sandbox) -> None:
-        """What is new meanwhile moves nothing."""
-        made, cursor = spaced(sandbox, 5)[::-1], dict[str, Any]()
-        pages: list[list[str]] = []
-        for _ in range(3):
-            answer = ok(paystack.get(TRANSACTIONS, use_cursor="true", perPage=2, **cursor))
-            pages.append([each["reference"] for each in answer["data"]])
-            assert answer["meta"].keys() == {"next", "previous", "perPage"}
-            cursor = {"next": answer["meta"]["next"]}
-            paid(sandbox)
-        assert (pages, cursor) == ([made[:2], made[2:4], made[4:]], {"next": None})
-
     def test_nothing_is_a_list_too(self, paystack: Merchant) -> None:
         answer = ok(paystack.get(TRANSACTIONS))
         assert answer["data"] == []

@@ -50,6 +50,7 @@ def test_a_body_longer_than_is_said(stripe: Client, sandbox: Sandbox) -> None:
     """What is read is half of it; no later answer begins with the rest."""
     sandbox.fault("wrong_length", "authorize")
     answer = stripe.hold("key-1")
+    assert answer.headers["Connection"] == "close"
     with pytest.raises(requests.JSONDecodeError):
         answer.json()
     assert ok(stripe.hold("key-1"))["status"] == "requires_capture"

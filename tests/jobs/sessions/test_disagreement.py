@@ -115,7 +115,7 @@ class TestByHand:
         order, payment = held(market)
         market.sandbox.dashboard.capture("stripe", payment, 1000)
         market.run(PROCESSOR)
-        (explained,) = command("why", PROCESSOR, str(order), "--json").document
+        explained, *_ = command("why", PROCESSOR, str(order), "--json").document
         (condition,) = [each for each in explained["conditions"] if "waits for a person" in each["condition"]]
         assert condition["holds"] is False
         market.world.change(orders, order, amount_minor=1000)

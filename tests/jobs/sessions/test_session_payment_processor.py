@@ -5,11 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from jobctl.errors import Exit
 from jobctl.tables.journal import money_operations
-from jobctl.tables.sessions import orders, sessions
+from jobctl.tables.notifications import users
+from jobctl.tables.sessions import orders, payment_methods, sessions
 from tests.payments import PROCESSOR, SETTLER, Market
+from tests.rival import once_chosen
 from tests.world import NOW, ago, ahead
 
 
@@ -210,12 +213,14 @@ class TestAnotherPayment:
         money = {} if verb == "release" else {"amount_minor": 4500, "currency": "USD"}
         return market.world.add(money_operations, given | money | values)
 
+    @pytest.mark.parametrize("status", ["captured", "authorized"])
     @pytest.mark.parametrize("verb", ["refund", "release"])
-    def test_the_duplicate_is_given_back_and_the_order_keeps_its_charge(
-        self, market: Market, verb: str
+    def test_the_duplicate_is_given_back_and_the_order_keeps_its_own(
+        self, market: Market, verb: str, status: str
     ) -> None:
         order = market.held(market.past_session())
-        market.run(PROCESSOR)
+        if status == "captured":
+            market.run(PROCESSOR)
         before = market.of(orders, order)
         self.other(market, order, verb, status="succeeded", cycle="hold-1-again-1")
         market.run(SETTLER)
@@ -247,6 +252,21 @@ class TestAnotherPayment:
         assert [each.payment_id for each in market.operations(order) if each.kind == "release"] == [
             newer.payment_id
         ]
+
+
+@pytest.mark.only("postgresql")
+@pytest.mark.parametrize("what", ["customer", "card"])
+def test_what_a_rival_changes_while_rows_are_chosen_counts(market: Market, what: str) -> None:
+    order = market.order(market.past_session())
+    row, other = market.of(orders, order), market.world.user()
+    method = payment_methods.c.id == row.payment_method_id
+    changes = {
+        "customer": update(users).where(users.c.id == row.customer_id).values(deleted_at=NOW),
+        "card": update(payment_methods).where(method).values(user_id=other),
+    }
+    with once_chosen(market.world, changes[what], f"FOR UPDATE OF {orders} SKIP LOCKED"):
+        assert market.run(PROCESSOR).counts == {}
+    assert (market.operations(), market.status(order)) == ([], "not_started")
 
 
 def test_since_bounds_by_the_end_of_the_session(market: Market) -> None:

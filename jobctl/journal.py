@@ -69,6 +69,11 @@ class Operation(NamedTuple):
         return self.follows is not None and self.kind in UNDOING
 
     @property
+    def seemed_absent(self) -> bool:
+        """Whether it was concluded from what lists lacked, and is looked for again."""
+        return self.look_until is not None and self.settled_at is not None
+
+    @property
     def ends_a_decline(self) -> bool:
         """Whether it cancels a payment that was declined and stood open at the provider."""
         return self.kind == "release" and DECLINED in self.cycle

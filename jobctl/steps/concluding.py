@@ -81,8 +81,7 @@ def conclude(at: At, step: AnyMoney, operation: Operation, subject: Noted | None
     """
     if isinstance(answer, Mismatched):
         return mismatched(at, operation, answer)
-    seemed_absent = operation.look_until is not None and operation.settled_at is not None
-    if seemed_absent and not isinstance(answer, Succeeded):
+    if operation.seemed_absent and not isinstance(answer, Succeeded):
         return still_absent(at, operation, answer)
     if isinstance(answer, Succeeded | Declined):
         return decided(at, step, operation, subject, answer)

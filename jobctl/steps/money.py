@@ -175,7 +175,7 @@ class MoneyRun(Window):
             self.recovered = place
         else:
             self.after = place
-        self.running.attempted += 1
+        self.running.attempted += selection is not self.unfinished or self.bounded
 
     def remember(self, taken: Taken) -> Sequence[Item]:
         """Note how far the run has come, once it is committed."""
@@ -262,7 +262,7 @@ class MoneyRun(Window):
             "answer_by": operation.answer_by,
             "missed_at": operation.missed_at,
         }
-        if operation.look_until is not None and operation.settled_at is not None:
+        if operation.seemed_absent:
             return Item(operation, step, row, look=True, restore=restore)
         if not operation.is_open:
             return Item(operation, step, row, answer=stored_answer(operation), restore=restore)

@@ -156,7 +156,7 @@ def preview_unfinished(due: Due, running: Running, connection: Connection) -> It
 
 def fate(operation: Operation, table: Table, at: At) -> Shown:
     told: dict[str, Any] = {name: getattr(operation, name) for name in ("kind", "key", "provider")}
-    if not operation.is_open:
+    if not operation.is_open and not operation.seemed_absent:
         return Shown(table.name, operation.id, "would be settled", {}, {}, told)
     try:
         account(at.settings, operation.provider)

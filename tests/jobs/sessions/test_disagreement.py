@@ -300,6 +300,17 @@ class TestAbsences:
         assert [each.kind for each in market.sandbox.ledger()] == ["hold", "hold", "release"]
         market.agree()
 
+    def test_a_dry_run_shows_what_is_looked_for_again(self, market: Market) -> None:
+        order = market.order(market.session(starts_at=ahead(hours=40), ends_at=ahead(hours=41)))
+        market.sandbox.fault("http_500_before", "authorize")
+        market.run(AUTHORIZER)
+        self.work(market, 3, minutes=6)
+        market.pass_time(hours=2)
+        (shown,) = market.run(SETTLER, dry_run=True).document["rows"]
+        operation = market.operations(order)[0]
+        assert (shown["row_id"], shown["outcome"]) == (operation.id, "would ask the provider")
+        assert market.run(SETTLER).counts == {"looked for again": 1}
+
     def test_it_is_looked_for_until_the_horizon_and_no_longer(self, market: Market) -> None:
         order = market.order(market.session(starts_at=ahead(hours=40), ends_at=ahead(hours=41)))
         market.sandbox.fault("http_500_before", "authorize")

@@ -35,7 +35,7 @@ SELECT 'user', n, 'NGN', now() FROM generate_series(1, {wallets}) AS numbers(n);
 INSERT INTO ledger_postings (wallet_transaction_id, kind, currency, created_at)
 SELECT id, 'release', currency, now() FROM wallet_transactions ORDER BY id;
 INSERT INTO ledger_entries (wallet_transaction_id, kind, line, account, wallet_id, amount_minor)
-SELECT ours.id, 'release', line, account, wallet_id, entered
+SELECT ours.id, 'release', line, lines.account, wallet_id, entered
 FROM wallet_transactions AS ours JOIN requests ON requests.id = ours.request_id
     LEFT JOIN wallets AS creators ON creators.user_id = creator_id
     LEFT JOIN wallets AS platform ON platform.kind = 'platform',

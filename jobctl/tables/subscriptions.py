@@ -139,7 +139,11 @@ payments = Table(
     info={"transitions": {"status": PAYMENT_TRANSITIONS}},
 )
 _of = payments.c
-index("ix_payments_pending", _of.created_at, _of.id, where=_of.status == inline("pending"))
+_pending = _of.status == inline("pending")
+index("ix_payments_pending", _of.created_at, _of.id, where=_pending)
+# What keeps a subscription from being charged.
+index("ix_payments_pending_of_buyer", _of.user_id, _of.plan_id, where=_pending)
+index("ix_payments_pending_of_subscription", _of.subscription_id, where=_pending)
 index(
     "ix_payments_unconfirmed",
     _of.paid_at,

@@ -31,6 +31,9 @@ def upgrade() -> None:
     add_column("findings", sa.Column("subject_id", Id))
     waiting = "status = 'open' AND subject IS NOT NULL"
     create_index("ix_findings_waiting", "findings", ["subject", "subject_id"], waiting)
+    pending = "status = 'pending'"
+    create_index("ix_payments_pending_of_buyer", "payments", ["user_id", "plan_id"], pending)
+    create_index("ix_payments_pending_of_subscription", "payments", ["subscription_id"], pending)
     add_column("wallet_transactions", sa.Column("account", sa.Text))
     add_column("wallet_transactions", sa.Column("missed_at", Instant))
     found, missed = (

@@ -69,6 +69,7 @@ def test_one_session_is_paid_and_the_other_is_cancelled(folder: Path) -> None:
         assert [(each.kind, each.status) for each in asked] == [
             ("authorize", "succeeded"),
             ("authorize", "declined"),
+            ("release", "succeeded"),  # the declined payment stands open at Stripe no more
             ("capture", "succeeded"),
         ]
         queued = {each.template for each in made.rows(notifications) if each.once_key}

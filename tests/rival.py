@@ -6,18 +6,21 @@ writes while a job is at work.
 
 import calendar
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, Executable, event, select
 from sqlalchemy.exc import DBAPIError
 
 from jobctl.db import engine
 from jobctl.settings import Settings
 from jobctl.tables.subscriptions import payments, plans, subscription_periods, subscriptions
-from tests.world import World
+from tests.sandbox.client import until
+from tests.world import Done, World
 
 
 class Webhook(threading.Thread):
@@ -140,3 +143,39 @@ def once_chosen(world: World, change: Executable, chosen: str) -> Iterator[None]
         event.remove(Engine, "after_cursor_execute", after)
         rival.dispose()
     assert done, "no row was chosen"
+
+
+def while_held(
+    world: World,
+    change: Executable,
+    run: Callable[[], Done],
+    *,
+    once: Callable[[], object] | None = None,
+    then: Callable[[], object] = lambda: None,
+) -> Done:
+    """Run a job while another session has made a change, which it commits once the job waits for that.
+
+    once: makes the change when this is so, and not before the job begins; then: what is to be done after it.
+    A job that ends without a wait has it committed afterwards. On PostgreSQL.
+    """
+    url = str(world.settings.database_url)
+    with ThreadPoolExecutor(1) as pool, world.engine.connect() as rival, psycopg.connect(url) as observer:
+        observer.autocommit = True
+        if once is None:
+            rival.execute(change)
+        done = pool.submit(run)
+        if once is not None:
+            until(once)
+            rival.execute(change)
+            then()
+        until(lambda: done.done() or is_waited_for(observer))
+        rival.commit()
+        return done.result(60)
+
+
+def is_waited_for(observer: "psycopg.Connection[Any]") -> bool:
+    """Tell whether a session of that database waits for a lock that another holds."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = "
+    found = observer.execute(f"{waiting} current_database()").fetchone()
+    assert found is not None
+    return int(found[0]) > 0

@@ -1,0 +1,78 @@
+"""What is locked while answers are settled: whoever came between is seen, and nothing of theirs is written over."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Executable, update
+
+from jobctl.errors import Exit
+from jobctl.tables.journal import money_operations
+from jobctl.tables.sessions import orders, sessions
+from tests.jobs.sessions.test_rules import BOTH, FAR
+from tests.payments import AUTHORIZER, SETTLER, Market
+from tests.rival import while_held
+from tests.sandbox.client import until
+from tests.world import NOW, Done
+
+pytestmark = pytest.mark.only("postgresql")
+ours = money_operations.c
+
+
+def lost(market: Market) -> int:
+    """Add an order whose hold was placed, and whose answer got lost; it can be asked about by now."""
+    order = market.order()
+    market.sandbox.fault("lost_answer", "authorize")
+    assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
+    market.pass_time(minutes=10)
+    return order
+
+
+def while_asking(market: Market, call: str, change: Executable, job: str) -> Done:
+    """Run a job while another session makes a change once that call is under way; the answer comes then."""
+    market.sandbox.fault("delay", call, seconds=600)
+    once, then = (lambda: not market.sandbox.faults()), market.sandbox.wake
+    return while_held(market.world, change, lambda: market.run(job), once=once, then=then)
+
+
+@BOTH
+def test_an_order_cancelled_while_its_hold_is_settled(market: Market, provider: str) -> None:
+    """It is locked before it is read: the cancellation comes before the answer, and the hold is released."""
+    market.provider = provider
+    order = lost(market)
+    cancel = update(orders).where(orders.c.id == order).values(status="cancelled", cancelled_at=NOW)
+    done = while_held(market.world, cancel, lambda: market.run(SETTLER))
+    assert done.counts == {"held and to be undone": 1, "released": 1}
+    assert [each.kind for each in market.sandbox.ledger()] == ["hold", "release"]
+    market.agree()
+
+
+def test_what_another_run_takes_up_is_passed_over_and_asked_about_once(market: Market) -> None:
+    """The other one has it locked, and not committed yet that it is its own."""
+    order = lost(market)
+    (operation,) = market.operations(order)
+    taken = {"claimed_by": 900, "answer_by": market.now + timedelta(minutes=2)}
+    claim = update(money_operations).where(ours.id == operation.id).values(taken)
+    before = market.sandbox.requests()
+    while_held(market.world, claim, lambda: market.run(SETTLER))
+    assert market.sandbox.requests() == before
+    assert market.operations(order)[0].claimed_by == 900
+
+
+def test_a_success_that_is_told_of_while_it_is_looked_for_is_kept(market: Market) -> None:
+    """Another job records it on the operation, which seemed absent; what a list lacks then tells nothing."""
+    market.world.configure(stripe_timeout=timedelta(minutes=1))
+    order = market.order(market.session(**FAR))
+    market.sandbox.fault("dropped", "authorize")
+    market.run(AUTHORIZER)
+    market.world.change(sessions, market.of(orders, order).session_id, status="cancelled")
+    for _ in range(2):
+        market.pass_time(minutes=6)
+        market.run(SETTLER)
+    (operation,) = market.operations(order)
+    assert (operation.status, operation.look_until is None) == ("rejected", False)
+    market.pass_time(hours=1)
+    told = {"status": "succeeded", "payment_id": "pi_1", "settled_at": None, "answer_by": None}
+    success = update(money_operations).where(ours.id == operation.id).values(told)
+    while_asking(market, "list", success, SETTLER)
+    (operation,) = market.operations(order)
+    assert (operation.status, operation.answer_by, operation.look_until is None) == ("succeeded", None, False)

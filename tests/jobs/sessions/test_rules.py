@@ -1,0 +1,171 @@
+"""What holds of every money operation on its way back, by orders at both providers that take cards.
+
+From the journal to the provider and again: not sent, sent again, not wanted any more, followed by another.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from jobctl.errors import Exit
+from jobctl.providers.switchboard import key_lives
+from jobctl.tables.journal import money_operations
+from jobctl.tables.notifications import users
+from jobctl.tables.sessions import orders, payment_methods, sessions
+from tests.payments import AUTHORIZER, PROCESSOR, SETTLER, Market
+from tests.world import NOW, ago, ahead
+
+BOTH = pytest.mark.parametrize("provider", ["stripe", "yookassa"])
+FAR = {"starts_at": ahead(hours=40), "ends_at": ahead(hours=41)}
+
+
+def asked(market: Market, call: str) -> int:
+    return int(market.sandbox.requests().get(call, {"requests": 0})["requests"])
+
+
+def charged_late(market: Market) -> int:
+    """Add an order without a hold, of a session that took place."""
+    return market.order(market.past_session())
+
+
+BEGUN = {"authorize": (AUTHORIZER, Market.order), "charge": (PROCESSOR, charged_late)}
+CALLS = pytest.mark.parametrize("call", BEGUN)
+
+
+class TestSentAgain:
+    @BOTH
+    def test_the_first_sending_stays_and_after_the_life_of_its_key_it_is_only_looked_up(
+        self, market: Market, provider: str
+    ) -> None:
+        """However often it was sent in between: the provider counts from the first time that it saw the key."""
+        market.provider = provider
+        order = market.order(market.session(**FAR))
+        market.sandbox.fault("lost_answer", "authorize", times=99)
+        assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
+        (first,) = market.operations(order)
+        for times in (2, 3, 4):
+            market.pass_time(hours=7)
+            market.run(SETTLER)
+            (operation,) = market.operations(order)
+            assert (operation.first_sent_at, asked(market, "authorize")) == (first.first_sent_at, times)
+        end = first.first_sent_at + key_lives(provider)
+        market.pass_time(seconds=(end - market.now).total_seconds())
+        assert market.run(SETTLER).counts == {"held": 1}
+        assert asked(market, "authorize") == 4
+        market.agree()
+
+    @BOTH
+    @CALLS
+    def test_what_has_an_unknown_outcome_and_nobody_wants_is_looked_up_and_never_sent(
+        self, market: Market, provider: str, call: str
+    ) -> None:
+        market.provider = provider
+        job, add = BEGUN[call]
+        order = add(market)
+        market.sandbox.fault("dropped", call)
+        assert market.run(job).exit_code == Exit.UNKNOWN_OUTCOME
+        market.world.change(sessions, market.of(orders, order).session_id, status="cancelled")
+        for _ in range(3):
+            market.pass_time(minutes=10)
+            market.run(SETTLER)
+        assert (asked(market, call), market.sandbox.ledger()) == (1, [])
+        (operation,) = market.operations(order)
+        assert (operation.status, operation.code) == ("rejected", "no_effect")
+
+
+def journalled(market: Market, call: str) -> int:
+    """Leave a request in the journal that was not sent, as a run does that has to stop before it."""
+    job, add = BEGUN[call]
+    order = add(market)
+    market.sandbox.fault("http_429", call, seconds=3600)
+    market.run(job)
+    market.sandbox.clear_faults()
+    (operation,) = market.operations(order)
+    unsent: dict[str, Any] = dict.fromkeys(("first_sent_at", "answer_by", "settled_at", "code", "reason"))
+    market.world.change(money_operations, operation.id, status="started", concluded_at=None, **unsent)
+    return order
+
+
+def cancel_session(market: Market, order: int) -> None:
+    market.world.change(sessions, market.of(orders, order).session_id, status="cancelled", cancelled_at=NOW)
+
+
+def cancel_order(market: Market, order: int) -> None:
+    market.world.change(orders, order, status="cancelled", cancelled_at=NOW)
+
+
+def go_on_to_the_next_hold(market: Market, order: int) -> None:
+    market.world.change(orders, order, holds=1)
+
+
+def take_the_card(market: Market, order: int) -> None:
+    market.of_another(order)
+
+
+def delete_the_customer(market: Market, order: int) -> None:
+    market.delete_customer(order)
+
+
+MEANWHILE = (cancel_session, cancel_order, go_on_to_the_next_hold, take_the_card, delete_the_customer)
+
+
+class TestNotSentYet:
+    @BOTH
+    @CALLS
+    def test_what_was_journalled_is_sent_by_the_next_run(
+        self, market: Market, provider: str, call: str
+    ) -> None:
+        market.provider = provider
+        order = journalled(market, call)
+        market.pass_time(minutes=5)
+        market.run(SETTLER)
+        assert asked(market, call) == 2
+        (operation,) = market.operations(order)
+        assert (operation.status, operation.first_sent_at >= market.now) == ("succeeded", True)
+
+    @CALLS
+    @pytest.mark.parametrize("meanwhile", MEANWHILE, ids=lambda each: each.__name__)
+    def test_it_is_never_sent_once_nobody_wants_it(self, market: Market, call: str, meanwhile: Any) -> None:
+        """Its order or session is cancelled, another hold came before it, or it would be another's card."""
+        order = journalled(market, call)
+        meanwhile(market, order)
+        for _ in range(3):
+            market.pass_time(minutes=10)
+            market.run(SETTLER)
+        (operation,) = market.operations(order)
+        assert (operation.status, operation.code, asked(market, call)) == ("rejected", "not_wanted", 1)
+        assert market.sandbox.ledger() == []
+
+
+def open_and_absent(market: Market) -> int:
+    """Have a hold that seemed absent and is there, and a second one, of which nobody knows; both unwanted."""
+    market.sandbox.conditions("stripe", lag=7200)
+    order = market.order(market.session(**FAR))
+    market.sandbox.fault("http_500_after", "authorize")
+    market.run(AUTHORIZER)
+    for _ in range(2):
+        market.pass_time(minutes=6)
+        market.run(SETTLER)
+    assert market.kinds(order) == [("authorize", "rejected")]
+    market.sandbox.fault("lost_answer", "authorize")
+    assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
+    cancel_session(market, order)
+    market.sandbox.conditions("stripe", lag=0)
+    market.pass_time(hours=1)
+    return order
+
+
+def test_what_undoes_a_payment_waits_for_what_is_open_and_is_journalled_in_the_end(market: Market) -> None:
+    """One operation of a subject is open at a time; a release or refund that must follow is not lost."""
+    order = open_and_absent(market)
+    first, _ = market.operations(order)
+    done = market.run(SETTLER, only=first.id)
+    assert (done.exit_code, done.counts) == (Exit.UNKNOWN_OUTCOME, {"failed": 1})
+    assert [each.kind for each in market.operations(order)] == ["authorize", "authorize"]
+    for _ in range(3):
+        market.pass_time(minutes=5)
+        market.run(SETTLER)
+    assert [each.kind for each in market.sandbox.ledger()] == ["hold", "hold", "release", "release"]
+    market.agree()

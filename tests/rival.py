@@ -145,32 +145,46 @@ def once_chosen(world: World, change: Executable, chosen: str) -> Iterator[None]
     assert done, "no row was chosen"
 
 
+Change = Executable | Callable[[Connection], object]
+
+
 def while_held(
     world: World,
-    change: Executable,
+    change: Change,
     run: Callable[[], Done],
     *,
     once: Callable[[], object] | None = None,
     then: Callable[[], object] = lambda: None,
+    more: Change | None = None,
 ) -> Done:
     """Run a job while another session has made a change, which it commits once the job waits for that.
 
-    once: makes the change when this is so, and not before the job begins; then: what is to be done after it.
-    A job that ends without a wait has it committed afterwards. On PostgreSQL.
+    once: makes the change when this is so, and not before the job begins; then: what is to be done after it;
+    more: what else it changes while the job waits. Where a job ends without a wait it commits afterwards.
+    On PostgreSQL.
     """
     url = str(world.settings.database_url)
     with ThreadPoolExecutor(1) as pool, world.engine.connect() as rival, psycopg.connect(url) as observer:
         observer.autocommit = True
         if once is None:
-            rival.execute(change)
+            make(rival, change)
         done = pool.submit(run)
         if once is not None:
             until(once)
-            rival.execute(change)
+            make(rival, change)
             then()
         until(lambda: done.done() or is_waited_for(observer))
+        if more is not None:
+            make(rival, more)
         rival.commit()
         return done.result(60)
+
+
+def make(connection: Connection, change: Change) -> None:
+    if isinstance(change, Executable):
+        connection.execute(change)
+    else:
+        change(connection)
 
 
 def is_waited_for(observer: "psycopg.Connection[Any]") -> bool:

@@ -1,4 +1,4 @@
-"""What is locked while answers are settled: whoever came between is seen, and nothing of theirs is written over."""
+"""What is locked while answers are settled: whoever came between is seen, and not written over."""
 
 from datetime import timedelta
 
@@ -11,7 +11,6 @@ from jobctl.tables.sessions import orders, sessions
 from tests.jobs.sessions.test_rules import BOTH, FAR
 from tests.payments import AUTHORIZER, SETTLER, Market
 from tests.rival import while_held
-from tests.sandbox.client import until
 from tests.world import NOW, Done
 
 pytestmark = pytest.mark.only("postgresql")

@@ -7,15 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
 
 from jobctl.errors import Exit
 from jobctl.providers.switchboard import key_lives
+from jobctl.tables.findings import findings
 from jobctl.tables.journal import money_operations
-from jobctl.tables.notifications import users
-from jobctl.tables.sessions import orders, payment_methods, sessions
+from jobctl.tables.sessions import orders, sessions
 from tests.payments import AUTHORIZER, PROCESSOR, SETTLER, Market
-from tests.world import NOW, ago, ahead
+from tests.world import NOW, ahead
 
 BOTH = pytest.mark.parametrize("provider", ["stripe", "yookassa"])
 FAR = {"starts_at": ahead(hours=40), "ends_at": ahead(hours=41)}
@@ -39,7 +38,7 @@ class TestSentAgain:
     def test_the_first_sending_stays_and_after_the_life_of_its_key_it_is_only_looked_up(
         self, market: Market, provider: str
     ) -> None:
-        """However often it was sent in between: the provider counts from the first time that it saw the key."""
+        """However often it was sent in between: the provider counts from when it first saw the key."""
         market.provider = provider
         order = market.order(market.session(**FAR))
         market.sandbox.fault("lost_answer", "authorize", times=99)
@@ -169,3 +168,29 @@ def test_what_undoes_a_payment_waits_for_what_is_open_and_is_journalled_in_the_e
         market.run(SETTLER)
     assert [each.kind for each in market.sandbox.ledger()] == ["hold", "hold", "release", "release"]
     market.agree()
+
+
+def test_nobody_asks_before_the_instant_until_which_an_answer_may_come(market: Market) -> None:
+    order = market.order()
+    market.sandbox.fault("lost_answer", "authorize")
+    assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
+    (operation,) = market.operations(order)
+    market.pass_time(minutes=10)
+    market.world.change(money_operations, operation.id, answer_by=market.now + timedelta(microseconds=1))
+    assert (market.run(SETTLER).counts, asked(market, "authorize")) == ({}, 1)
+    market.world.change(money_operations, operation.id, answer_by=market.now)
+    assert market.run(SETTLER).counts == {"held": 1}
+
+
+@CALLS
+def test_what_was_journalled_is_not_sent_while_a_person_decides(market: Market, call: str) -> None:
+    order = journalled(market, call)
+    waits = {"subject": "order", "subject_id": order, "kind": "money mismatch", "once_key": "mismatch.1"}
+    found = market.world.add(findings, waits | {"reason": "45.00 or 10.00", "facts": {}, "found_at": NOW})
+    for _ in range(2):
+        market.pass_time(minutes=10)
+        market.run(SETTLER)
+    assert asked(market, call) == 1
+    market.world.change(findings, found, status="resolved", resolved_at=market.now, resolution="45.00")
+    market.run(SETTLER)
+    assert asked(market, call) == 2

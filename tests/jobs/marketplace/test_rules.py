@@ -1,0 +1,201 @@
+"""What holds of escrow whoever writes beside us: disputes, locks, late payments, claims taken over."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import DBAPIError
+
+from jobctl.errors import Exit
+from jobctl.locks import Locks
+from jobctl.tables.findings import findings
+from jobctl.tables.journal import money_operations
+from jobctl.tables.marketplace import ledger_postings, requests, wallet_transactions, wallets
+from tests.bazaar import Bazaar
+from tests.rival import while_held
+from tests.sandbox.client import until
+from tests.world import NOW, Done, ago
+
+CLEANUP, RELEASE, SETTLER = "payment-cleanup", "escrow-release", "settle-operations"
+ours = wallet_transactions.c
+
+
+def pending(bazaar: Bazaar, hours: float = 25, **values: Any) -> int:
+    return bazaar.transaction(bazaar.request(created_at=ago(hours=hours)), **values)
+
+
+def request_of(bazaar: Bazaar, payment: int) -> Any:
+    return bazaar.asked(bazaar.moved(payment).request_id)
+
+
+def given_up(bazaar: Bazaar, status: str = "success") -> int:
+    """Have a payment that timed out here; its provider has it as that two hours later."""
+    payment = pending(bazaar, hours=49)
+    bazaar.at_paystack(payment, "abandoned")
+    assert bazaar.run(CLEANUP).counts == {"timed out": 1}
+    bazaar.pass_time(hours=2)
+    bazaar.at_paystack(payment, "success")
+    if status != "success":
+        bazaar.at_paystack(payment, status)
+    bazaar.pass_time(minutes=30)
+    return payment
+
+
+def completed(bazaar: Bazaar) -> tuple[int, int]:
+    """Have a payment that can be released; return it, and the wallet that it goes to."""
+    payment = bazaar.paid()
+    bazaar.wallet(None)
+    return payment, bazaar.wallet(request_of(bazaar, payment).creator_id)
+
+
+@pytest.mark.only("postgresql")
+class TestDisputes:
+    """A dispute opened while escrow is being released stops it, or comes after it; never both."""
+
+    def test_one_that_is_about_to_be_opened_is_waited_for_and_stops_it(self, bazaar: Bazaar) -> None:
+        payment, _ = completed(bazaar)
+        dispute = update(requests).values(dispute="open")
+        done = while_held(bazaar.world, dispute, lambda: bazaar.run(RELEASE))
+        assert (done.counts, bazaar.moved(payment).escrow_status) == ({}, "pending")
+        assert bazaar.world.rows(ledger_postings) == []
+
+    def test_while_it_is_released_none_can_be_opened(self, bazaar: Bazaar) -> None:
+        payment, wallet = completed(bazaar)
+
+        def dispute(connection: Connection) -> None:
+            theirs = select(requests).with_for_update(nowait=True)
+            with pytest.raises(DBAPIError), connection.begin_nested():
+                connection.execute(theirs)
+
+        held = select(wallets).where(wallets.c.id == wallet).with_for_update()
+        done = while_held(bazaar.world, held, lambda: bazaar.run(RELEASE), more=dispute)
+        assert (done.counts, bazaar.moved(payment).escrow_status) == ({"released": 1}, "released")
+
+
+@pytest.mark.only("postgresql")
+class TestLocks:
+    def test_a_second_payment_begun_while_the_first_one_fails_keeps_its_request(self, bazaar: Bazaar) -> None:
+        """The application locks the request before it adds a payment of it."""
+        first = pending(bazaar)
+        bazaar.at_paystack(first, "failed")
+        row = bazaar.moved(first)
+        second = {"user_id": row.user_id, "provider": "paystack", "reference": "second", "created_at": NOW}
+        second |= {"amount_minor": 10_000, "currency": "NGN", "escrow_status": "pending"}
+
+        def begin(connection: Connection) -> None:
+            connection.execute(select(requests).with_for_update())
+            connection.execute(insert(wallet_transactions).values(request_id=row.request_id, **second))
+
+        assert while_held(bazaar.world, begin, lambda: bazaar.run(CLEANUP)).counts == {"failed": 1}
+        assert (bazaar.moved(first).status, request_of(bazaar, first).status) == ("failed", "pending")
+
+    def test_a_request_is_locked_before_its_payment(self, bazaar: Bazaar) -> None:
+        """As the application does; the other way round they would wait for each other."""
+        payment = given_up(bazaar)
+        theirs = select(wallet_transactions).where(ours.id == payment).with_for_update(nowait=True)
+        request = select(requests).with_for_update()
+        done = while_held(bazaar.world, request, lambda: bazaar.run(CLEANUP), more=theirs)
+        assert done.counts["completed and to be refunded"] == 1
+
+    def test_a_late_payment_that_is_given_back_by_hand_meanwhile_is_left_alone(self, bazaar: Bazaar) -> None:
+        payment = given_up(bazaar)
+        by_hand = update(wallet_transactions).where(ours.id == payment)
+        by_hand = by_hand.values(escrow_status="refunded", refunded_at=NOW)
+        assert while_held(bazaar.world, by_hand, lambda: bazaar.run(CLEANUP)).counts == {}
+        assert (bazaar.moved(payment).status, bazaar.world.rows(findings)) == ("failed", [])
+
+    def test_a_finding_that_a_person_resolves_meanwhile_keeps_their_words(self, bazaar: Bazaar) -> None:
+        payment = given_up(bazaar)
+        bazaar.run(CLEANUP)
+        row = bazaar.moved(payment)
+        refused = {"kind": "refund refused", "once_key": f"refund refused.paystack.{row.reference}"}
+        found = bazaar.world.add(findings, refused | {"reason": "no", "facts": {}, "found_at": NOW})
+        bazaar.pass_time(minutes=10)
+        by_hand = {"status": "resolved", "resolved_at": NOW, "resolution": "called Paystack"}
+        resolve = update(findings).where(findings.c.id == found).values(by_hand)
+        assert while_held(bazaar.world, resolve, lambda: bazaar.run(SETTLER)).counts == {"refunded": 1}
+        assert bazaar.world.one(findings, found).resolution == "called Paystack"
+
+
+class TestLate:
+    def test_one_given_up_whose_request_still_waits_is_refunded_and_starts_no_work(
+        self, bazaar: Bazaar
+    ) -> None:
+        """Another payment of the request may still come to something: this one has no place any more."""
+        first = pending(bazaar, hours=49)
+        bazaar.at_paystack(first, "abandoned")
+        second = bazaar.transaction(bazaar.moved(first).request_id, created_at=ago(hours=1))
+        assert bazaar.run(CLEANUP).counts == {"timed out": 1}
+        bazaar.pass_time(hours=2)
+        bazaar.at_paystack(first, "success")
+        for _ in range(3):
+            bazaar.pass_time(minutes=20)
+            bazaar.run(CLEANUP)
+            bazaar.run(SETTLER)
+        request, row = request_of(bazaar, first), bazaar.moved(first)
+        assert (row.status, row.escrow_status, row.failure, row.failed_at) == (
+            "completed",
+            "refunded",
+            None,
+            None,
+        )
+        assert (request.status, request.paid_at) == ("pending", None)
+        assert "request-paid" not in {template for _, _, template in bazaar.world.told()}
+        assert bazaar.moved(second).status == "pending"
+        assert [each.kind for each in bazaar.sandbox.ledger()] == ["charge", "refund"]
+
+    def test_one_that_was_given_back_there_gives_nobody_anything_and_is_not_refunded_again(
+        self, bazaar: Bazaar
+    ) -> None:
+        payment = given_up(bazaar, "reversed")
+        before = bazaar.moved(payment), request_of(bazaar, payment), bazaar.sandbox.ledger()
+        for _ in range(2):
+            assert bazaar.run(CLEANUP).counts == {}
+            assert bazaar.run(SETTLER).counts == {}
+            bazaar.pass_time(hours=1)
+        assert (bazaar.moved(payment), request_of(bazaar, payment), bazaar.sandbox.ledger()) == before
+        assert (bazaar.world.rows(findings), bazaar.world.rows(money_operations)) == ([], [])
+
+
+def while_asking(bazaar: Bazaar, change: Callable[[], object], times: int = 1) -> Done:
+    """Run the job; change something while so many of its questions are under way, whose answers come then."""
+    bazaar.world.configure(paystack_timeout=timedelta(minutes=1))
+    bazaar.sandbox.fault("delay", "retrieve", times=times, seconds=600)
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(bazaar.run, CLEANUP, concurrency=2)
+        until(lambda: not bazaar.sandbox.faults())
+        change()
+        bazaar.sandbox.wake()
+        return done.result(60)
+
+
+class TestTakenOver:
+    """A run whose claim was taken over writes nothing over the row, and frees no claim of the other."""
+
+    def test_what_it_was_told_is_not_written_over_it(self, bazaar: Bazaar, locks: Locks) -> None:
+        payment = pending(bazaar)
+        bazaar.at_paystack(payment, "success")
+        locks.hold_run(900)
+        done = while_asking(bazaar, lambda: bazaar.world.change(wallet_transactions, payment, claimed_by=900))
+        assert done.counts == {"changed meanwhile": 1}
+        row = bazaar.moved(payment)
+        assert (row.status, row.claimed_by, row.looks, row.next_look_at) == ("pending", 900, 0, None)
+        assert (request_of(bazaar, payment).status, bazaar.world.told()) == ("pending", [])
+
+    def test_what_it_never_asked_about_stays_claimed(self, bazaar: Bazaar, locks: Locks) -> None:
+        """It is stopped, and gives back what it has claimed, as far as that is its own still."""
+        payments = [pending(bazaar, hours=30 - n) for n in range(3)]
+        for each in payments:
+            bazaar.at_paystack(each, "abandoned")
+        locks.hold_run(900)
+
+        def take_over() -> None:
+            assert bazaar.moved(payments[2]).claimed_by is not None
+            bazaar.world.change(wallet_transactions, payments[2], claimed_by=900)
+            bazaar.world.stop.now(Exit.TERMINATED)
+
+        assert while_asking(bazaar, take_over, times=2).exit_code == Exit.TERMINATED
+        assert [bazaar.moved(each).claimed_by for each in payments] == [None, None, 900]

@@ -8,8 +8,8 @@ from sqlalchemy import Executable, update
 from jobctl.errors import Exit
 from jobctl.tables.journal import money_operations
 from jobctl.tables.sessions import orders, sessions
-from tests.jobs.sessions.test_rules import BOTH, FAR
-from tests.payments import AUTHORIZER, SETTLER, Market
+from tests.jobs.sessions.test_rules import BOTH, FAR, extended
+from tests.payments import AUTHORIZER, CANCELLER, SETTLER, Market
 from tests.rival import while_held
 from tests.world import NOW, Done
 
@@ -75,3 +75,23 @@ def test_a_success_that_is_told_of_while_it_is_looked_for_is_kept(market: Market
     while_asking(market, "list", success, SETTLER)
     (operation,) = market.operations(order)
     assert (operation.status, operation.answer_by, operation.look_until is None) == ("succeeded", None, False)
+
+
+def test_an_extension_cancelled_meanwhile_is_not_cancelled_again(market: Market) -> None:
+    """Its row is locked before it is looked at, and left as it is where its status forbids the change."""
+    parent, extension = extended(market)
+    earlier = {"status": "cancelled", "cancelled_at": NOW - timedelta(hours=1)}
+    cancel = update(orders).where(orders.c.id == extension).values(earlier)
+    assert while_held(market.world, cancel, lambda: market.run(CANCELLER)).counts == {"cancelled": 1}
+    assert market.of(orders, parent).cancelled_at == market.now
+    assert market.of(orders, extension).cancelled_at == earlier["cancelled_at"]
+    assert extension not in {each.row_id for each in market.world.trail() if each.table_name == "orders"}
+
+
+def test_a_session_that_begins_meanwhile_is_not_cancelled(market: Market) -> None:
+    parent, extension = extended(market)
+    begin = update(sessions).values(status="in_progress")
+    done = while_held(market.world, begin, lambda: market.run(CANCELLER))
+    assert done.counts.get("cancelled") is None
+    assert [market.of(orders, each).status for each in (parent, extension)] == ["complete"] * 2
+    assert market.world.rows(sessions)[0].status == "in_progress"

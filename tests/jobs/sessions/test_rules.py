@@ -3,6 +3,7 @@
 From the journal to the provider and again: not sent, sent again, not wanted any more, followed by another.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from jobctl.providers.switchboard import key_lives
 from jobctl.tables.findings import findings
 from jobctl.tables.journal import money_operations
 from jobctl.tables.sessions import orders, sessions
-from tests.payments import AUTHORIZER, PROCESSOR, SETTLER, Market
+from tests.payments import AUTHORIZER, CANCELLER, PROCESSOR, SETTLER, Market
 from tests.world import NOW, ahead
 
 BOTH = pytest.mark.parametrize("provider", ["stripe", "yookassa"])
@@ -29,7 +30,10 @@ def charged_late(market: Market) -> int:
     return market.order(market.past_session())
 
 
-BEGUN = {"authorize": (AUTHORIZER, Market.order), "charge": (PROCESSOR, charged_late)}
+BEGUN: dict[str, tuple[str, Callable[[Market], int]]] = {
+    "authorize": (AUTHORIZER, lambda market: market.order()),
+    "charge": (PROCESSOR, charged_late),
+}
 CALLS = pytest.mark.parametrize("call", BEGUN)
 
 
@@ -194,3 +198,20 @@ def test_what_was_journalled_is_not_sent_while_a_person_decides(market: Market, 
     market.world.change(findings, found, status="resolved", resolved_at=market.now, resolution="45.00")
     market.run(SETTLER)
     assert asked(market, call) == 2
+
+
+def extended(market: Market, **values: Any) -> tuple[int, int]:
+    """Add an order that could not be paid in time, with one of an extension."""
+    session = market.session()
+    failed: dict[str, Any] = {"payment_status": "authorization_failed"}
+    parent = market.order(session, **failed, payment_failed_at=NOW - timedelta(days=2))
+    return parent, market.order(session, parent_order_id=parent, **values)
+
+
+def test_neighbours_whose_status_forbids_the_change_are_left_as_they_are(market: Market) -> None:
+    """The whole row, and nothing is told of them: one that was cancelled earlier keeps the time of that."""
+    _, extension = extended(market, status="cancelled", cancelled_at=NOW - timedelta(days=3))
+    before = market.of(orders, extension)
+    assert market.run(CANCELLER).counts == {"cancelled": 1}
+    assert market.of(orders, extension) == before
+    assert extension not in {each.row_id for each in market.world.trail() if each.table_name == "orders"}

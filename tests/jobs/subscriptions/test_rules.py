@@ -61,6 +61,15 @@ class TestLocks:
         assert while_held(club.world, end, lambda: club.run(SETTLER)).counts == {"declined": 1}
         assert club.paid(payment.id).status == "expired"
 
+    def test_a_payment_that_is_corrected_meanwhile_is_held_against_what_was_paid_as_it_is_then(
+        self, club: Club
+    ) -> None:
+        user = club.buyer()
+        payment = club.begun(user, club.pay(user), status="expired")
+        correct = update(payments).where(payments.c.id == payment).values(amount_minor=60_000)
+        assert while_held(club.world, correct, lambda: club.run(PENDING)).counts == {"payment mismatch": 1}
+        assert (club.paid(payment).status, club.subscriptions_of(user)) == ("expired", [])
+
 
 def without_index(club: Club) -> None:
     found = (
@@ -142,15 +151,21 @@ class TestForeign:
         assert operation.status == "declined"
         assert {each.kind for each in club.world.rows(findings)} == {"orphan payment"}
 
+    def pay_with(self, club: Club, made: int, operation: Any) -> None:
+        """Pay, with all that a payment of ours has in its metadata, and that reference."""
+        told = {"user_id": str(club.of(made).user_id), "plan_id": str(club.plan)}
+        told |= {"payment_provider_id": club.provider}
+        club.pay(metadata={**told, "jobctl_key": operation.key})
+
     def test_one_with_another_number(self, club: Club) -> None:
         made, operation = self.declined(club)
         assert operation.payment_id is not None
-        club.pay(metadata={"jobctl_key": operation.key})
+        self.pay_with(club, made, operation)
         self.unchanged(club, made, operation)
 
     def test_one_at_another_provider(self, club: Club) -> None:
         made, operation = self.declined(club)
         (club.provider,) = set(USUAL) - {club.provider}
-        club.pay(metadata={"jobctl_key": operation.key})
+        self.pay_with(club, made, operation)
         club.world.change(money_operations, operation.id, payment_id=None)
         self.unchanged(club, made, operation)

@@ -6,6 +6,7 @@ requests alone, with as many threads and no database. First to last: from the fi
 answer, by the journal.
 """
 
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -61,12 +62,12 @@ SPAN = {
 @contextmanager
 def provider() -> Iterator[str]:
     """Start a sandbox in a process of its own; yield its address."""
-    command = [JOBCTL, "sandbox", "--port", "0", "--latency", f"{LATENCY * 1000:.0f}ms"]
+    command = [JOBCTL, "sandbox", "--json", "--port", "0", "--latency", f"{LATENCY * 1000:.0f}ms"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        address = process.stdout.readline().split()[4].rstrip(",")
+        told = json.loads(process.stdout.readline())
         try:
-            yield address
+            yield told["url"]
         finally:
             process.terminate()
 

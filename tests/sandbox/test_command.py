@@ -1,10 +1,11 @@
 """`jobctl sandbox`: a process of its own."""
 
+import json
 import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -18,6 +19,7 @@ from tests.sandbox.shop import Shop
 from tests.sandbox.test_flutterwave import ASKED
 from tests.world import JOBCTL, command
 
+KEPT = ("PATH", "PYTHONPATH")  # of another checkout than the installed one, processes are to be of the same
 NAMES = ("Stripe", "YooKassa", "Paystack", "Flutterwave")
 
 
@@ -25,7 +27,7 @@ NAMES = ("Stripe", "YooKassa", "Paystack", "Flutterwave")
 def started(*arguments: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(
         [JOBCTL, "sandbox", *arguments],
-        env={"PATH": os.environ["PATH"], **environment},
+        env={name: os.environ[name] for name in KEPT if name in os.environ} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -40,16 +42,29 @@ def started(*arguments: str, **environment: str) -> Iterator["subprocess.Popen[s
 def settings_of(process: "subprocess.Popen[str]") -> dict[str, str]:
     """Return what it says to set."""
     assert process.stdout
-    first, *others = (process.stdout.readline() for _ in range(5))
+    first, *others = (process.stdout.readline() for _ in range(6))
     said = dict(re.findall(r"([A-Z_]+)=(\S+)", "".join(others)))
     assert said["STRIPE_API_BASE"] in first
     assert all(name in first for name in NAMES)
     return said
 
 
-def test_what_it_says_to_set_works() -> None:
-    with started("--port", "0") as process:
-        said = settings_of(process)
+def document_of(process: "subprocess.Popen[str]") -> dict[str, str]:
+    """Return what its document says to set."""
+    assert process.stdout
+    told = json.loads(process.stdout.readline())
+    assert told["control"] == f"{told['url']}/_sandbox/"
+    ok(requests.get(f"{told['control']}ledger", timeout=TIMEOUT))
+    return dict(told["settings"])
+
+
+@pytest.mark.parametrize(("options", "read"), [([], settings_of), (["--json"], document_of)])
+def test_what_it_says_to_set_works(
+    options: list[str], read: Callable[["subprocess.Popen[str]"], dict[str, str]]
+) -> None:
+    with started("--port", "0", *options) as process:
+        said = read(process)
+        assert {"BILLING_BASE_URL", "APIKEY"} < set(said)
         with Client(said["STRIPE_API_BASE"], said["STRIPE_SECRET_KEY"]) as client:
             ok(client.hold())
         shop = said["YOOKASSA_SHOP_ID"], said["YOOKASSA_SECRET_KEY"]

@@ -1,14 +1,19 @@
 """What the benchmarks with kills share: real runs against a sandbox, killed after so many requests."""
 
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import func, select, update
 
+from jobctl import migrating
 from jobctl.sandbox import SECRET_KEY, YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID, Sandbox
+from jobctl.settings import Settings
 from jobctl.tables.journal import money_operations
+from tests import postgres
 from tests.world import World
 
 PATIENCE = 60.0  # seconds for the next request
@@ -23,6 +28,21 @@ class Scene(Protocol):
 
 
 Process = subprocess.Popen[str]
+
+
+def databases(server_url: str, name: str) -> Iterator[Settings]:
+    """Give a migrated PostgreSQL database, and then one of SQLite; each goes when the next one comes."""
+    made = postgres.create_database(server_url, name).replace("+psycopg", "", 1)
+    for url in (made, None):
+        with tempfile.TemporaryDirectory() as folder:
+            settings = Settings(jobctl_home=Path(folder), database_url=url)
+            migrating.upgrade(settings)
+            yield settings
+    postgres.drop_database(server_url, name)
+
+
+def kind_of(scene: Scene) -> str:
+    return "PostgreSQL" if scene.world.settings.database_url else "SQLite"
 
 
 def start(scene: Scene, job: str, *options: str) -> Process:

@@ -111,19 +111,27 @@ def wait_for(scene: Scene, count: int, runs: list[Process], begin: Callable[[], 
 
 
 def age(scene: Scene) -> None:
-    """Make overdue what was sent and never answered, and believable what a list lacked once."""
+    """Make overdue what was sent and never answered, and believable what a list lacked once.
+
+    What was taken for absent, or was refused and is to be repeated, is due again too.
+    """
     ours = money_operations.c
     late = update(money_operations).where(ours.settled_at.is_(None)).values(answer_by=ours.first_sent_at)
     missed = update(money_operations).where(ours.missed_at.is_not(None)).values(missed_at=ours.created_at)
+    absent = update(money_operations).where(ours.look_until.is_not(None)).values(answer_by=ours.first_sent_at)
     with scene.world.engine.begin() as connection:
-        connection.execute(late)
-        connection.execute(missed)
+        for each in (late, missed, absent):
+            connection.execute(each)
 
 
-def finish(scene: Scene, *jobs: str) -> int:
+def finish(scene: Scene, *jobs: str, rounds: int = 3) -> int:
     """Run what an operator's crontab runs next; return the worst exit code of the last round."""
     codes = [0]
-    for _ in range(3):  # what a list lacks is looked for twice, and then asked for anew
+    for _ in range(rounds):  # what a list lacks is looked for twice, and then asked for anew
         age(scene)
-        codes = [start(scene, each).wait(PATIENCE) for each in jobs]
+        codes = []
+        for each in jobs:
+            process = start(scene, each)
+            process.communicate(timeout=PATIENCE)
+            codes.append(process.returncode)
     return max(codes)

@@ -4,8 +4,8 @@ Every kill is a SIGKILL with requests under way; between two kills there is one 
 fault, a list that lags behind an effect, a refusal of what must follow, an act at the provider's dashboard.
 Some sessions are cancelled while their orders are captured. In the end the troubles are over, what the dead
 had sent is made overdue, as hours would, and the jobs run once more. Then the provider's ledger and the rows
-must agree, payment by payment: nothing held or taken twice, lost, kept silently or stuck, and whatever is left
-to a person has an open finding.
+must agree, payment by payment: nothing held or taken twice, lost, kept silently or stuck; and whatever is
+left to a person has an open finding.
 """
 
 import argparse

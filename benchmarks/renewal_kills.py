@@ -3,8 +3,8 @@
 Every kill is a SIGKILL with requests under way; between two kills there is one trouble (`troubles.py`): a
 fault, a list that lags behind an effect, a wrong answer, a refund by hand. In the end the troubles are over,
 what the dead had sent is made overdue, as hours would, and every job runs once more. Then no period may be
-charged twice, no charge be lost or kept silently, every subscription must end on its day, and whatever is left
-to a person has an open finding.
+charged twice, no charge be lost or kept silently, every subscription must end on its day; and whatever is
+left to a person has an open finding.
 """
 
 import argparse

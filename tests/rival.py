@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, Executable, event, select
+from sqlalchemy import Connection, Engine, Executable, event, select, text
 from sqlalchemy.exc import DBAPIError
 
 from jobctl.db import engine
@@ -134,6 +134,8 @@ def once_chosen(world: World, change: Executable, chosen: str) -> Iterator[None]
         if not done and statement.endswith(chosen):
             done.append(statement)
             with rival.begin() as connection:
+                # One that waits for the run itself would wait for ever: both are in one thread.
+                connection.execute(text("SET LOCAL lock_timeout = '10s'"))
                 connection.execute(change)
 
     event.listen(Engine, "after_cursor_execute", after)

@@ -119,6 +119,39 @@ class TestLocks:
         assert while_held(bazaar.world, resolve, lambda: bazaar.run(SETTLER)).counts == {"refunded": 1}
         assert bazaar.world.one(findings, found).resolution == "called Paystack"
 
+    def test_a_refund_that_another_run_takes_up_is_asked_about_once(self, bazaar: Bazaar) -> None:
+        """Paystack has no keys: whoever has it locked is the one who asks."""
+        given_up(bazaar)
+        bazaar.sandbox.fault("lost_answer", "refund")
+        assert bazaar.run(CLEANUP).exit_code == Exit.UNKNOWN_OUTCOME
+        bazaar.pass_time(minutes=10)
+        before = bazaar.sandbox.requests()
+        taken = update(money_operations).values(claimed_by=900, answer_by=bazaar.now + timedelta(minutes=2))
+        while_held(bazaar.world, taken, lambda: bazaar.run(SETTLER))
+        assert bazaar.sandbox.requests() == before
+
+
+class TestRefunds:
+    @pytest.mark.parametrize("refusal", ["http_400", "http_401", "http_403", "http_429"])
+    def test_a_look_that_is_refused_says_nothing_of_a_refund_without_an_answer(
+        self, bazaar: Bazaar, refusal: str
+    ) -> None:
+        payment = given_up(bazaar)
+        bazaar.sandbox.fault("lost_answer", "refund")
+        assert bazaar.run(CLEANUP).exit_code == Exit.UNKNOWN_OUTCOME
+        bazaar.sandbox.fault(refusal, times=99)
+        for _ in range(2):
+            bazaar.pass_time(minutes=10)
+            assert bazaar.run(SETTLER).exit_code != Exit.DONE
+            assert [each.settled_at for each in bazaar.world.rows(money_operations)] == [None]
+        bazaar.sandbox.clear_faults()
+        for _ in range(3):
+            bazaar.pass_time(hours=1)
+            bazaar.run(SETTLER)
+            bazaar.run(CLEANUP)
+        assert bazaar.moved(payment).escrow_status == "refunded"
+        assert [each.kind for each in bazaar.sandbox.ledger()] == ["charge", "refund"]
+
 
 class TestLate:
     def test_one_given_up_whose_request_still_waits_is_refunded_and_starts_no_work(

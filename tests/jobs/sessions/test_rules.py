@@ -111,7 +111,7 @@ def delete_the_customer(market: Market, order: int) -> None:
     market.delete_customer(order)
 
 
-MEANWHILE = (cancel_session, cancel_order, go_on_to_the_next_hold, take_the_card, delete_the_customer)
+CHANGES = (cancel_session, cancel_order, go_on_to_the_next_hold, take_the_card, delete_the_customer)
 
 
 class TestNotSentYet:
@@ -129,11 +129,11 @@ class TestNotSentYet:
         assert (operation.status, operation.first_sent_at >= market.now) == ("succeeded", True)
 
     @CALLS
-    @pytest.mark.parametrize("meanwhile", MEANWHILE, ids=lambda each: each.__name__)
-    def test_it_is_never_sent_once_nobody_wants_it(self, market: Market, call: str, meanwhile: Any) -> None:
+    @pytest.mark.parametrize("change", CHANGES, ids=lambda each: each.__name__)
+    def test_it_is_never_sent_once_nobody_wants_it(self, market: Market, call: str, change: Any) -> None:
         """Its order or session is cancelled, another hold came before it, or it would be another's card."""
         order = journalled(market, call)
-        meanwhile(market, order)
+        change(market, order)
         for _ in range(3):
             market.pass_time(minutes=10)
             market.run(SETTLER)

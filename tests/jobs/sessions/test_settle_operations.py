@@ -92,16 +92,24 @@ def test_ledger_and_database_agree_after_any_fault(
     market.agree()
 
 
-@pytest.mark.parametrize("call", SCENES)
-@pytest.mark.parametrize("refusal", ["http_400", "http_401", "http_403", "http_429", "not_reached"])
-def test_a_repeat_that_is_refused_says_nothing_of_the_first(market: Market, refusal: str, call: str) -> None:
+REFUSALS = ("http_400", "http_401", "http_403", "http_429", "not_reached")
+REFUSED = [("stripe", refusal, call) for refusal in REFUSALS for call in SCENES]
+REFUSED += [("yookassa", refusal, call) for refusal in REFUSALS[::2] for call in ("authorize", "refund")]
+
+
+@pytest.mark.parametrize(("provider", "refusal", "call"), REFUSED)
+def test_a_repeat_that_is_refused_says_nothing_of_the_first(
+    market: Market, provider: str, refusal: str, call: str
+) -> None:
     """An outage that loses answers at first, and then refuses requests, must not have anything paid twice."""
+    market.provider = provider
     ids, job, end = SCENES[call](market)
     market.sandbox.fault("lost_answer", call, times=99)
     assert market.run(job).exit_code == Exit.UNKNOWN_OUTCOME
     market.sandbox.clear_faults()
     if refusal == "not_reached":
-        market.world.configure(stripe_api_base="http://127.0.0.1:9")
+        nowhere = "http://127.0.0.1:9"
+        market.world.configure(stripe_api_base=nowhere, yookassa_api_base=nowhere)
     else:
         market.sandbox.fault(refusal, times=99, seconds=3600)
     for _ in range(2):
@@ -109,7 +117,7 @@ def test_a_repeat_that_is_refused_says_nothing_of_the_first(market: Market, refu
         assert market.run(SETTLER).exit_code != Exit.DONE
         assert {each.settled_at for each in market.operations() if each.kind == call} == {None}
     market.sandbox.clear_faults()
-    market.world.configure(stripe_api_base=market.sandbox.url)
+    market.world.configure(stripe_api_base=market.sandbox.url, yookassa_api_base=market.sandbox.url)
     for _ in range(3):
         market.pass_time(hours=1)
         codes = [market.run(SETTLER).exit_code, market.run(job).exit_code]

@@ -6,14 +6,14 @@ writes while a job is at work.
 
 import calendar
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, Executable, event, select, text
+from sqlalchemy import Connection, Engine, Executable, event, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from jobctl.db import engine
@@ -195,3 +195,35 @@ def is_waited_for(observer: "psycopg.Connection[Any]") -> bool:
     found = observer.execute(f"{waiting} current_database()").fetchone()
     assert found is not None
     return int(found[0]) > 0
+
+
+READ, UNTIL_FREE = 4711, "(SELECT pg_advisory_xact_lock({})::text) IS NOT NULL"
+
+
+def once_read(world: World, changes: Sequence[Executable], run: Callable[[], Done]) -> Done:
+    """Run a job, of which the first statement that locks rows waits between reading and locking them.
+
+    Meanwhile another session commits changes: the statement locks rows as they are then, and sees what lies
+    beside them as it was. On PostgreSQL, which is made to wait by a condition more.
+    """
+    held: list[str] = []
+
+    def hold(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+        if not held and "SKIP LOCKED" in statement:
+            held.append(statement)
+            statement = statement.replace("WHERE ", f"WHERE {UNTIL_FREE.format(READ)} AND ", 1)
+        return statement, parameters
+
+    def commit(_: Connection) -> None:
+        with world.engine.begin() as connection:
+            connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+            for each in changes:
+                connection.execute(each)
+
+    event.listen(Engine, "before_cursor_execute", hold, retval=True)
+    try:
+        done = while_held(world, select(func.pg_advisory_xact_lock(READ)), run, more=commit)
+    finally:
+        event.remove(Engine, "before_cursor_execute", hold)
+    assert held, "nothing was locked"
+    return done

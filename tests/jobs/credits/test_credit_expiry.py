@@ -15,7 +15,6 @@ from jobctl.tables.credits import credit_balances, credit_transactions
 from jobctl.tables.findings import findings
 from tests import postgres
 from tests.credits import Office
-from tests.rival import while_held
 from tests.world import NOW, ago, ahead
 
 JOB = "credit-expiry"
@@ -296,20 +295,6 @@ class TestRivals:
             process.communicate(timeout=60)
         assert process.returncode == Exit.DONE
         assert (expiries(office), office.has(pro)) == ([(lot, -10, 10, 0, 0, 0)], (0, 0))
-
-    def test_what_is_spent_while_it_expires_is_neither_taken_twice_nor_left(self, office: Office) -> None:
-        """Also where the balance would be large enough for the lot as it was."""
-        pro = office.professional()
-        lot, _ = office.lot(pro, 40, ago(days=1)), office.lot(pro, 60)
-        spend = update(credit_balances).values(paid_credits=70)
-        left = update(credit_transactions).where(credit_transactions.c.id == lot).values(remaining_amount=10)
-        done = while_held(office.world, spend, lambda: office.run(JOB), more=left)
-        assert (done.exit_code, done.counts) == (Exit.DONE, came_to(1, 10))
-        assert (expiries(office), office.has(pro), office.left(lot)) == (
-            [(lot, -10, 70, 60, 0, 0)],
-            (0, 60),
-            0,
-        )
 
     def test_a_lot_in_others_hands_keeps_nobody_else_waiting(
         self, office: Office, monkeypatch: pytest.MonkeyPatch

@@ -1,7 +1,5 @@
-"""What holds of escrow whoever writes beside us: disputes, locks, late payments, claims taken over."""
+"""What holds of escrow whoever writes beside us: disputes, locks, refunds, late and reversed payments."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -10,14 +8,12 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from jobctl.errors import Exit
-from jobctl.locks import Locks
 from jobctl.tables.findings import findings
 from jobctl.tables.journal import money_operations
 from jobctl.tables.marketplace import ledger_postings, requests, wallet_transactions, wallets
 from tests.bazaar import Bazaar
 from tests.rival import while_held
-from tests.sandbox.client import until
-from tests.world import NOW, Done, ago
+from tests.world import NOW, ago
 
 CLEANUP, RELEASE, SETTLER = "payment-cleanup", "escrow-release", "settle-operations"
 ours = wallet_transactions.c
@@ -191,44 +187,3 @@ class TestLate:
             bazaar.pass_time(hours=1)
         assert (bazaar.moved(payment), request_of(bazaar, payment), bazaar.sandbox.ledger()) == before
         assert (bazaar.world.rows(findings), bazaar.world.rows(money_operations)) == ([], [])
-
-
-def while_asking(bazaar: Bazaar, change: Callable[[], object], times: int = 1) -> Done:
-    """Run the job; change something while so many of its questions are under way, whose answers come then."""
-    bazaar.world.configure(paystack_timeout=timedelta(minutes=1))
-    bazaar.sandbox.fault("delay", "retrieve", times=times, seconds=600)
-    with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(bazaar.run, CLEANUP, concurrency=2)
-        until(lambda: not bazaar.sandbox.faults())
-        change()
-        bazaar.sandbox.wake()
-        return done.result(60)
-
-
-class TestTakenOver:
-    """A run whose claim was taken over writes nothing over the row, and frees no claim of the other."""
-
-    def test_what_it_was_told_is_not_written_over_it(self, bazaar: Bazaar, locks: Locks) -> None:
-        payment = pending(bazaar)
-        bazaar.at_paystack(payment, "success")
-        locks.hold_run(900)
-        done = while_asking(bazaar, lambda: bazaar.world.change(wallet_transactions, payment, claimed_by=900))
-        assert done.counts == {"changed meanwhile": 1}
-        row = bazaar.moved(payment)
-        assert (row.status, row.claimed_by, row.looks, row.next_look_at) == ("pending", 900, 0, None)
-        assert (request_of(bazaar, payment).status, bazaar.world.told()) == ("pending", [])
-
-    def test_what_it_never_asked_about_stays_claimed(self, bazaar: Bazaar, locks: Locks) -> None:
-        """It is stopped, and gives back what it has claimed, as far as that is its own still."""
-        payments = [pending(bazaar, hours=30 - n) for n in range(3)]
-        for each in payments:
-            bazaar.at_paystack(each, "abandoned")
-        locks.hold_run(900)
-
-        def take_over() -> None:
-            assert bazaar.moved(payments[2]).claimed_by is not None
-            bazaar.world.change(wallet_transactions, payments[2], claimed_by=900)
-            bazaar.world.stop.now(Exit.TERMINATED)
-
-        assert while_asking(bazaar, take_over, times=2).exit_code == Exit.TERMINATED
-        assert [bazaar.moved(each).claimed_by for each in payments] == [None, None, 900]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,12 +15,12 @@ from tests.sandbox.client import until
 from tests.world import NOW, Done
 
 
-def meanwhile(market: Market, job: str, call: str, change: Callable[[], object]) -> Done:
+def meanwhile(market: Market, job: str, call: str, change: Callable[[], object], **options: Any) -> Done:
     """Run a job, and do something while its request is under way, to which the answer comes then."""
     market.world.configure(stripe_timeout=timedelta(minutes=1), yookassa_timeout=timedelta(minutes=1))
     market.sandbox.fault("delay", call, seconds=600)
     with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(market.run, job, share=True)
+        done = pool.submit(market.run, job, share=True, **options)
         until(lambda: not [each for each in market.sandbox.faults() if each["kind"] == "delay"])
         change()
         market.sandbox.wake()
@@ -28,19 +29,22 @@ def meanwhile(market: Market, job: str, call: str, change: Callable[[], object])
 
 @BOTH
 def test_each_operation_is_asked_about_once(market: Market, provider: str) -> None:
-    """While one run looks what became of it, another one finds nothing to do."""
+    """While one run looks what became of it, another one leaves it alone, and claimed, and does the rest."""
     market.provider = provider
-    market.order(market.session(**FAR))
-    market.sandbox.fault("lost_answer", "authorize")
+    first, second = (market.order(market.session(**FAR)) for _ in range(2))
+    market.sandbox.fault("lost_answer", "authorize", times=2)
     market.run(AUTHORIZER)
     market.pass_time(hours=25)
 
     def too() -> None:
-        assert market.run(SETTLER, share=True).counts == {}
+        claim = market.operations(first)[0].claimed_by
+        assert market.run(SETTLER, share=True).counts == {"held": 1}
         assert market.run(AUTHORIZER, share=True).counts == {}
+        assert (market.operations(first)[0].claimed_by, market.status(second)) == (claim, "authorized")
 
-    assert meanwhile(market, SETTLER, "list", too).counts == {"held": 1}
-    assert asked(market, "list") == 1
+    assert meanwhile(market, SETTLER, "list", too, limit=1).counts == {"held": 1}
+    assert asked(market, "list") == 2
+    market.agree()
 
 
 @pytest.mark.parametrize("late", ["unknown", "pending"])

@@ -112,6 +112,11 @@ def account(settings: Settings, name: str) -> str:
     return module_of(name).account(settings)
 
 
+def at_account(settings: Settings, name: str) -> str:
+    """Name a provider and the account there; raises ScopeDownError as `account` does."""
+    return f"{name}.{account(settings, name)}"
+
+
 def key_lives(name: str) -> timedelta:
     """Return how long a provider surely knows a key again; zero: it takes none."""
     return module_of(name).KEY_LIVES

@@ -50,10 +50,11 @@ def run(step: AnyList, running: Running) -> None:
 
 
 def follow(step: AnyList, source: str, outside: Any, running: Running) -> None:
-    with running.transaction() as connection:
-        start, end = window(step, source, running, connection)
-    complete, place = True, Place(step, source, start, end, running)
+    complete = True
     try:
+        with running.transaction() as connection:
+            start, end = window(step, source, running, connection)
+        place = Place(step, source, start, end, running)
         for each in slices(start, end, step.reach(running.at.settings)):
             pages = place.watch(step.pages(outside, source, *each))
             complete &= Slice(step, running).take_up(pages)
@@ -67,7 +68,7 @@ def follow(step: AnyList, source: str, outside: Any, running: Running) -> None:
         return
     if complete and unbounded(running):
         with running.transaction() as connection:
-            advance(connection, mark(source, running), end)
+            advance(connection, mark(step, source, running), end)
 
 
 class Place:
@@ -94,9 +95,9 @@ class Place:
             raise ScopeDownError(self.source, f"{reason}: is this the right key?", Exit.MISCONFIGURED)
 
 
-def mark(source: str, running: Running) -> str:
-    """Name the watermark of a source: each job has come to its own."""
-    return f"{running.record.job}.{source}"
+def mark(step: AnyList, source: str, running: Running) -> str:
+    """Name the watermark of a source: each job has come to its own, at each of our accounts there."""
+    return f"{running.record.job}.{step.place(running.at.settings, source)}"
 
 
 def unbounded(running: Running) -> bool:
@@ -109,9 +110,17 @@ def window(step: AnyList, source: str, running: Running, connection: Connection)
     if running.options.since:
         return min(running.options.since, end), end
     start = end - step.reach(running.at.settings)
-    known = select(watermarks.c.until).where(watermarks.c.source == mark(source, running))
-    until = connection.scalar(known)
+    until = marked(mark(step, source, running), connection)
+    if until is None:  # before there was one for each account, a source had one
+        until = marked(f"{running.record.job}.{source}", connection)
     return (min(start, until - OVERLAP) if until else start), end
+
+
+def marked(source: str, connection: Connection) -> datetime | None:
+    until: datetime | None = connection.scalar(
+        select(watermarks.c.until).where(watermarks.c.source == source)
+    )
+    return until
 
 
 def slices(start: datetime, end: datetime, least: timedelta) -> Iterator[tuple[datetime, datetime]]:

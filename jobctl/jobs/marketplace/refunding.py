@@ -12,7 +12,15 @@ from jobctl.jobs.marketplace.concluding import READ, Payment
 from jobctl.journal import Operation, undisturbed
 from jobctl.money import Money
 from jobctl.providers.protocol import Declined, Paid, Refund, Succeeded, Unreadable
-from jobctl.providers.switchboard import ESCROW, Providers, account, concurrency, configured, connect
+from jobctl.providers.switchboard import (
+    ESCROW,
+    Providers,
+    account,
+    at_account,
+    concurrency,
+    configured,
+    connect,
+)
 from jobctl.tables.marketplace import requests, wallet_transactions
 from jobctl.tables.types import inline
 
@@ -73,6 +81,7 @@ LATE = ListStep(
     news=news,
     settle=settle_late,
     known=known,
+    place=at_account,
 )
 
 

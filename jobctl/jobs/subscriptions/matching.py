@@ -30,7 +30,7 @@ from jobctl.providers.protocol import (
     Unreadable,
     UnrepresentableError,
 )
-from jobctl.providers.switchboard import Providers, account, concurrency, configured, connect
+from jobctl.providers.switchboard import Providers, account, at_account, concurrency, configured, connect
 from jobctl.tables.journal import money_operations
 from jobctl.tables.subscriptions import payments
 
@@ -98,6 +98,7 @@ def following(
         settle=settle,
         seen=seen,
         known=known,
+        place=at_account,
     )
 
 

@@ -1,0 +1,1 @@
+"""A world that disagrees, at random: whatever happens, in the end the provider and the database agree."""

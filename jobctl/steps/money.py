@@ -19,7 +19,7 @@ from jobctl.errors import Exit, JobctlError
 from jobctl.job import Call, Due, Means, MoneyStep, RecoveryStep, SettleStep
 from jobctl.journal import Operation
 from jobctl.providers.proof import proved
-from jobctl.providers.protocol import REFUSED_AGAIN, Answer, Inquiry, Rejected
+from jobctl.providers.protocol import REFUSED_AGAIN, Answer, Inquiry, NotListed, Rejected
 from jobctl.providers.switchboard import Providers, account, repeats_500
 from jobctl.steps.booking import Books, Item, Owners, Taken, owners_of
 from jobctl.steps.concluding import (
@@ -254,8 +254,15 @@ class MoneyRun(Window):
     def planned(self, connection: Connection, operation: Operation) -> Item | None:
         """Decide what is to be done about an unfinished operation; None where nothing can be."""
         step = self.books.owner(operation)
-        if step is None or not self.is_ours(operation):
+        if step is None:
             return None
+        if self.is_out_of_reach(operation):
+            restore = {"first_sent_at": operation.first_sent_at}
+            return Item(operation, step, None, answer=NotListed(), restore=restore)
+        return self.possible(connection, step, operation) if self.is_ours(operation) else None
+
+    def possible(self, connection: Connection, step: AnyMoney, operation: Operation) -> Item | None:
+        """Decide what to ask about an operation whose account can be asked."""
         (row,) = self.books.subjects(connection, step, [operation.subject_id], lock=False) or [None]
         restore = {
             "first_sent_at": operation.first_sent_at,
@@ -274,6 +281,15 @@ class MoneyRun(Window):
         if wanted and journal.waiting_among(connection, operation.subject, [operation.subject_id]):
             return None
         return Item(operation, step, row, answer=None if wanted else UNWANTED, restore=restore)
+
+    def is_out_of_reach(self, operation: Operation) -> bool:
+        """Tell whether what seemed absent at another account may no longer turn up there."""
+        until = operation.look_until
+        if not operation.seemed_absent or until is None or until > self.at.now:
+            return False
+        if not self.books.is_open(operation.provider):
+            return False
+        return account(self.running.at.settings, operation.provider) != operation.account
 
     def is_ours(self, operation: Operation) -> bool:
         """Tell whether the settings have the account that was asked, and its provider can be asked."""

@@ -348,7 +348,7 @@ class ListStep(Generic[ListedT, NewsT, OutsideT]):
     news: Callable[[At, Sequence[ListedT], Read], Sequence[NewsT]]
     settle: Callable[[At, NewsT, RowChanges], str]
     seen: Callable[[At, Sequence[ListedT]], Update] | None = None  # marks those that were listed as seen
-    # Names what a source's watermark is of: the account there that the settings have.
+    # Names what a source's watermark is of: the account and key there that the settings have.
     place: Callable[[Settings, str], str] = lambda _, source: source
     # Selects the numbers of what a source must list in a part of the window, if it is the right place.
     known: Callable[[At, str, datetime, datetime], Select[Any]] | None = None

@@ -1,5 +1,6 @@
 """Which provider is which: its module is loaded, and its connections opened, when it is first needed."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -113,8 +114,12 @@ def account(settings: Settings, name: str) -> str:
 
 
 def at_account(settings: Settings, name: str) -> str:
-    """Name a provider and the account there; raises ScopeDownError as `account` does."""
-    return f"{name}.{account(settings, name)}"
+    """Name a provider, the account and the key there, by its digest; raises ScopeDownError as `account` does.
+
+    Of two integrations with keys of one mode the name of the account may be the same.
+    """
+    key = str(getattr(settings, f"{name}_secret_key"))
+    return f"{name}.{account(settings, name)}.{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 def key_lives(name: str) -> timedelta:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from jobctl.changes import ChangedMeanwhileError
 from jobctl.db import first_line, insert_once, refusal
@@ -96,7 +96,7 @@ class Place:
 
 
 def mark(step: AnyList, source: str, running: Running) -> str:
-    """Name the watermark of a source: each job has come to its own, at each of our accounts there."""
+    """Name the watermark of a source: each job has come to its own, with each of our keys there."""
     return f"{running.record.job}.{step.place(running.at.settings, source)}"
 
 
@@ -110,16 +110,15 @@ def window(step: AnyList, source: str, running: Running, connection: Connection)
     if running.options.since:
         return min(running.options.since, end), end
     start = end - step.reach(running.at.settings)
-    until = marked(mark(step, source, running), connection)
-    if until is None:  # before there was one for each account, a source had one
-        until = marked(f"{running.record.job}.{source}", connection)
+    until = marked(watermarks.c.source == mark(step, source, running), connection)
+    if until is None:  # a new key: from where the one before it has come to
+        before = f"{running.record.job}.{source}"
+        until = marked(watermarks.c.source.startswith(before, autoescape=True), connection)
     return (min(start, until - OVERLAP) if until else start), end
 
 
-def marked(source: str, connection: Connection) -> datetime | None:
-    until: datetime | None = connection.scalar(
-        select(watermarks.c.until).where(watermarks.c.source == source)
-    )
+def marked(where: ColumnElement[bool], connection: Connection) -> datetime | None:
+    until: datetime | None = connection.scalar(select(func.max(watermarks.c.until)).where(where))
     return until
 
 

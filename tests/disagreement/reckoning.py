@@ -92,8 +92,8 @@ def excuses(
         if each.subject:
             subjects.add(f"{each.subject}-{each.subject_id}")
         facts = each.facts or {}
-        payments.add(str(facts.get("payment")))
         last = each.once_key.rpartition(".")[2]
+        payments |= {str(facts.get("payment")), last}
         number = facts.get("operation") or (last if each.kind.endswith((" refused", " not begun")) else None)
         operation = by_id.get(int(str(number))) if str(number).isdecimal() else None
         if operation is not None:

@@ -19,7 +19,7 @@ def test_everybody_agrees_in_the_end(worlds: Worlds, tmp_path: Path, monkeypatch
         machine,
         settings=settings(
             max_examples=2,
-            stateful_step_count=20,
+            stateful_step_count=15,
             deadline=None,
             derandomize=True,
             phases=[Phase.generate],  # a shorter way to a failure is for the long form to find

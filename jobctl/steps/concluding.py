@@ -142,6 +142,8 @@ def still_absent(at: At, operation: Operation, answer: Any) -> Conclusion:
 
 
 def undecided(at: At, operation: Operation, answer: Pending | Unknown | Lost) -> Conclusion:
+    if not operation.is_open:  # somebody else was told more
+        return Conclusion(operation, "known already", {"claimed_by": None})
     if isinstance(answer, Pending):
         return pending(at, operation, answer)
     return unknown(at, operation, Unknown("broken", answer.reason) if isinstance(answer, Lost) else answer)

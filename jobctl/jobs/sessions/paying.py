@@ -60,8 +60,8 @@ class Order(NamedTuple):
         return operation.cycle == f"hold-{self.holds + 1}"
 
     def is_asked(self, operation: Operation) -> bool:
-        """Tell whether a hold or charge was sent while its customer was there and the card theirs."""
-        return self.rightful or operation.first_sent_at is not None
+        """Tell whether a hold or charge was sent, or may be: it is the next, and the card the customer's."""
+        return operation.first_sent_at is not None or (self.rightful and self.waits_for(operation))
 
 
 in_full = (

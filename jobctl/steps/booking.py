@@ -20,7 +20,7 @@ from jobctl.db import among_named, first_line, id_list, id_list_type
 from jobctl.findings import Finding, resolve
 from jobctl.job import Ask, At, Due, MoneyStep, NotBegunError, ScopeDownError
 from jobctl.journal import Operation
-from jobctl.providers.protocol import KINDS, Rejected, UnrepresentableError, doubtful
+from jobctl.providers.protocol import KINDS, Rejected, Unknown, UnrepresentableError, doubtful
 from jobctl.providers.switchboard import Providers, account
 from jobctl.steps import journalling
 from jobctl.steps.concluding import (
@@ -211,13 +211,18 @@ class Books:
             answer = NOTHING_SENT
         subject = None if row is None else Noted(row, looking(connection))
         try:
-            return conclude(self.at, item.step, operation, subject, answer)
+            made = conclude(self.at, item.step, operation, subject, answer)
         except (DBAPIError, ChangedMeanwhileError):
             raise  # of the transaction, not of this row
         except Exception as error:  # isolation: one bad row never stops the others
             log.debug("conclude.broken", exc_info=True)
             made = conclude(self.at, item.step, operation, None, answer)
             return fact_alone(made, f"{type(error).__name__}: {first_line(error)}")
+        sent_again = made.operation.status == "unknown" and not item.look
+        if sent_again and isinstance(answer, Unknown) and not answer.closes:
+            # The last answer to the request itself tells whether to send it once more, or only to look.
+            made.values["code"] = answer.code
+        return made
 
     def settle(
         self, connection: Connection, answered: Sequence[Answered], taken: Taken, *, alone: bool = False

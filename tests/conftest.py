@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import Engine, create_engine, event
 
-from jobctl import migrating
+from jobctl import db, migrating
 from jobctl.locks import Locks, open_locks
 from jobctl.providers import transport
 from jobctl.sandbox import Sandbox
@@ -30,12 +32,33 @@ KINDS = ("sqlite", "postgresql")
 Worlds = Callable[..., AbstractContextManager[World]]
 
 
+class Engines:
+    """Engines that share what they have compiled, and on SQLite wait for no disk: thousands are opened."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, object], Engine] = {}
+
+    def create(self, *args: Any, **options: Any) -> Engine:
+        made = create_engine(*args, **options)
+        kind = (made.dialect.name, options.get("isolation_level"))
+        first = self.known.setdefault(kind, made)
+        if hasattr(first.dialect, "server_version_info"):  # it has been connected
+            made.dialect = first.dialect
+            made._compiled_cache = first._compiled_cache  # noqa: SLF001 (there is no other way to share one)
+        if made.dialect.name == "sqlite":
+            event.listen(
+                made, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF")
+            )
+        return made
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--sqlite-only", action="store_true", help="leave PostgreSQL out")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the server and make the templates, once: in the process that hands the tests to others."""
+    db.create_engine = Engines().create  # type: ignore[attr-defined] # it imports what is replaced here
     if FOLDER in os.environ:
         return
     folder = Path(tempfile.mkdtemp(prefix="jobctl-tests-"))

@@ -141,7 +141,9 @@ def not_told(
     if isinstance(answer, Lost | ScopeDownError):
         return "asked again later"
     if isinstance(answer, Mismatched):
-        once, facts = [payment.provider, payment.provider_payment_id], {"provider": payment.provider}
+        # Its code as well: that it is of another amount, or was given back, is told all the same.
+        once = [payment.provider, payment.provider_payment_id, answer.code]
+        facts = {"provider": payment.provider, "payment": payment.provider_payment_id}
         change.finding("payment mismatch", once=once, reason=answer.reason, amount=answer.amount, facts=facts)
         return "payment mismatch"
     change.error(f"nobody could be asked about it: {answer.reason}")

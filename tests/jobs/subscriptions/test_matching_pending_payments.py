@@ -114,6 +114,16 @@ class TestLookUps:
         assert [each.kind for each in club.world.rows(findings)] == ["payment mismatch"]
         assert (club.paid(made).status, club.world.rows(subscriptions)) == ("pending", [])
 
+    def test_what_is_told_of_another_payment_hides_no_later_mismatch(self, club: Club) -> None:
+        user = club.buyer()
+        club.begun(user, club.pay(user, 49_900))
+        club.sandbox.fault("other_id", "retrieve")
+        for _ in range(2):
+            assert club.run(JOB).exit_code == Exit.ITEMS_FAILED
+            club.pass_time(hours=25)
+        told = [each.once_key.rpartition(".")[2] for each in club.world.rows(findings)]
+        assert [told[0], len(told)] == ["other_payment", 2]
+
     @pytest.mark.parametrize(
         "fact",
         [{"status": "expired"}, {"provider_payment_id": None}, {"next_look_at": ahead(seconds=1)}],

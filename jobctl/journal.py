@@ -21,8 +21,8 @@ from jobctl.tables.types import inline
 # How long after a request could have been answered at the latest nobody else asks what became of it.
 SLACK = timedelta(seconds=60)
 FIRST_INTERVAL, LONGEST_INTERVAL = timedelta(minutes=1), timedelta(hours=1)
-# A release or refund that was refused is repeated after growing intervals, the first PATIENT of which take a
-# day; from then on daily, and a person is told.
+# A release or refund that was refused is repeated after growing intervals, up to the attempt PATIENT, some 16
+# hours later; from then on daily, and a person is told.
 PATIENT, LONGEST_PATIENCE, A_DAY = 12, timedelta(hours=4), timedelta(days=1)
 UNDOING = ("release", "refund")
 DECLINED = "-declined-"  # in the cycle of what cancels a declined payment

@@ -4,6 +4,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from tests import postgres
 from tests.world import World
 
 PATIENCE = 60.0  # seconds for the next request
+A_WHILE = timedelta(hours=1)  # longer than any provider's lists may lag
 IDLE = 20  # starts in a row that send nothing: there is nothing left to do
 
 
@@ -117,7 +119,11 @@ def age(scene: Scene) -> None:
     """
     ours = money_operations.c
     late = update(money_operations).where(ours.settled_at.is_(None)).values(answer_by=ours.first_sent_at)
-    missed = update(money_operations).where(ours.missed_at.is_not(None)).values(missed_at=ours.created_at)
+    missed = (
+        update(money_operations)
+        .where(ours.missed_at.is_not(None))
+        .values(missed_at=datetime.now(UTC) - A_WHILE)
+    )
     absent = update(money_operations).where(ours.look_until.is_not(None)).values(answer_by=ours.first_sent_at)
     with scene.world.engine.begin() as connection:
         for each in (late, missed, absent):

@@ -32,7 +32,7 @@ class Finding:
 
     @property
     def key(self) -> str:
-        return storable(".".join(str(each) for each in (self.kind, *self.once)))
+        return key_of(self.kind, self.once)
 
     def values(self, at: datetime) -> dict[str, Any]:
         return {
@@ -59,6 +59,11 @@ class Finding:
         if number is not None:
             run.error(connection, at, "findings", number, f"{self.kind}: {self.reason}")
             run.findings += 1
+
+
+def key_of(kind: str, once: Sequence[Any]) -> str:
+    """Derive what tells a finding from others: its kind, and what it was found of."""
+    return storable(".".join(str(each) for each in (kind, *once)))
 
 
 def resolve(connection: Connection, key: str, reason: str, author: Author) -> None:

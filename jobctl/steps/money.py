@@ -369,8 +369,10 @@ class MoneyRun(Window):
                 self.begin_again(free)
                 super().serve(outside)
             had = still
+        if not had or self.running.stopping:
+            return
         with self.running.transaction() as connection:
-            for each in () if self.running.stopping else had:
+            for each in had:
                 assert self.step is not None, "rows without a step"
                 self.books.complain(connection, self.step, each, db.TOO_LONG)
                 self.running.record.counts["failed"] += 1

@@ -122,7 +122,9 @@ class Noted:
         self.findings.append(Finding(kind, once, reason, **more))
 
     def resolve(self, kind: str, /, *, once: Sequence[Any], reason: str) -> None:
-        self.resolved.append((".".join(str(each) for each in (kind, *once)), reason))
+        from jobctl.findings import key_of  # noqa: PLC0415 (most runs find nothing)
+
+        self.resolved.append((key_of(kind, once), reason))
 
     def error(self, reason: str) -> None:
         self.errors.append(reason)

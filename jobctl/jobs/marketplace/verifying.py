@@ -5,7 +5,7 @@ where the same run found another one of the account that it was begun at, and is
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, exists, func, or_, select
@@ -34,13 +34,13 @@ from jobctl.providers.protocol import (
     Unknown,
     UnrepresentableError,
 )
-from jobctl.providers.switchboard import Providers, account, concurrency, connect
+from jobctl.providers.switchboard import Providers, account, concurrency, connect, horizon
 from jobctl.tables.marketplace import provider_silences, wallet_transactions
 from jobctl.tables.types import inline
 
 ours, silence = wallet_transactions.c, provider_silences.c
 UNVERIFIED = "payment unverified"
-NOT_FOUND, HORIZON = "not_found", timedelta(days=1)  # for which an absence is looked at again
+NOT_FOUND = "not_found"
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,10 @@ def call(providers: Providers, payment: Payment) -> Answer:
     found = providers.retrieve(payment.provider, payment.reference)
     if not isinstance(found, NotFound):
         return found
-    known = None if payment.witness is None else providers.retrieve(payment.provider, payment.witness)
+    if payment.witness is not None and not providers.found(payment.provider):
+        providers.retrieve(payment.provider, payment.witness)
     # Of a row that names no account nobody knows whether that is the right one.
-    return Missing(proved=payment.account is not None and isinstance(known, Paid | Declined | Pending))
+    return Missing(proved=payment.account is not None and providers.found(payment.provider))
 
 
 def settle(
@@ -167,7 +168,7 @@ def settle_absent(
         outcome, values = concluding.succeeded(at, payment, answer, change)
         change.update(**values, next_look_at=None)
         return outcome
-    young = payment.failed_at is not None and payment.failed_at > at.present - HORIZON
+    young = payment.failed_at is not None and payment.failed_at > at.present - horizon(payment.provider)
     sure = isinstance(answer, Missing | Declined)
     again = None if sure and not young else next_time(payment.looks, at.present)
     change.update(looks=payment.looks + 1, next_look_at=again)

@@ -17,6 +17,7 @@ from jobctl.providers import amounts
 from jobctl.providers.pages import EARLIER, Fields, Page, Torn, looked_for, pages, search, since_then
 from jobctl.providers.paystack_answers import (
     DECIMALS,
+    FAILURES,
     NAME,
     REVERSED,
     closes,
@@ -151,9 +152,7 @@ class Paystack:
         window = [["from", instant(since - BEGUN_BEFORE)], ["to", instant(until)]]
         for page in self._pages(TRANSACTIONS, [["status", "success"], *window]):
             if isinstance(page, Torn):
-                failed = torn(page)
-                reason = f"Paystack's list failed: {failed.reason}"
-                raise ScopeDownError(NAME, reason, failed.closes or Exit.UNREACHABLE)
+                raise FAILURES.list_failed(NAME, page)
             try:
                 paid = [listed(each) for each in page]
             except KeyError as error:

@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from jobctl.errors import Exit
 from jobctl.money import Money
 from jobctl.outside_text import is_id
 from jobctl.providers import amounts
-from jobctl.providers.pages import Torn
+from jobctl.providers.failures import Failures
 from jobctl.providers.protocol import (
     Declined,
     Found,
@@ -158,46 +157,6 @@ def given_back(
     return Mismatched("refunded_by_hand", reason, reference, back)
 
 
-def no_answer(reply: Reply) -> Unknown:
-    """Read what tells nothing, or the failure of a look-up."""
-    code = "no_answer" if reply.status is None else f"http_{reply.status}"
-    return Unknown(code, said(reply), closes(reply))
-
-
-def torn(end: Torn) -> Unknown:
-    """Read the end of a list that is not complete."""
-    if end.reply.status != HTTPStatus.OK:
-        return no_answer(end.reply)
-    reason = end.reason or "its page is none that can be read"
-    return Unknown("unexpected_answer", f"Paystack's list cannot be relied on: {reason}")
-
-
-def elsewhere(reply: Reply) -> bool:
-    """Tell whether somebody else than Paystack, by the form of it, knows of nothing at that place."""
-    return reply.status == HTTPStatus.NOT_FOUND and (reply.body or {}).get("status") is not False
-
-
-def closes(reply: Reply) -> Exit | None:
-    """Return the exit code where it is of no use for the rest of the run, as after a 404 of somebody else."""
-    return Exit.MISCONFIGURED if elsewhere(reply) else reply.closes
-
-
-def code_of(reply: Reply) -> str:
-    return no_answer(reply).code if reply.begun else "not_reached"
-
-
-def said(reply: Reply) -> str:
-    if reply.status is None:
-        return f"Paystack gave no answer: {reply.trouble}"
-    parts = [
-        f"Paystack answered {reply.status}",
-        word((reply.body or {}).get("message")),
-        "of nothing that it has: is PAYSTACK_URL right?" if elsewhere(reply) else "",
-        reply.trouble,
-    ]
-    return ", ".join(each for each in parts if each)
-
-
 def live_of(thing: Mapping[str, Any]) -> bool | None:
     return {"live": True, "test": False}.get(word(thing.get("domain")))
 
@@ -215,3 +174,13 @@ def money_told(thing: Mapping[str, Any]) -> Money | None:
         return amounts.ours(DECIMALS, thing.get("amount"), thing.get("currency"))
     except ValueError:
         return None
+
+
+def own(reply: Reply) -> bool:
+    """Tell whether Paystack itself, by the form of it, refuses something."""
+    return (reply.body or {}).get("status") is False
+
+
+FAILURES = Failures("Paystack", "PAYSTACK_URL", own, lambda reply: [word((reply.body or {}).get("message"))])
+closes, code_of, no_answer, said = FAILURES.closes, FAILURES.code_of, FAILURES.no_answer, FAILURES.said
+torn = FAILURES.torn

@@ -43,7 +43,16 @@ from jobctl.providers.stripe_answers import (
     worth_repeating,
 )
 from jobctl.providers.stripe_paid import PAID, REFUNDED, found, of_events, of_intents
-from jobctl.providers.stripe_reading import NAME, closes, code_of, error_of, reference_of, said, torn
+from jobctl.providers.stripe_reading import (
+    FAILURES,
+    NAME,
+    closes,
+    code_of,
+    error_of,
+    reference_of,
+    said,
+    torn,
+)
 from jobctl.providers.stripe_requests import INTENTS, REFUNDS, composed, expanded, intent
 from jobctl.providers.transport import Reply, Transport
 from jobctl.providers.wire import moves_money
@@ -159,10 +168,7 @@ class Stripe:
     ) -> Iterator[Sequence[Paid | Unreadable]]:
         for page in self._pages(path, fields):
             if isinstance(page, Torn):
-                failed = torn(page)
-                raise ScopeDownError(
-                    NAME, f"Stripe's list failed: {failed.reason}", failed.closes or Exit.UNREACHABLE
-                )
+                raise FAILURES.list_failed(NAME, page)
             try:
                 yield read(page)
             except (KeyError, TypeError) as error:

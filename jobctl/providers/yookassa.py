@@ -47,7 +47,7 @@ from jobctl.providers.yookassa_answers import (
     told,
     worth_repeating,
 )
-from jobctl.providers.yookassa_reading import NAME, closes, code_of, reference_of, said, torn
+from jobctl.providers.yookassa_reading import FAILURES, NAME, closes, code_of, reference_of, said, torn
 from jobctl.providers.yookassa_requests import PAYMENTS, REFUNDS, composed
 from jobctl.settings import Settings
 
@@ -144,9 +144,7 @@ class YooKassa:
         window = [["captured_at.gte", instant(since)], ["captured_at.lt", instant(until)]]
         for page in self._pages(PAYMENTS, [["status", "succeeded"], *window]):
             if isinstance(page, Torn):
-                failed = torn(page)
-                reason = f"YooKassa's list failed: {failed.reason}"
-                raise ScopeDownError(NAME, reason, failed.closes or Exit.UNREACHABLE)
+                raise FAILURES.list_failed(NAME, page)
             try:
                 yield [listed(each) for each in page]
             except KeyError as error:

@@ -7,11 +7,10 @@ from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
-from jobctl.errors import Exit
 from jobctl.money import Money
 from jobctl.providers import amounts
-from jobctl.providers.pages import Torn
-from jobctl.providers.protocol import REFERENCE, Unknown
+from jobctl.providers.failures import Failures
+from jobctl.providers.protocol import REFERENCE
 from jobctl.providers.transport import Reply, mapping
 from jobctl.providers.wire import word
 
@@ -22,54 +21,11 @@ DECIMALS = dict.fromkeys(CODES.split(), 2)
 VALUE = re.compile(r"[0-9]{1,16}(\.[0-9]{1,2})?", re.ASCII)
 
 
-def no_answer(reply: Reply) -> Unknown:
-    """Read what tells nothing, or the failure of a look-up."""
-    code = "no_answer" if reply.status is None else f"http_{reply.status}"
-    return Unknown(code, said(reply), closes(reply))
-
-
-def torn(end: Torn) -> Unknown:
-    """Read the end of a list that is not complete."""
-    if end.reply.status != HTTPStatus.OK:
-        return no_answer(end.reply)
-    reason = end.reason or "its page is none that can be read"
-    return Unknown("unexpected_answer", f"YooKassa's list cannot be relied on: {reason}")
-
-
-def code_of(reply: Reply) -> str:
-    if not reply.begun:
-        return "not_reached"
-    return word((reply.body or {}).get("code"), no_answer(reply).code)
-
-
 def missing(reply: Reply) -> bool:
     """Tell whether YooKassa says, in its own form, that this shop has no such object ("Errors")."""
     body = reply.body or {}
     own = (body.get("type"), body.get("code")) == ("error", "not_found")
     return reply.status == HTTPStatus.NOT_FOUND and own
-
-
-def elsewhere(reply: Reply) -> bool:
-    """Tell whether somebody else than YooKassa knows of nothing at that place."""
-    return reply.status == HTTPStatus.NOT_FOUND and not missing(reply)
-
-
-def closes(reply: Reply) -> Exit | None:
-    """Return the exit code where it is of no use for the rest of the run, as after a 404 of somebody else."""
-    return Exit.MISCONFIGURED if elsewhere(reply) else reply.closes
-
-
-def said(reply: Reply) -> str:
-    if reply.status is None:
-        return f"YooKassa gave no answer: {reply.trouble}"
-    body = reply.body or {}
-    parts = [
-        f"YooKassa answered {reply.status}",
-        *(word(body.get(name)) for name in ("description", "parameter", "id")),
-        "of nothing that it has: is YOOKASSA_API_BASE right?" if elsewhere(reply) else "",
-        reply.trouble,
-    ]
-    return ", ".join(each for each in parts if each)
 
 
 def moment(written: object) -> datetime | None:
@@ -109,3 +65,14 @@ def written(amount: Money) -> dict[str, str]:
     """Write an amount; raises UnrepresentableError."""
     value = Decimal(amounts.theirs("YooKassa", DECIMALS, amount)).scaleb(-2)
     return {"value": f"{value:.2f}", "currency": amount.currency}
+
+
+def words(reply: Reply) -> list[str]:
+    return [word((reply.body or {}).get(name)) for name in ("description", "parameter", "id")]
+
+
+FAILURES = Failures(
+    "YooKassa", "YOOKASSA_API_BASE", missing, words, code=lambda reply: (reply.body or {}).get("code")
+)
+closes, code_of, no_answer, said = FAILURES.closes, FAILURES.code_of, FAILURES.no_answer, FAILURES.said
+torn = FAILURES.torn

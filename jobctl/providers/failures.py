@@ -7,7 +7,7 @@ from http import HTTPStatus
 from jobctl.errors import Exit
 from jobctl.job import ScopeDownError
 from jobctl.providers.pages import Torn
-from jobctl.providers.protocol import Unknown
+from jobctl.providers.protocol import NotFound, Unknown
 from jobctl.providers.transport import Reply
 from jobctl.providers.wire import word
 
@@ -65,6 +65,10 @@ class Failures:
             return self.no_answer(end.reply)
         reason = end.reason or "its page is none that can be read"
         return Unknown("unexpected_answer", f"{self.name}'s list cannot be relied on: {reason}")
+
+    def of_one_torn(self, end: Torn) -> Unknown | NotFound:
+        """Read the end of a list of what belongs to one payment, which may not be there at all."""
+        return NotFound(self.said(end.reply)) if self.own(end.reply) else self.torn(end)
 
     def list_failed(self, scope: str, end: Torn) -> ScopeDownError:
         """Return why a list is of no use."""

@@ -89,7 +89,7 @@ def search(
     listed: Iterable[list[Thing] | Torn],
     mine: Callable[[Thing], bool],
     read: Callable[[Thing], Answer],
-    failed: Callable[[Torn], Unknown],
+    failed: Callable[[Torn], Answer],
 ) -> Answer:
     """Find what a list has of ours; only a complete one proves that there is none."""
     found: list[Answer] = []

@@ -104,6 +104,8 @@ def refund_told(reply: Reply, payment_id: str) -> Outcome:
     """Read the answer to a request for a refund."""
     if reply.status == HTTPStatus.OK:
         return of_refund(data_of(reply), payment_id)
+    if not_there(reply) and not reply.open:
+        return NotFound(said(reply))
     if not reply.tells:
         return no_answer(reply)
     later = not reply.begun or reply.status == HTTPStatus.TOO_MANY_REQUESTS

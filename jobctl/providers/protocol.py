@@ -60,6 +60,7 @@ class Refund:
 
 
 Request = Authorize | Charge | Capture | Release | Refund
+NAMING = ("capture", "release", "refund")  # the kinds of request that name a payment
 KINDS: dict[type[Any], Kind] = {
     Authorize: "authorize",
     Charge: "charge",
@@ -168,10 +169,18 @@ class NotListed:
 
 @dataclass(frozen=True)
 class NotFound:
-    """Only of `retrieve`: the provider says, in its own form, that the account has no such payment."""
+    """The provider says, in its own form, that the account has no payment of the number asked about.
+
+    reason: what it says. proved: whether the same run has found others of the account there, so that the
+    right one was asked. closes: the exit code where it has (nearly) none of those that the run asked about.
+    """
+
+    reason: str = field(default="", compare=False)
+    proved: bool = False
+    closes: Exit | None = None
 
 
-Outcome = Succeeded | Declined | Rejected | Pending | Unknown | Mismatched
+Outcome = Succeeded | Declined | Rejected | Pending | Unknown | Mismatched | NotFound
 Answer = Outcome | NoEffect | NotListed  # to a look-up
 
 

@@ -24,6 +24,7 @@ from jobctl.providers.protocol import (
     Kind,
     Mismatched,
     NoEffect,
+    NotFound,
     Outcome,
     Paid,
     Rejected,
@@ -49,6 +50,7 @@ from jobctl.providers.stripe_reading import (
     closes,
     code_of,
     error_of,
+    missing,
     reference_of,
     said,
     torn,
@@ -195,6 +197,8 @@ class Stripe:
             reply = self._intent(payment_id)
         except UnrepresentableError as error:
             return Unknown("no_payment_id", str(error))
+        if missing(reply):
+            return NotFound(said(reply))
         if reply.status != HTTPStatus.OK:
             return Unknown(code_of(reply), said(reply), closes(reply))
         return told(kind, reply)
@@ -202,13 +206,13 @@ class Stripe:
     def _search(self, path: str, inquiry: Inquiry, read: Callable[[Mapping[str, Any]], Answer]) -> Answer:
         """Find what bears our reference."""
 
-        def among(fields: Fields) -> Answer:
+        def among(fields: Fields, failed: Callable[[Torn], Answer] = torn) -> Answer:
             return search(
-                self._pages(path, fields), lambda each: reference_of(each) == inquiry.key, read, torn
+                self._pages(path, fields), lambda each: reference_of(each) == inquiry.key, read, failed
             )
 
         if path == REFUNDS and inquiry.payment_id:  # all that there are of it, whenever they were made
-            return among([["payment_intent", inquiry.payment_id]])
+            return among([["payment_intent", inquiry.payment_id]], FAILURES.of_one_torn)
         whole = WHOLE if path == INTENTS else []
         return looked_for(
             lambda earliest: among([*created(earliest, None), *whole]),

@@ -13,10 +13,12 @@ from typing import Any
 from jobctl.outside_text import is_id
 from jobctl.providers import amounts
 from jobctl.providers.protocol import (
+    NAMING,
     Declined,
     Kind,
     Mismatched,
     NoEffect,
+    NotFound,
     Outcome,
     Pending,
     Rejected,
@@ -31,6 +33,7 @@ from jobctl.providers.stripe_reading import (
     error_of,
     instant,
     live_of,
+    missing,
     no_answer,
     reference_of,
     said,
@@ -102,6 +105,8 @@ def told(kind: Kind, reply: Reply) -> Outcome | NoEffect:
     """Read the answer to a request of that kind, or to a look-up of its intent."""
     if reply.status == HTTPStatus.OK and reply.body:
         return of_refund(reply.body) if kind == "refund" else of_intent(kind, reply.body)
+    if kind in NAMING and missing(reply) and not reply.open:
+        return NotFound(said(reply))
     outcome = of_error(kind, reply) if reply.tells else no_answer(reply)
     return doubtful(outcome) if isinstance(outcome, Rejected) and reply.open else outcome
 

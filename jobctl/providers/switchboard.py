@@ -13,14 +13,18 @@ from jobctl.errors import Exit, MisconfiguredError
 from jobctl.job import At, Means, ScopeDownError
 from jobctl.providers.proof import proved_payment
 from jobctl.providers.protocol import (
+    Answer,
     Declined,
     Found,
+    Mismatched,
+    NoEffect,
     NotFound,
     Paid,
     Pending,
     Provider,
     Request,
     Stored,
+    Succeeded,
     Unreadable,
     UnrepresentableError,
 )
@@ -84,6 +88,7 @@ NEEDED = {
 }
 
 FEWEST = 3  # payments asked about, to conclude anything from how many of them were found
+IS_THERE = (Paid, Succeeded, Declined, Pending, NoEffect, Mismatched)  # what is told of a payment that is
 
 
 def module_of(name: str) -> Adapter:
@@ -189,12 +194,28 @@ class Providers:
         provider = self.open(name)
         self._refuse_elsewhere(name)
         found = proved_payment(name, payment_id, provider.live, provider.retrieve(payment_id))
-        with self.lock:
-            self.tallies[name].found += isinstance(found, Paid | Declined | Pending)
-            self.tallies[name].missing += isinstance(found, NotFound)
+        self._count(name, found)
         if isinstance(found, NotFound):
             self._refuse_elsewhere(name)
         return found
+
+    def placed(self, name: str, told: Answer, *, looked: bool) -> Answer:
+        """Tell, of an answer about a payment whose number was known, whether the run has found others there.
+
+        looked: it was looked for; a request that went out had certainly no effect, and closes nothing.
+        """
+        self._count(name, told)
+        if not isinstance(told, NotFound):
+            return told
+        down = self.elsewhere(name) if looked else None
+        if down:
+            return NotFound(down.reason, closes=down.exit_code)
+        return replace(told, proved=self.found(name))
+
+    def _count(self, name: str, told: object) -> None:
+        with self.lock:
+            self.tallies[name].found += isinstance(told, IS_THERE)
+            self.tallies[name].missing += isinstance(told, NotFound)
 
     def found(self, name: str) -> bool:
         """Tell whether this run has found a payment by its number there: that it asks the right account."""
@@ -202,12 +223,18 @@ class Providers:
             return self.tallies[name].found > 0
 
     def _refuse_elsewhere(self, name: str) -> None:
+        if down := self.elsewhere(name):
+            raise down
+
+    def elsewhere(self, name: str) -> ScopeDownError | None:
+        """Return why a provider is of no use, where it has (nearly) nothing of what this run asked about."""
         with self.lock:
             tally = replace(self.tallies[name])
-        if tally.elsewhere:
-            asked, there = tally.found + tally.missing, tally.found or "none"
-            reason = f"of {asked} payments asked about it has {there}: is this the right key?"
-            raise ScopeDownError(name, reason, Exit.MISCONFIGURED)
+        if not tally.elsewhere:
+            return None
+        asked, there = tally.found + tally.missing, tally.found or "none"
+        reason = f"of {asked} payments asked about it has {there}: is this the right key?"
+        return ScopeDownError(name, reason, Exit.MISCONFIGURED)
 
     def listed(self, name: str, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:
         return self.open(name).listed(since, until)

@@ -24,6 +24,7 @@ from jobctl.providers.protocol import (
     Kind,
     Mismatched,
     NoEffect,
+    NotFound,
     Outcome,
     Paid,
     Rejected,
@@ -47,7 +48,16 @@ from jobctl.providers.yookassa_answers import (
     told,
     worth_repeating,
 )
-from jobctl.providers.yookassa_reading import FAILURES, NAME, closes, code_of, reference_of, said, torn
+from jobctl.providers.yookassa_reading import (
+    FAILURES,
+    NAME,
+    closes,
+    code_of,
+    missing,
+    reference_of,
+    said,
+    torn,
+)
 from jobctl.providers.yookassa_requests import PAYMENTS, REFUNDS, composed
 from jobctl.settings import Settings
 
@@ -170,6 +180,8 @@ class YooKassa:
             reply = self._payment(payment_id)
         except UnrepresentableError as error:
             return Unknown("no_payment_id", str(error))
+        if missing(reply):
+            return NotFound(said(reply))
         if reply.status != HTTPStatus.OK:
             return Unknown(code_of(reply), said(reply), closes(reply))
         return told(kind, reply)
@@ -177,13 +189,13 @@ class YooKassa:
     def _search(self, path: str, inquiry: Inquiry, read: Callable[[Mapping[str, Any]], Answer]) -> Answer:
         """Find what bears our reference."""
 
-        def among(fields: Fields) -> Answer:
+        def among(fields: Fields, failed: Callable[[Torn], Answer] = torn) -> Answer:
             return search(
-                self._pages(path, fields), lambda each: reference_of(each) == inquiry.key, read, torn
+                self._pages(path, fields), lambda each: reference_of(each) == inquiry.key, read, failed
             )
 
         if path == REFUNDS and inquiry.payment_id:  # all that there are of it, whenever they were made
-            return among([["payment_id", inquiry.payment_id]])
+            return among([["payment_id", inquiry.payment_id]], FAILURES.of_one_torn)
         return looked_for(
             lambda earliest: among([["created_at.gte", instant(earliest)]]),
             inquiry.first_sent_at,

@@ -10,6 +10,7 @@ from typing import Any
 
 from jobctl.outside_text import is_id
 from jobctl.providers.protocol import (
+    NAMING,
     Declined,
     Found,
     Kind,
@@ -81,6 +82,8 @@ def told(kind: Kind, reply: Reply) -> Outcome | NoEffect:
     """Read the answer to a request of that kind, or to a look-up of its payment."""
     if reply.status == HTTPStatus.OK and reply.body:
         return of_refund(reply.body) if kind == "refund" else of_payment(kind, reply.body)
+    if kind in NAMING and missing(reply) and not reply.open:
+        return NotFound(said(reply))
     if not reply.tells:
         return no_answer(reply)
     if duplicated(reply):

@@ -9,16 +9,45 @@ from typing import Any
 from jobctl import journal
 from jobctl.job import At
 from jobctl.journal import Operation
-from jobctl.providers.protocol import Answer, Declined, NoEffect, NotListed, Pending
+from jobctl.providers.protocol import (
+    Answer,
+    Declined,
+    Mismatched,
+    NoEffect,
+    NotFound,
+    NotListed,
+    Pending,
+    Rejected,
+    Unknown,
+)
 from jobctl.providers.switchboard import horizon, listed_after
 
 MISSED = "a list of the provider lacks it; it is looked for once more before that is believed"
+NO_PAYMENT = "no_payment"  # the code of what is about a payment that its provider doesn't have
 
 
 def is_believed(at: At, operation: Operation) -> bool:
     """Tell whether a list that lacks it now, as one did before, proves that there was no effect."""
     missed = operation.missed_at
     return missed is not None and at.present >= missed + listed_after(operation.provider)
+
+
+def of_number(
+    at: At, operation: Operation, answer: NotFound, *, looked: bool
+) -> Mismatched | Rejected | Unknown:
+    """Read that the account has no payment of the number that the journal has.
+
+    Where the account is proved to be the right one, or that is said for long, a person has to decide; until
+    then it may be the key that is wrong. looked: it was looked for, else the request was refused.
+    """
+    sent = operation.first_sent_at
+    past = sent is not None and sent + horizon(operation.provider) <= at.present
+    if answer.proved or (past if looked else operation.attempt >= journal.PATIENT):
+        reason = f"{operation.provider} has no payment {operation.payment_id}"
+        return Mismatched(NO_PAYMENT, reason, operation.payment_id)
+    if looked:
+        return Unknown(NO_PAYMENT, answer.reason, answer.closes)
+    return Rejected(NO_PAYMENT, answer.reason)
 
 
 def missed(at: At, operation: Operation) -> dict[str, Any]:

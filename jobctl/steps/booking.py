@@ -20,9 +20,16 @@ from jobctl.db import among_named, first_line, id_list, id_list_type
 from jobctl.findings import Finding, resolve
 from jobctl.job import Ask, At, Due, MoneyStep, NotBegunError, ScopeDownError
 from jobctl.journal import Operation
-from jobctl.providers.protocol import KINDS, Rejected, Unknown, UnrepresentableError, doubtful
+from jobctl.providers.protocol import (
+    KINDS,
+    NotFound,
+    Rejected,
+    Unknown,
+    UnrepresentableError,
+    doubtful,
+)
 from jobctl.providers.switchboard import Providers, account
-from jobctl.steps import journalling
+from jobctl.steps import absence, journalling
 from jobctl.steps.concluding import (
     NOTHING_SENT,
     AnyMoney,
@@ -203,6 +210,8 @@ class Books:
     def concluded(
         self, connection: Connection, item: Item, operation: Operation, row: Any, answer: Any
     ) -> Conclusion:
+        if isinstance(answer, NotFound):
+            answer = absence.of_number(self.at, operation, answer, looked=item.look)
         if isinstance(answer, Rejected) and item.sent_before:
             answer = doubtful(answer)
         if isinstance(answer, NotBegunError):
@@ -268,8 +277,8 @@ class Books:
     def write_finding(self, connection: Connection, made: Conclusion) -> None:
         if made.finding:
             made.finding.write_down(connection, self.running.record, self.at.present)
-        if made.done:
-            resolve(connection, made.done.key, f"operation {made.operation.id} did it", self.author)
+        for each in made.done:
+            resolve(connection, each.key, f"operation {made.operation.id} ended it", self.author)
 
     def write_subjects(self, connection: Connection, step: AnyMoney, noted: Sequence[Noted]) -> None:
         values = {each.row.id: each.values for each in noted}

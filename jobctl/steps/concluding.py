@@ -37,6 +37,19 @@ NOTHING_SENT = Rejected("not_sent", "it was not sent", later=True)
 UNWANTED = Rejected("not_wanted", "it was not sent: nobody wants it any more", later=True)
 
 
+OTHER_ACCOUNT = "other_account"  # the code of what was sent to an account that the settings don't have
+
+
+@dataclass(frozen=True)
+class OtherAccount:
+    """Nobody can be asked about it: the settings have had another account for as long as it may turn up.
+
+    named: the account that they have.
+    """
+
+    named: str
+
+
 @dataclass
 class Conclusion:
     """What is to be written about one operation."""
@@ -49,7 +62,7 @@ class Conclusion:
     later: list[Ask] = field(default_factory=list)  # to be sent by another run
     error: str | None = None  # what a person has to see to
     finding: Finding | None = None
-    done: Finding | None = None  # what needs nobody any more
+    done: list[Finding] = field(default_factory=list)  # what needs nobody any more
 
 
 def asking(step: AnyMoney, at: At, row: Any, look: Look) -> Ask | Noted:
@@ -79,13 +92,22 @@ def conclude(at: At, step: AnyMoney, operation: Operation, subject: Noted | None
 
     operation: as it is now, locked. subject: its row, locked; None where that is gone.
     """
+    made = what_follows(at, step, operation, subject, answer)
+    if operation.code == OTHER_ACCOUNT and made.values.get("settled_at"):
+        made.done.append(out_of_reach(operation))
+    return made
+
+
+def what_follows(
+    at: At, step: AnyMoney, operation: Operation, subject: Noted | None, answer: Any
+) -> Conclusion:
     if isinstance(answer, Mismatched):
         return mismatched(at, operation, answer)
     if operation.seemed_absent and not isinstance(answer, Succeeded):
         return still_absent(at, operation, answer)
     if isinstance(answer, Succeeded | Declined):
         return decided(at, step, operation, subject, answer)
-    if isinstance(answer, Pending | Unknown | Lost):
+    if isinstance(answer, Pending | Unknown | Lost | OtherAccount):
         return undecided(at, operation, answer)
     if isinstance(answer, NotListed):
         return absent(at, step, operation, subject)
@@ -141,9 +163,11 @@ def still_absent(at: At, operation: Operation, answer: Any) -> Conclusion:
     return unfinished(made, answer) if isinstance(answer, Declined) else made
 
 
-def undecided(at: At, operation: Operation, answer: Pending | Unknown | Lost) -> Conclusion:
+def undecided(at: At, operation: Operation, answer: Pending | Unknown | Lost | OtherAccount) -> Conclusion:
     if not operation.is_open:  # somebody else was told more
         return Conclusion(operation, "known already", {"claimed_by": None})
+    if isinstance(answer, OtherAccount):
+        return at_another_account(operation, answer)
     if isinstance(answer, Pending):
         return pending(at, operation, answer)
     return unknown(at, operation, Unknown("broken", answer.reason) if isinstance(answer, Lost) else answer)
@@ -156,6 +180,26 @@ def unknown(at: At, operation: Operation, answer: Unknown) -> Conclusion:
     if overdue(at, operation) and not answer.closes:
         values |= asked_again(at, operation)
     return Conclusion(operation, "unknown", values)
+
+
+def at_another_account(operation: Operation, answer: OtherAccount) -> Conclusion:
+    """Leave it unknown, and tell a person; once the account can be asked again, it is settled as ever."""
+    reason = f"it was asked of the account {operation.account}, and the settings have {answer.named}"
+    values = {"claimed_by": None, "status": "unknown", "code": OTHER_ACCOUNT, "reason": reason}
+    return Conclusion(operation, "unknown", values, finding=out_of_reach(operation, answer.named))
+
+
+def out_of_reach(operation: Operation, named: str = "") -> Finding:
+    """Return what a person has to know of an operation whose account cannot be asked, until it is settled."""
+    told = f"the {operation.kind} of {operation.subject} {operation.subject_id} was asked of the "
+    return Finding(
+        "money at another account",
+        once=[operation.key],
+        reason=f"{told}{operation.provider} account {operation.account}, and the settings have {named}",
+        amount=None if operation.amount_minor is None else operation.amount,
+        facts={"provider": operation.provider, "account": operation.account, "operation": operation.id},
+        waits=(operation.subject, operation.subject_id),
+    )
 
 
 def pending(at: At, operation: Operation, answer: Pending) -> Conclusion:
@@ -233,7 +277,7 @@ def decided(
         made.error = f"its {operation.kind} was declined ({answer.code}): {answer.reason}"
         return repeating(at, made)
     if isinstance(answer, Succeeded) and operation.undoes and operation.attempt > journal.PATIENT:
-        made.done = not_undone(operation)
+        made.done.append(not_undone(operation))
     if operation.ends_a_decline:
         return replace(made, outcome="")  # the decline itself was counted, and its subject has followed it
     if subject is None:

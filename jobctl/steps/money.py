@@ -20,12 +20,14 @@ from jobctl.job import Call, Due, Means, MoneyStep, RecoveryStep, SettleStep
 from jobctl.journal import Operation
 from jobctl.providers.proof import proved
 from jobctl.providers.protocol import REFUSED_AGAIN, Answer, Inquiry, NotListed, Rejected
-from jobctl.providers.switchboard import Providers, account, repeats_500
+from jobctl.providers.switchboard import Providers, account, horizon, repeats_500
 from jobctl.steps.booking import Books, Item, Owners, Taken, owners_of
 from jobctl.steps.concluding import (
+    OTHER_ACCOUNT,
     UNWANTED,
     AnyMoney,
     Conclusion,
+    OtherAccount,
     closing,
     key_is_alive,
     stored_answer,
@@ -121,6 +123,9 @@ class MoneyRun(Window):
         super().serve(outside)
         self.serve_what_others_had(outside)
         self.free_what_failed()
+        for name in sorted({*outside.opened} - self.closed):
+            if down := outside.elsewhere(name):
+                self.running.close_scope(down)
 
     def settle_and_claim(self, answered: Sequence[Answered], wanted: int) -> Sequence[Item]:
         for item, answer in answered:
@@ -259,7 +264,20 @@ class MoneyRun(Window):
         if self.is_out_of_reach(operation):
             restore = {"first_sent_at": operation.first_sent_at}
             return Item(operation, step, None, answer=NotListed(), restore=restore)
-        return self.possible(connection, step, operation) if self.is_ours(operation) else None
+        if self.is_ours(operation):
+            return self.possible(connection, step, operation)
+        return self.at_another_account(step, operation)
+
+    def at_another_account(self, step: AnyMoney, operation: Operation) -> Item | None:
+        """Have a person told, once, of what was asked long ago of an account that the settings don't have."""
+        if operation.provider in self.closed or operation.code == OTHER_ACCOUNT:
+            return None
+        sent = operation.first_sent_at
+        if not operation.is_open or sent is None or sent + horizon(operation.provider) > self.at.now:
+            return None
+        named = account(self.running.at.settings, operation.provider)
+        restore = {"first_sent_at": sent, "answer_by": operation.answer_by}
+        return Item(operation, step, None, answer=OtherAccount(named), restore=restore)
 
     def possible(self, connection: Connection, step: AnyMoney, operation: Operation) -> Item | None:
         """Decide what to ask about an operation whose account can be asked."""
@@ -421,7 +439,10 @@ class MoneyRun(Window):
             told = provider.look(
                 Inquiry(operation.kind, operation.key, operation.payment_id, operation.first_sent_at)
             )
-        return proved(operation, provider.live, told)
+        told = proved(operation, provider.live, told)
+        if operation.payment_id is None:
+            return told
+        return outside.placed(operation.provider, told, looked=payload.look)
 
     def settle_alone(self, item: Item, answer: Any) -> Sequence[Item]:
         """Settle one answer; where its subject cannot follow, keep the fact for a later run."""

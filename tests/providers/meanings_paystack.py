@@ -138,6 +138,11 @@ CASES: dict[str, list[Case]] = {
             for body in (MISSING, bad("no", code="transaction_not_found"))
         ),
         Case("send", "refund", [(404, bad("Transaction not found"))], ("Rejected", "http_404")),
+        *(
+            Case("send", "refund", [(status, body)], ("NotFound", None), f"{status}")
+            for status in (400, 404)
+            for body in (MISSING, bad("no", code="transaction_not_found"))
+        ),
     ],
     "not found in a gateway's form": [
         *(

@@ -8,7 +8,7 @@ from tests.providers.meanings import CUT, HTML, KEY, Case, everywhere
 PAYMENT = "pi_1"
 ALL = cast(tuple[Kind, ...], ("authorize", "charge", "capture", "release", "refund"))
 INTENTS = ALL[:-1]
-FIRST = ALL[:2]
+FIRST, NAMING = ALL[:2], ALL[2:]
 DONE: dict[Kind, str] = {
     "authorize": "requires_capture",
     "charge": "succeeded",
@@ -268,9 +268,18 @@ CASES: dict[str, list[Case]] = {
         for asked in ("send", "look at")
     ]
     + given_back(("Mismatched", "other_reference"), metadata={"jobctl_key": "another"})[:1],
-    "not found": everywhere(
-        ALL, [(404, MISSING)], ("Rejected", "resource_missing"), ("Unknown", None), ("NotFound", None)
-    ),
+    "not found": [
+        *(
+            Case(asked, kind, [(404, MISSING)], expected)
+            for kind in FIRST
+            for asked, expected in (
+                ("send", ("Rejected", "resource_missing")),
+                ("look", ("Unknown", None)),
+                ("look at", ("NotFound", None)),
+            )
+        ),
+        *everywhere(NAMING, [(404, MISSING)], ("NotFound", None), ("NotFound", None), ("NotFound", None)),
+    ],
     "not found in a gateway's form": [
         case
         for body in (HTML, {"message": "Route not found"}, error("invalid_request_error"))

@@ -9,7 +9,7 @@ PAYMENT = "22d6d597-000f-5000-9000-145f6df21d6f"
 OTHER = "33d6d597-000f-5000-9000-145f6df21d6f"
 ALL = cast(tuple[Kind, ...], ("authorize", "charge", "capture", "release", "refund"))
 PAYMENTS = ALL[:-1]
-FIRST = ALL[:2]
+FIRST, NAMING = ALL[:2], ALL[2:]
 DONE: dict[Kind, str] = {
     "authorize": "waiting_for_capture",
     "charge": "succeeded",
@@ -204,9 +204,18 @@ CASES: dict[str, list[Case]] = {
         *(case for kind in PAYMENTS[:3] for case in told(kind, ("Unknown", "unpaid"), paid=False)),
         Case("retrieve", "charge", [(200, payment("succeeded", paid=False))], UNREAD),
     ],
-    "not found": everywhere(
-        ALL, [(404, MISSING)], ("Rejected", "not_found"), ("Unknown", None), ("NotFound", None)
-    ),
+    "not found": [
+        *(
+            Case(asked, kind, [(404, MISSING)], expected)
+            for kind in FIRST
+            for asked, expected in (
+                ("send", ("Rejected", "not_found")),
+                ("look", ("Unknown", None)),
+                ("look at", ("NotFound", None)),
+            )
+        ),
+        *everywhere(NAMING, [(404, MISSING)], ("NotFound", None), ("NotFound", None), ("NotFound", None)),
+    ],
     "not found in a gateway's form": [
         case
         for body in (HTML, {"message": "Route not found"}, error("no_route"))

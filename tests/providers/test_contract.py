@@ -229,9 +229,8 @@ class TestEffects:
 
     @pytest.mark.parametrize("what", ["capture", "release", "refund"])
     def test_no_payment_has_no_effect(self, there: There, what: Kind) -> None:
-        outcome = there.ask(there.request(what))
-        assert isinstance(outcome, Rejected)
-        assert (outcome.closes, outcome.later) == (None, False)
+        assert there.ask(there.request(what)) == NotFound()
+        assert there.sandbox.ledger() == []
 
 
 # Once, and again and again: what is made of it, and how many effects there are then and in the end.

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from jobctl import journal
 from jobctl.errors import Exit
 from jobctl.job import Ask
 from jobctl.money import Money
@@ -359,3 +360,63 @@ def test_every_key_fits() -> None:
     assert len(long) == 4
     assert {len(each) for each in long} == {LONGEST_KEY}
     assert all(each.startswith("abcdefgh.refund.") for each in long)
+
+
+class TestAPaymentThatItsProviderDoesNotHave:
+    """Somebody put another number on the order, or the provider answered with one that is none of its own."""
+
+    @BOTH
+    @pytest.mark.parametrize("attendance", ["all_present", "none_showed"])
+    def test_is_a_persons_where_others_of_the_account_are_there(
+        self, market: Market, provider: str, attendance: str
+    ) -> None:
+        market.provider = provider
+        sound, _ = held(market)
+        order, _ = held(market, attendance)
+        market.world.change(orders, order, payment_id="pi_of_nobody")
+        done = market.run(PROCESSOR, concurrency=1)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"captured": 1, "mismatched": 1})
+        assert market.status(sound) == "captured"
+        waits(market, PROCESSOR, order, "no_payment")
+
+    @BOTH
+    def test_is_refused_for_a_while_where_the_key_may_be_wrong(self, market: Market, provider: str) -> None:
+        market.provider = provider
+        order, _ = held(market)
+        market.world.change(orders, order, payment_id="pi_of_nobody")
+        for attempt in range(1, journal.PATIENT):
+            assert market.run(PROCESSOR).counts == {"rejected": 1}, attempt
+            assert market.world.rows(findings) == []
+        assert market.run(PROCESSOR).counts == {"mismatched": 1}
+        waits(market, PROCESSOR, order, "no_payment")
+
+    def test_many_are_the_keys_fault(self, market: Market) -> None:
+        some = [held(market)[0] for _ in range(4)]
+        numbers = {each: market.of(orders, each).payment_id for each in some}
+        for each in some:
+            market.world.change(orders, each, payment_id=f"pi_{each}_of_nobody")
+        for _ in range(journal.PATIENT - 1):
+            done = market.run(PROCESSOR)
+            assert (done.exit_code, done.counts) == (Exit.MISCONFIGURED, {"rejected": 4})
+            assert "is this the right key?" in done.err
+        assert market.world.rows(findings) == []
+        for each, number in numbers.items():
+            market.world.change(orders, each, payment_id=number)
+        assert market.run(PROCESSOR).counts == {"captured": 4}
+        market.agree()
+
+    @BOTH
+    def test_one_whose_capture_was_lost_is_looked_for_until_the_horizon(
+        self, market: Market, provider: str
+    ) -> None:
+        market.provider = provider
+        order, _ = held(market)
+        market.world.change(orders, order, payment_id="pi_of_nobody")
+        market.sandbox.fault("garbage", "capture")
+        assert market.run(PROCESSOR).exit_code == Exit.UNKNOWN_OUTCOME
+        market.pass_time(minutes=10)
+        assert market.run(SETTLER).exit_code == Exit.UNKNOWN_OUTCOME
+        market.pass_time(hours=25)
+        done = market.run(SETTLER)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"mismatched": 1})
+        waits(market, SETTLER, order, "no_payment")

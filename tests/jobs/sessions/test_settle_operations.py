@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from jobctl.errors import Exit
+from jobctl.tables.findings import findings
 from jobctl.tables.sessions import orders, sessions
 from tests.payments import AUTHORIZER, CANCELLER, PROCESSOR, SETTLER, Market
 from tests.world import ahead, command
@@ -212,6 +213,27 @@ def test_another_account_is_not_asked_about_what_it_never_did(market: Market) ->
     before = market.sandbox.requests()
     assert market.run(SETTLER).exit_code == Exit.UNKNOWN_OUTCOME
     assert (market.sandbox.requests(), market.status(order)) == (before, "not_started")
+
+
+def test_what_was_asked_of_another_account_is_a_persons_in_the_end(market: Market) -> None:
+    """It stays unknown, and is settled as ever once that account can be asked again."""
+    order = lost(market)
+    market.world.configure(stripe_account="another")
+    market.pass_time(hours=23)
+    assert market.run(SETTLER).document["findings"] == 0
+    market.pass_time(hours=2)
+    before = market.sandbox.requests()
+    for told in (1, 0, 0):
+        done = market.run(SETTLER)
+        assert (done.exit_code, done.document["findings"]) == (Exit.UNKNOWN_OUTCOME, told)
+    (finding,) = market.world.rows(findings)
+    assert (finding.subject, finding.subject_id, finding.status) == ("order", order, "open")
+    assert market.sandbox.requests() == before
+    market.world.configure(stripe_account=None)
+    assert market.run(SETTLER).counts == {"held": 1}
+    (finding,) = market.world.rows(findings)
+    assert (finding.status, market.status(order)) == ("resolved", "authorized")
+    market.agree()
 
 
 @pytest.mark.parametrize("attendance", ["all_present", "none_showed"])

@@ -42,10 +42,7 @@ OTHER_ACCOUNT = "other_account"  # the code of what was sent to an account that 
 
 @dataclass(frozen=True)
 class OtherAccount:
-    """Nobody can be asked about it: the settings have had another account for as long as it may turn up.
-
-    named: the account that they have.
-    """
+    """It can be asked about, or sent, at another account alone than `named`, which the settings have."""
 
     named: str
 
@@ -183,22 +180,24 @@ def unknown(at: At, operation: Operation, answer: Unknown) -> Conclusion:
 
 
 def at_another_account(operation: Operation, answer: OtherAccount) -> Conclusion:
-    """Leave it unknown, and tell a person; once the account can be asked again, it is settled as ever."""
-    reason = f"it was asked of the account {operation.account}, and the settings have {answer.named}"
-    values = {"claimed_by": None, "status": "unknown", "code": OTHER_ACCOUNT, "reason": reason}
-    return Conclusion(operation, "unknown", values, finding=out_of_reach(operation, answer.named))
+    """Leave it open, and tell a person; once the account can be asked again, it is settled as ever."""
+    found = out_of_reach(operation, answer.named)
+    values = {"claimed_by": None, "code": OTHER_ACCOUNT, "reason": found.reason}
+    if operation.first_sent_at is not None:
+        values["status"] = "unknown"
+    return Conclusion(operation, "at another account", values, finding=found)
 
 
 def out_of_reach(operation: Operation, named: str = "") -> Finding:
     """Return what a person has to know of an operation whose account cannot be asked, until it is settled."""
-    told = f"the {operation.kind} of {operation.subject} {operation.subject_id} was asked of the "
+    asked = "is to be asked" if operation.first_sent_at is None else "was asked"
+    told = f"the {operation.kind} of {operation.subject} {operation.subject_id} {asked} of the "
     return Finding(
         "money at another account",
         once=[operation.key],
         reason=f"{told}{operation.provider} account {operation.account}, and the settings have {named}",
         amount=None if operation.amount_minor is None else operation.amount,
         facts={"provider": operation.provider, "account": operation.account, "operation": operation.id},
-        waits=(operation.subject, operation.subject_id),
     )
 
 

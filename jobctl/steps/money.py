@@ -23,6 +23,7 @@ from jobctl.providers.protocol import REFUSED_AGAIN, Answer, Inquiry, NotListed,
 from jobctl.providers.switchboard import Providers, account, horizon, repeats_500
 from jobctl.steps.booking import Books, Item, Owners, Taken, owners_of
 from jobctl.steps.concluding import (
+    NOTHING_SENT,
     OTHER_ACCOUNT,
     UNWANTED,
     AnyMoney,
@@ -266,18 +267,22 @@ class MoneyRun(Window):
             return Item(operation, step, None, answer=NotListed(), restore=restore)
         if self.is_ours(operation):
             return self.possible(connection, step, operation)
-        return self.at_another_account(step, operation)
+        return self.at_another_account(connection, step, operation)
 
-    def at_another_account(self, step: AnyMoney, operation: Operation) -> Item | None:
-        """Have a person told, once, of what was asked long ago of an account that the settings don't have."""
-        if operation.provider in self.closed or operation.code == OTHER_ACCOUNT:
+    def at_another_account(self, connection: Connection, step: AnyMoney, operation: Operation) -> Item | None:
+        """Have a person told, once, of what only an account can tell or do that the settings don't have."""
+        told = operation.code == OTHER_ACCOUNT
+        if operation.provider in self.closed or told or not operation.is_open:
             return None
         sent = operation.first_sent_at
-        if not operation.is_open or sent is None or sent + horizon(operation.provider) > self.at.now:
+        if sent is not None and sent + horizon(operation.provider) > self.at.now:
             return None
-        named = account(self.running.at.settings, operation.provider)
+        answer: Any = OtherAccount(account(self.running.at.settings, operation.provider))
+        if sent is None and not operation.undoes:
+            answer = NOTHING_SENT  # its subject is asked for anew, of the account that there is now
         restore = {"first_sent_at": sent, "answer_by": operation.answer_by}
-        return Item(operation, step, None, answer=OtherAccount(named), restore=restore)
+        (row,) = self.books.subjects(connection, step, [operation.subject_id], lock=False) or [None]
+        return Item(operation, step, row, answer=answer, restore=restore)
 
     def possible(self, connection: Connection, step: AnyMoney, operation: Operation) -> Item | None:
         """Decide what to ask about an operation whose account can be asked."""
@@ -314,7 +319,7 @@ class MoneyRun(Window):
         if not self.books.is_open(operation.provider):
             return False
         named = account(self.running.at.settings, operation.provider)
-        if named != operation.account:
+        if named != operation.account and operation.code != OTHER_ACCOUNT:  # else a finding tells of it
             sent = operation.first_sent_at is not None
             self.running.fail(
                 Exit.UNKNOWN_OUTCOME if sent else Exit.MISCONFIGURED,

@@ -73,7 +73,6 @@ class Excuses:
 
     subjects: set[str]
     payments: Collection[str]
-    unseen: Collection[str]  # payments of which a list could not tell
     reversed: Collection[str]  # by a bank, of which nobody is told
 
     def cover(self, subject: str | None, *payments: str | None) -> bool:
@@ -83,7 +82,6 @@ class Excuses:
 def excuses(
     open_findings: Sequence[Any],
     operations: Sequence[Any],
-    unseen: Collection[str],
     reversed_there: Collection[str],
 ) -> Excuses:
     by_id = {each.id: each for each in operations}
@@ -98,7 +96,7 @@ def excuses(
         operation = by_id.get(int(str(number))) if str(number).isdecimal() else None
         if operation is not None:
             subjects.add(f"{operation.subject}-{operation.subject_id}")
-    return Excuses(subjects, payments, unseen, reversed_there)
+    return Excuses(subjects, payments, reversed_there)
 
 
 # ── orders ───────────────────────────────────────────────────────────────────────────────────────
@@ -163,8 +161,6 @@ def wrong_payments(
     }
     for intent, account in charged.items():
         row = known.get(intent)
-        if row is None and intent in excused.unseen:
-            continue
         subject = row and row.subscription_id and f"subscription-{row.subscription_id}"
         if excused.cover(account.subject, intent) or excused.cover(subject or None):
             continue

@@ -89,7 +89,6 @@ class Stage(RuleBasedStateMachine):
         self.market = Market(self.world, self.sandbox)
         self.club = Club(self.world, sandbox=self.sandbox)
         self.bazaar = Bazaar(self.world, self.sandbox)
-        self.unseen: set[str] = set()  # payments made before another account was asked for them
         self.reversed: set[str] = set()  # by a bank, at Paystack
 
     def at_dashboard(self, act: str, provider: str, payment: str, *arguments: Any) -> None:

@@ -94,8 +94,6 @@ class Troubles(Stage):
     def change_key(self, provider: str, known: bool) -> None:
         """Change to another integration's key, or back; the other knows none of our customers."""
         ours = all(getattr(self.world.settings, name) == value for name, value in OWN[provider].items())
-        # A list of the other one's tells nothing, and moves the watermark all the same.
-        self.unseen |= {each.intent for each in self.effects("charge") if each.provider == provider}
         self.world.configure(**(OTHERS if ours else OWN)[provider])
         self.sandbox.conditions(provider, unknown=CUSTOMERS if ours else ())
 

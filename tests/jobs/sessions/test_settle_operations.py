@@ -8,6 +8,7 @@ import pytest
 
 from jobctl.errors import Exit
 from jobctl.tables.findings import findings
+from jobctl.tables.journal import money_operations
 from jobctl.tables.sessions import orders, sessions
 from tests.payments import AUTHORIZER, CANCELLER, PROCESSOR, SETTLER, Market
 from tests.world import ahead, command
@@ -227,13 +228,31 @@ def test_what_was_asked_of_another_account_is_a_persons_in_the_end(market: Marke
         done = market.run(SETTLER)
         assert (done.exit_code, done.document["findings"]) == (Exit.UNKNOWN_OUTCOME, told)
     (finding,) = market.world.rows(findings)
-    assert (finding.subject, finding.subject_id, finding.status) == ("order", order, "open")
+    assert (finding.kind, finding.status) == ("money at another account", "open")
     assert market.sandbox.requests() == before
     market.world.configure(stripe_account=None)
     assert market.run(SETTLER).counts == {"held": 1}
     (finding,) = market.world.rows(findings)
     assert (finding.status, market.status(order)) == ("resolved", "authorized")
     market.agree()
+
+
+def test_what_never_went_out_is_asked_of_the_account_that_there_is_now(market: Market) -> None:
+    """Nothing was sent, so that nothing is lost with the account that it was written down for."""
+    order = market.order()
+    market.sandbox.fault("http_429", "authorize", seconds=3600)
+    market.run(AUTHORIZER)
+    market.sandbox.clear_faults()
+    (operation,) = market.operations(order)
+    unsent: dict[str, Any] = dict.fromkeys(("first_sent_at", "answer_by", "settled_at", "code", "reason"))
+    market.world.change(money_operations, operation.id, status="started", concluded_at=None, **unsent)
+    market.world.configure(stripe_account="another")
+    assert market.run(SETTLER).counts == {"put back": 1}
+    assert market.run(AUTHORIZER).counts == {"held": 1}
+    assert [(each.account, each.status) for each in market.operations(order)] == [
+        ("test", "rejected"),
+        ("another", "succeeded"),
+    ]
 
 
 @pytest.mark.parametrize("attendance", ["all_present", "none_showed"])
@@ -265,10 +284,14 @@ def test_a_hold_of_another_account_is_renewed_and_its_release_waits_for_that_acc
     assert (row.holds, row.payment_account, row.payment_id != old) == (2, "another", True)
     (release,) = market.unsettled()
     assert (release.kind, release.account, release.payment_id) == ("release", "test", old)
-    assert market.run(SETTLER).exit_code == Exit.MISCONFIGURED
+    done = market.run(SETTLER)
+    assert (done.exit_code, done.document["findings"]) == (Exit.MISCONFIGURED, 1)
+    assert market.run(SETTLER).exit_code == Exit.DONE  # it has been told, and waits
     assert "release" not in market.sandbox.requests()
     market.world.configure(stripe_account=None)
     assert market.run(SETTLER).counts == {"released": 1}
+    (finding,) = market.world.rows(findings)
+    assert finding.status == "resolved"
     market.world.change(orders, order, payment_account="test")
     market.agree()
 

@@ -119,11 +119,8 @@ class Stripe:
         outcome = told(kind, reply)
         if isinstance(outcome, NoEffect):
             return Unknown("unexpected_answer", f"Stripe answered a {kind} as if it had not been asked")
-        if (
-            isinstance(outcome, Rejected | Unknown)
-            and reply.status == HTTPStatus.BAD_REQUEST
-            and error_of(reply)
-        ):
+        refused = reply.status == HTTPStatus.BAD_REQUEST and bool(error_of(reply))
+        if refused and isinstance(outcome, Rejected | Unknown | Succeeded):
             return self._as_it_is(kind, request, outcome)
         return outcome
 
@@ -176,8 +173,12 @@ class Stripe:
             except (KeyError, TypeError) as error:
                 raise ScopeDownError(NAME, "Stripe's list has something that cannot be read") from error
 
-    def _as_it_is(self, kind: Kind, request: Stored, refused: Rejected | Unknown) -> Outcome:
+    def _as_it_is(self, kind: Kind, request: Stored, refused: Rejected | Unknown | Succeeded) -> Outcome:
         """Look in what state of the payment something was refused."""
+        if isinstance(refused, Succeeded):  # so the payment in the error says, which has no charge in it
+            if kind != "capture":
+                return refused
+            refused = Unknown("unproved", "the payment was captured, and it is not known what was given back")
         if kind not in ("capture", "release", "refund") or refused.code == IDEMPOTENCY:
             return refused
         with suppress(NotBegunError):  # what was refused stays that

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
+from jobctl.money import Money
 from jobctl.outside_text import is_id
 from jobctl.providers import amounts
 from jobctl.providers.protocol import (
@@ -50,6 +51,7 @@ NOT_YET = {("capture", HELD), ("release", HELD), *(("release", each) for each in
 # Nothing of ours captures what another request of ours wants held, or released.
 CAPTURED = {("authorize", DONE), ("release", DONE)}
 PROOF = {"authorize": "amount_capturable", "charge": "amount_received", "capture": "amount_received"}
+GIVEN = ("amount_refunded", "amount", "amount_captured")
 # "The PaymentIntent object": the reasons that are nobody's decision.
 LAPSED = {"automatic", "expired"}
 ENDED = "the hold ended before it was captured"
@@ -128,9 +130,24 @@ def succeeded(kind: Kind, payment_id: str, intent: Mapping[str, Any]) -> Outcome
         amount = amount_of(intent, PROOF[kind]) if kind in PROOF else None
     except ValueError:
         return Unknown("unexpected_answer", "Stripe tells an amount that cannot be read")
+    if amount and kind in ("capture", "charge") and (back := sent_back(intent)):
+        reason = f"{back} of {amount} were given back at Stripe"
+        return Mismatched("refunded_by_hand", reason, payment_id, back)
     ends = hold_end(intent) if kind == "authorize" else None
     reference = reference_of(intent) if kind in ("authorize", "charge") else None
     return Succeeded(payment_id, ends, amount, live_of(intent), reference)
+
+
+def sent_back(intent: Mapping[str, Any]) -> Money | None:
+    """Return what was given back of what was captured, if anything, as the charge in the intent tells."""
+    charge = mapping(intent.get("latest_charge"))
+    told = {name: amount_told({**charge, "currency": intent.get("currency")}, name) for name in GIVEN}
+    back, whole, captured = told.values()
+    if not back:
+        return None
+    # What was not captured of a hold may be counted as given back too.
+    released = whole.minor - captured.minor if whole and captured else 0
+    return Money(back.minor - released, back.currency) if back.minor > released else None
 
 
 def of_state(kind: Kind, payment_id: str, intent: Mapping[str, Any]) -> Outcome:

@@ -122,6 +122,10 @@ def succeeded(kind: Kind, payment_id: str, payment: Mapping[str, Any]) -> Outcom
         amount = money(payment["amount"]) if "amount" in payment else None
     except ValueError:
         return NO_AMOUNT
+    back = money_told(payment.get("refunded_amount"))
+    if kind in ("capture", "charge") and back and back.minor:
+        reason = f"{back} of {amount or 'it'} were given back at YooKassa"
+        return Mismatched("refunded_by_hand", reason, payment_id, back)
     ends = moment(payment.get("expires_at")) if kind == "authorize" else None
     reference = reference_of(payment) if kind != "capture" else None
     return Succeeded(payment_id, ends, amount, live_of(payment), reference)

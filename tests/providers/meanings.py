@@ -41,6 +41,7 @@ MEANINGS = (
     "key known with other data",
     "key in progress",
     "already captured",
+    "given back by hand after it was captured",
     "cancelled by us",
     "cancelled by a person",
     "lapsed",

@@ -12,6 +12,7 @@ LACKING = {
     "key known with other data": NO_KEYS,
     "key in progress": NO_KEYS,
     "already captured": NO_HOLDS,
+    "given back by hand after it was captured": NO_HOLDS,
     "cancelled by us": NO_HOLDS,
     "cancelled by a person": NO_HOLDS,
     "lapsed": NO_HOLDS,

@@ -97,6 +97,12 @@ CAPTURED = error(
 )
 BACK = {"created": 1_772_452_800, "amount_refunded": 50_000}
 PARTLY = {"created": 1_772_452_800, "amount_refunded": 1_000}
+RETURNED = ("Mismatched", "refunded_by_hand")
+ALL_CAPTURED = error(
+    "invalid_request_error", "payment_intent_unexpected_state", payment_intent=intent("succeeded")
+)
+# What was not captured of a hold counts as given back.
+IN_PART = {"amount": 60_000, "amount_captured": 50_000, "amount_refunded": 10_000}
 UNREAD = ("Unknown", "unexpected_answer")
 OPEN = intent("requires_payment_method")
 LONG = "p" * 256
@@ -118,7 +124,14 @@ CASES: dict[str, list[Case]] = {
         for kind in ALL
     ],
     "already captured": [
-        Case("send", "capture", [(400, CAPTURED)], ("Mismatched", "other_amount"), "in part"),
+        Case(
+            "send",
+            "capture",
+            [(400, CAPTURED), (200, intent("succeeded", amount_received=1_000))],
+            ("Mismatched", "other_amount"),
+            "in part",
+        ),
+        Case("send", "capture", [(400, CAPTURED), (500, {})], ("Unknown", "unproved"), "cannot be looked at"),
         Case(
             "send",
             "capture",
@@ -129,6 +142,20 @@ CASES: dict[str, list[Case]] = {
         Case("send", "release", [(400, CAPTURED)], ("Mismatched", "captured_by_hand")),
         Case("look at", "release", [(200, intent("succeeded"))], ("Mismatched", "captured_by_hand")),
         Case("look at", "authorize", [(200, intent("succeeded"))], ("Mismatched", "captured_by_hand")),
+    ],
+    "given back by hand after it was captured": [
+        *told("charge", RETURNED, "all", latest_charge=BACK),
+        *told("charge", RETURNED, "some", latest_charge=PARTLY),
+        *told("capture", RETURNED, "all", latest_charge=BACK),
+        *told("capture", RETURNED, "some", latest_charge=PARTLY),
+        *told("capture", ("Succeeded", None), "released", latest_charge=IN_PART),
+        Case(
+            "send",
+            "capture",
+            [(400, ALL_CAPTURED), (200, intent("succeeded", latest_charge=BACK))],
+            RETURNED,
+            "refused",
+        ),
     ],
     "cancelled by us": [
         Case(

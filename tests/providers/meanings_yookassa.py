@@ -86,6 +86,7 @@ def cancelled(reason: str | None, expected: Any, *kinds: Kind) -> list[Case]:
 
 MISSING, REFUSED = error("not_found"), error("invalid_request")
 UNREAD = ("Unknown", "unexpected_answer")
+RETURNED: Any = ("Mismatched", "refunded_by_hand")
 BY_HAND: Any = ("Mismatched", "captured_by_hand")
 
 ASKED: list[tuple[str, Kind, Any]] = [
@@ -118,6 +119,19 @@ CASES: dict[str, list[Case]] = {
         Case("send", "release", [(400, REFUSED), (200, payment("succeeded"))], BY_HAND),
         Case("look at", "release", [(200, payment("succeeded"))], BY_HAND),
         Case("look at", "authorize", [(200, payment("succeeded"))], BY_HAND),
+    ],
+    "given back by hand after it was captured": [
+        *told("charge", RETURNED, "all", refunded_amount=rub("500.00")),
+        *told("charge", RETURNED, "some", refunded_amount=rub("10.00")),
+        *told("capture", RETURNED, "all", refunded_amount=rub("500.00")),
+        *told("capture", RETURNED, "some", refunded_amount=rub("10.00")),
+        Case(
+            "send",
+            "capture",
+            [(400, REFUSED), (200, payment("succeeded", refunded_amount=rub("500.00")))],
+            RETURNED,
+            "refused",
+        ),
     ],
     "cancelled by us": [
         Case("send", "release", [(400, REFUSED), (200, payment("canceled"))], ("Succeeded", None)),

@@ -92,6 +92,38 @@ class TestByHand:
         market.agree()
 
     @BOTH
+    @pytest.mark.parametrize("given_back", [None, 1000])
+    def test_what_was_captured_and_given_back_by_hand_is_no_capture(
+        self, market: Market, provider: str, given_back: int | None
+    ) -> None:
+        market.provider = provider
+        order, payment = held(market)
+        market.sandbox.dashboard.capture(provider, payment)
+        market.sandbox.dashboard.refund(provider, payment, given_back)
+        done = market.run(PROCESSOR)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"mismatched": 1})
+        assert market.status(order) == "authorized"
+        assert "session-receipt" not in {template for template, *_ in market.told()}
+        (operation,) = [each for each in market.operations(order) if each.kind == "capture"]
+        assert operation.answered_minor == (given_back or 4500)
+        waits(market, PROCESSOR, order, "refunded_by_hand")
+
+    @BOTH
+    def test_a_capture_that_was_given_back_before_its_answer_was_known_is_none(
+        self, market: Market, provider: str
+    ) -> None:
+        market.provider = provider
+        order, payment = held(market)
+        market.sandbox.fault("lost_answer", "capture", probability=1)
+        assert market.run(PROCESSOR).exit_code == Exit.UNKNOWN_OUTCOME
+        market.sandbox.clear_faults()
+        market.sandbox.dashboard.refund(provider, payment)
+        market.pass_time(hours=25)
+        assert market.run(SETTLER).counts == {"mismatched": 1}
+        assert "session-receipt" not in {template for template, *_ in market.told()}
+        waits(market, PROCESSOR, order, "refunded_by_hand")
+
+    @BOTH
     def test_a_hold_that_is_released_already_is_released(self, market: Market, provider: str) -> None:
         market.provider = provider
         order, payment = held(market, "none_showed")

@@ -142,5 +142,7 @@ def report(error: Exception) -> int:
     # Of a database error the driver's own words: SQLAlchemy's hold the statement.
     cause = getattr(error, "orig", None) or error
     said = f"{type(error).__name__}: {cause}".splitlines()[0]
+    if cause is not error:
+        said += "; jobctl db check tells whether the database lacks something"
     complain(f"unexpected error, please report it (-vv shows where): {said}", "error")
     return int(Exit.UNEXPECTED)

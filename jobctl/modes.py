@@ -35,7 +35,8 @@ def contradictions(settings: "Settings") -> Iterable[tuple[set[str], str]]:
         return
     otherwise = f"or set {ALLOWED}=true"
     if test:
-        fault = f"it is live and {' and '.join(test)} is not, so that some of the money would be play money"
+        others = f"{' and '.join(test)} {'is' if len(test) == 1 else 'are'} not"
+        fault = f"it is live and {others}, so that some of the money would be play money"
         yield names(*live, *test), f"{live[0]}: {fault}; set keys of one mode, {otherwise}"
     if is_near(settings.flutterwave_token_url):
         fault = f"it is not Flutterwave's, and would get its secrets, though {live[0]} is live"

@@ -19,7 +19,6 @@ RIGHTS = {
     **dict.fromkeys(("audit_trail", "idle_runs", "run_errors", "runs"), (*KEPT, "DELETE")),
     "ledger_entries": ("SELECT", "INSERT"),
 }
-OUR_ROLE = "jobctl's role"
 BY_ITSELF = "sqlite_"  # how SQLite names the indexes of constraints
 PARTS = {
     "unique": "unique index",
@@ -99,13 +98,13 @@ class Comparison:
         table, refused = self.table, [each for each in self.found.refused if each in self.rights]
         if refused:
             rights = ", ".join(refused)
-            grant = f"GRANT {rights} ON {table} TO {OUR_ROLE}"
+            grant = f"GRANT {rights} ON {table} TO {self.found.role}"
             yield self.lack(rights, f"jobctl's role lacks rights on {table}: {rights}", grant)
         if not self.found.lasting:
             yield self.lack(table, f"{table} is emptied after a crash", f"ALTER TABLE {table} SET LOGGED")
         if self.found.filtered:
             why = f"row-level security may hide rows of {table} from jobctl's role"
-            advice = f"see that its policies show {OUR_ROLE} every row"
+            advice = f"see that its policies show {self.found.role} every row"
             yield self.lack(table, why, advice, grave=False)
 
     def of_a_column(self, name: str, wanted: Column, found: Column | None) -> Iterator[Lack]:
@@ -183,7 +182,7 @@ class Comparison:
 
     def of_sequences(self) -> Iterator[Lack]:
         for each in self.found.sequences:
-            grant = f"ON SEQUENCE {each.name} TO {OUR_ROLE}"
+            grant = f"ON SEQUENCE {each.name} TO {self.found.role}"
             if not each.usable:
                 why = f"jobctl's role may not use {each.name}, which numbers {self.table}"
                 yield self.lack(each.name, why, f"GRANT USAGE {grant}")

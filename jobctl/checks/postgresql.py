@@ -14,6 +14,7 @@ SELECT set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO', true)
 """
 TABLES = """
 SELECT t.oid, t.relname, t.relkind, t.relpersistence, row_security_active(t.oid) AS filtered,
+    quote_ident(current_user) AS role,
     ARRAY(SELECT wanted FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS wanted
           WHERE NOT has_table_privilege(t.oid, wanted)) AS refused
 FROM pg_class t
@@ -72,6 +73,7 @@ def look(connection: Connection, names: list[str], *, rules: bool) -> dict[str, 
             lasting=each.relpersistence != "u",
             filtered=each.filtered,
             refused=each.refused,
+            role=each.role,
         )
         for each in tables
     }

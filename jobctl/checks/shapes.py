@@ -53,6 +53,7 @@ class Found(Shape):
     lasting: bool = True  # not: emptied after a crash
     filtered: bool = False  # row-level security hides rows from jobctl's role
     refused: list[str] = field(default_factory=list)  # rights that jobctl's role lacks
+    role: str = ""  # as which jobctl is there
     idle: set[str] = field(default_factory=set)  # constraints and triggers that are switched off
     unchecked: list[str] = field(default_factory=list)  # constraints that old rows were not held against
     names: set[str] = field(default_factory=set)  # of all that there is, in force or not

@@ -64,13 +64,15 @@ def show_(finding: int, *, as_json: bool) -> None:
     for name, value in (told | amount | row["facts"]).items():
         if value is not None:
             click.echo(f"{name.replace('_', ' '):14} {readable(value)}")
+    if row["status"] == "open":
+        click.echo(f"\nOnce that is put right: jobctl findings resolve {finding} --reason …")
 
 
 @findings.command()
 @click.argument("finding", metavar="ID", type=NUMBER)
 @click.option("--reason", required=True, help="What was decided, and done.")
 def resolve(finding: int, *, reason: str) -> None:
-    """Mark a finding as resolved; it is not found again."""
+    """Mark a finding as resolved, once that is put right; what waited for it goes on."""
     if not reason.strip():
         raise UsageError("--reason says what was decided, and done")
 

@@ -48,6 +48,13 @@ def test_one_is_shown_with_all_that_is_known(world: World) -> None:
     text = command("findings", "show", str(made)).out
     for value in (*row.facts.values(), row.reason, row.kind):
         assert value in text
+    assert text.splitlines()[-1].endswith(f"jobctl findings resolve {made} --reason …")
+
+
+def test_one_that_is_resolved_names_no_next_command(world: World) -> None:
+    made = finding(world)
+    command("findings", "resolve", str(made), "--reason", "refunded")
+    assert "findings resolve" not in command("findings", "show", str(made)).out
 
 
 def test_it_is_resolved_once_with_a_reason(world: World) -> None:

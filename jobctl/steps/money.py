@@ -36,7 +36,7 @@ from jobctl.steps.concluding import (
 from jobctl.steps.effect import dead_owners
 from jobctl.steps.running import Options, Running
 from jobctl.steps.selection import After, Selection
-from jobctl.steps.settling import looking
+from jobctl.steps.settling import in_parts, looking
 from jobctl.steps.window import Answered, Window
 from jobctl.tables.journal import money_operations
 
@@ -486,7 +486,18 @@ class MoneyRun(Window):
         ours = money_operations.c.claimed_by == self.running.run_id
         with self.running.transaction() as connection:
             under_way = among(money_operations.c.id, list(self.claimed), connection.dialect.name)
-            connection.execute(update(money_operations).where(ours, ~under_way).values(claimed_by=None))
+            left = connection.scalars(select(money_operations.c.id).where(ours, ~under_way)).all()
+
+        def together(ids: Sequence[int]) -> None:
+            with self.running.transaction() as connection:
+                these = among(money_operations.c.id, ids, connection.dialect.name)
+                connection.execute(update(money_operations).where(ours, these).values(claimed_by=None))
+
+        def keep(one: int, error: Exception) -> None:
+            said = f"the claim on operation {one} could not be given up: {db.refusal(error)}"
+            self.running.fail(Exit.ITEMS_FAILED, said)
+
+        in_parts(left, together, keep)
 
     def tell_unknown(self) -> None:
         """Let the exit code tell of operations whose outcome nobody knows, and nobody is at work on.

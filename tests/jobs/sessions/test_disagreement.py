@@ -11,6 +11,7 @@ from jobctl.money import Money
 from jobctl.providers.protocol import Refund
 from jobctl.steps.journalling import LONGEST_KEY, Entry
 from jobctl.tables.findings import findings
+from jobctl.tables.journal import money_operations
 from jobctl.tables.sessions import orders, sessions
 from tests.payments import AUTHORIZER, PROCESSOR, SETTLER, Market
 from tests.world import ahead, command
@@ -452,3 +453,13 @@ class TestAPaymentThatItsProviderDoesNotHave:
         done = market.run(SETTLER)
         assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"mismatched": 1})
         waits(market, SETTLER, order, "no_payment")
+
+
+def test_a_journal_that_takes_no_change_of_one_operation_ends_no_run(market: Market) -> None:
+    good, bad = market.order(), market.order()
+    market.world.forbid(money_operations, f"NEW.subject_id = {bad}")
+    done = market.run(AUTHORIZER)
+    (operation,) = market.operations(bad)
+    assert done.exit_code == Exit.ITEMS_FAILED
+    assert f"operation {operation.id} " in done.err
+    assert (market.status(good), operation.status) == ("authorized", "started")

@@ -17,6 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
+    InvalidHeader,
     LocationParseError,
     NameResolutionError,
     NewConnectionError,
@@ -72,6 +73,8 @@ def certainly_not_begun(error: Failure) -> bool:
         requests.exceptions.MissingSchema,
         requests.exceptions.InvalidHeader,
     )
+    if isinstance(_innermost(error), InvalidHeader):  # of the answer: ours are refused without one of these
+        return False
     return isinstance(error, unsendable) or isinstance(_innermost(error), ConnectTimeoutError)
 
 

@@ -102,6 +102,12 @@ def test_redirects_are_not_followed(server: HookServer, way: Open) -> None:
 # How it fails
 
 
+def test_an_answer_of_two_lengths_follows_a_request_that_has_begun(server: HookServer, way: Open) -> None:
+    server.default = servers.Reply(200, {"Content-Length": "7"}, b"{}")  # and its own
+    reply = way(server.url).ask("POST", PATH, never)
+    assert (reply.status, reply.begun, reply.tells, len(server.requests)) == (None, True, False, 1)
+
+
 def test_where_nobody_listens_nothing_has_begun(way: Open) -> None:
     reply = way(f"http://127.0.0.1:{closed_port()}").ask("POST", PATH, never)
     assert (reply.status, reply.begun, reply.tells) == (None, False, True)

@@ -89,6 +89,7 @@ NEEDED = {
 
 FEWEST = 3  # payments asked about, to conclude anything from how many of them were found
 IS_THERE = (Paid, Succeeded, Declined, Pending, NoEffect, Mismatched)  # what is told of a payment that is
+ELSEWHERE = ("other_payment", "other_mode")  # codes of what is told of none that was asked about
 
 
 def module_of(name: str) -> Adapter:
@@ -214,7 +215,8 @@ class Providers:
 
     def _count(self, name: str, told: object) -> None:
         with self.lock:
-            self.tallies[name].found += isinstance(told, IS_THERE)
+            about_it = not (isinstance(told, Mismatched) and told.code in ELSEWHERE)
+            self.tallies[name].found += isinstance(told, IS_THERE) and about_it
             self.tallies[name].missing += isinstance(told, NotFound)
 
     def found(self, name: str) -> bool:

@@ -41,6 +41,7 @@ from jobctl.tables.types import inline
 ours, silence = wallet_transactions.c, provider_silences.c
 UNVERIFIED = "payment unverified"
 NOT_FOUND = "not_found"
+UNTOLD = "its provider's answer tells nothing: "
 
 
 @dataclass(frozen=True)
@@ -163,11 +164,20 @@ def missing(at: At, payment: Payment, answer: Missing, change: RowChanges) -> st
 def settle_absent(
     at: At, payment: Payment, answer: Answer | Lost | Broken | ScopeDownError, change: RowChanges
 ) -> str:
-    """Give back what turns up after all; what doesn't is left alone once the horizon has passed."""
+    """Give back what turns up after all; what doesn't is left alone once the horizon has passed.
+
+    What may be a payment and cannot be told is for a person, as of one that is pending.
+    """
     if isinstance(answer, Paid):
         outcome, values = concluding.succeeded(at, payment, answer, change)
         change.update(**values, next_look_at=None)
         return outcome
+    if isinstance(answer, Mismatched):
+        change.update(next_look_at=None)
+        concluding.found(change, "payment mismatch", payment, payment.amount, answer.reason)
+        return "payment mismatch"
+    if isinstance(answer, Unknown):
+        change.error(UNTOLD + answer.reason)
     young = payment.failed_at is not None and payment.failed_at > at.present - horizon(payment.provider)
     sure = isinstance(answer, Missing | Declined)
     again = None if sure and not young else next_time(payment.looks, at.present)
@@ -191,7 +201,7 @@ def unanswered(
         answered(payment.provider, at.present, change)
         return "asked again later"
     if isinstance(answer, Unknown):
-        change.error(f"its provider's answer tells nothing: {answer.reason}")
+        change.error(UNTOLD + answer.reason)
         return "failed"
     return "asked again later"
 

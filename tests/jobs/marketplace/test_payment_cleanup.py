@@ -58,6 +58,15 @@ class TestVerification:
         assert (request.status, request.paid_at) == ("declined", None)
         assert templates(bazaar) == [(request.user_id, "request-declined")]
 
+    @pytest.mark.parametrize("status", ["failed", "reversed", "abandoned"])
+    def test_what_is_told_of_the_other_mode_is_for_a_person(self, bazaar: Bazaar, status: str) -> None:
+        payment = pending(bazaar, hours=49)
+        bazaar.at_paystack(payment, status)
+        bazaar.sandbox.fault("other_mode", "retrieve")
+        done = bazaar.run(JOB)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"payment mismatch": 1})
+        assert (bazaar.moved(payment).status, request_of(bazaar, payment).status) == ("unverified", "pending")
+
     @pytest.mark.parametrize("status", UNDER_WAY)
     def test_what_is_undecided_has_its_time(self, bazaar: Bazaar, status: str) -> None:
         payment = pending(bazaar)
@@ -174,6 +183,14 @@ class TestAbsence:
         assert (bazaar.moved(payment).status, request_of(bazaar, payment).status) == ("unverified", "pending")
         assert [each.kind for each in bazaar.world.rows(findings)] == ["payment unverified"]
 
+    @pytest.mark.parametrize("fault", ["other_reference", "other_mode"])
+    def test_an_answer_about_another_payment_is_no_such_proof(self, bazaar: Bazaar, fault: str) -> None:
+        witness = self.known(bazaar)
+        payment = pending(bazaar, hours=49, account="test")
+        bazaar.sandbox.fault(fault, "retrieve", contains=bazaar.moved(witness).reference)
+        assert bazaar.run(JOB).counts == {"not found, and left": 1}
+        assert (bazaar.moved(payment).status, request_of(bazaar, payment).status) == ("pending", "pending")
+
     def test_one_that_was_begun_at_another_account_is_not_asked_about(self, bazaar: Bazaar) -> None:
         payment = pending(bazaar, hours=49, account="live")
         done = bazaar.run(JOB)
@@ -207,6 +224,24 @@ class TestAbsence:
         bazaar.run(SETTLER)
         assert bazaar.moved(payment).escrow_status == "refunded"
         assert [each.kind for each in bazaar.sandbox.ledger()] == ["charge", "charge", "refund"]
+
+    @pytest.mark.parametrize(
+        ("fault", "kinds"), [("other_mode", ["payment mismatch"]), ("other_status", []), ("unpaid", [])]
+    )
+    def test_what_cannot_be_told_of_one_is_for_a_person(
+        self, bazaar: Bazaar, fault: str, kinds: list[str]
+    ) -> None:
+        self.known(bazaar)
+        payment = pending(bazaar, hours=49, account="test")
+        assert bazaar.run(JOB).counts == {"timed out": 1}
+        long_ago = {"at": ago(days=10), "captured_at": ago(days=9)}  # so that no list has it
+        bazaar.at_paystack(payment, "success", **long_ago)
+        bazaar.pass_time(hours=1)
+        bazaar.sandbox.fault(fault, "retrieve")
+        done = bazaar.run(JOB)
+        assert (done.exit_code, bazaar.moved(payment).status) == (Exit.ITEMS_FAILED, "failed")
+        assert [each.kind for each in bazaar.world.rows(findings)] == kinds
+        assert done.document["errors"] == 1
 
     def test_one_that_does_not_is_left_alone_after_that(self, bazaar: Bazaar) -> None:
         self.known(bazaar)

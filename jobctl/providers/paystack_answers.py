@@ -25,6 +25,7 @@ from jobctl.providers.protocol import (
     Succeeded,
     Unknown,
     Unreadable,
+    marked,
     sound,
 )
 from jobctl.providers.transport import Reply, mapping
@@ -68,7 +69,9 @@ def found(reply: Reply) -> Found:
         return Unknown(code_of(reply), said(reply), closes(reply))
     transaction = data_of(reply)
     reference, status = transaction.get("reference"), word(transaction.get("status"))
-    return of_status(reference, status, transaction) if is_id(reference) else UNREADABLE
+    if not is_id(reference):
+        return UNREADABLE
+    return marked(of_status(reference, status, transaction), live_of(transaction))
 
 
 def of_status(reference: str, status: str, transaction: Mapping[str, Any]) -> Found:
@@ -114,6 +117,10 @@ def refund_told(reply: Reply, payment_id: str) -> Outcome:
 
 def of_refund(refund: Mapping[str, Any], asked: str | None) -> Outcome:
     """Read a refund. asked: of which payment one was asked for, which Paystack doesn't always tell."""
+    return marked(as_it_went(refund, asked), live_of(refund), note_of(refund))
+
+
+def as_it_went(refund: Mapping[str, Any], asked: str | None) -> Outcome:
     theirs, status = payment_of(refund), word(refund.get("status"))
     payment_id = asked if theirs is None else theirs
     if not is_id(payment_id):
@@ -129,10 +136,16 @@ def of_refund(refund: Mapping[str, Any], asked: str | None) -> Outcome:
 
 def refunded(payment_id: str, refund: Mapping[str, Any]) -> Outcome:
     """Return the success with what it is to be proved by."""
-    amount, note = money_told(refund), refund.get("merchant_note")
+    amount = money_told(refund)
     if amount is None and "amount" in refund:
         return NO_REFUND
-    return Succeeded(payment_id, None, amount, live_of(refund), note if isinstance(note, str) else None)
+    return Succeeded(payment_id, None, amount, live_of(refund), note_of(refund))
+
+
+def note_of(refund: Mapping[str, Any]) -> str | None:
+    """Return our key, which refunds bear as their note."""
+    note = refund.get("merchant_note")
+    return note if isinstance(note, str) else None
 
 
 def payment_of(refund: Mapping[str, Any]) -> Any:

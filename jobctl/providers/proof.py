@@ -1,10 +1,13 @@
 """Whether an answer is about what was asked: the one check between what a provider tells and what follows.
 
-An answer that is about something else is neither a success nor a failure of what was asked for; it is a fact
-that a person has to decide about.
+An answer that is about something else is neither a success nor a failure of what was asked for, nor its
+delay; it is a fact that a person has to decide about.
 """
 
+from dataclasses import replace
+
 from jobctl.journal import Operation
+from jobctl.money import Money
 from jobctl.providers.protocol import (
     Answer,
     Declined,
@@ -34,17 +37,20 @@ def proved(operation: Operation, live: bool | None, answer: Answer) -> Answer:
         return answer
     if operation.payment_id and answer.payment_id not in (None, operation.payment_id):
         return of_another_payment(operation.provider, operation.payment_id, answer.payment_id)
-    return succeeded(operation, live, answer) if isinstance(answer, Succeeded) else answer
-
-
-def succeeded(operation: Operation, live: bool | None, answer: Succeeded) -> Answer:
+    told = getattr(answer, "amount", None)
     referring = operation.kind in REFERRING and answer.reference is not None
     if referring and answer.reference != operation.key:
-        told = f"{operation.provider} answered about {answer.reference!a}"
-        reason = f"{told}, and {operation.key} was asked for"
-        return Mismatched("other_reference", reason, answer.payment_id, answer.amount)
+        theirs = f"{operation.provider} answered about {answer.reference!a}"
+        reason = f"{theirs}, and {operation.key} was asked for"
+        return Mismatched("other_reference", reason, answer.payment_id, told)
     if live is not None and answer.live is not None and answer.live != live:
-        return of_another_mode(operation.provider, answer.payment_id, answer)
+        return of_another_mode(operation.provider, answer.payment_id, told, theirs=answer.live)
+    if isinstance(answer, Declined) and answer.unfinished and answer.reference is None:
+        return replace(answer, unfinished=False)  # whose payment stands open nobody can tell
+    return of_amount(operation, answer) if isinstance(answer, Succeeded) else answer
+
+
+def of_amount(operation: Operation, answer: Succeeded) -> Answer:
     if operation.amount_minor is None:
         return answer
     if answer.amount is None:
@@ -63,8 +69,9 @@ def proved_payment(provider: str, payment_id: str, live: bool | None, found: Fou
     theirs = found.id if isinstance(found, Paid) else getattr(found, "payment_id", None)
     if theirs not in (None, payment_id):
         return of_another_payment(provider, payment_id, theirs)
-    if isinstance(found, Paid) and live is not None and found.live is not None and found.live != live:
-        return of_another_mode(provider, found.id, found)
+    mode = getattr(found, "live", None)
+    if live is not None and mode is not None and mode != live:
+        return of_another_mode(provider, payment_id, getattr(found, "amount", None), theirs=mode)
     return found
 
 
@@ -73,7 +80,9 @@ def of_another_payment(provider: str, asked: str, told: str | None) -> Mismatche
     return Mismatched("other_payment", reason)
 
 
-def of_another_mode(provider: str, payment_id: str, answer: Succeeded | Paid) -> Mismatched:
-    told, asked = ("live", "test") if answer.live else ("test", "live")
+def of_another_mode(
+    provider: str, payment_id: str | None, amount: Money | None, *, theirs: bool
+) -> Mismatched:
+    told, asked = ("live", "test") if theirs else ("test", "live")
     reason = f"{provider} answered about a payment of {told} mode, and the key is of {asked} mode"
-    return Mismatched("other_mode", reason, payment_id, answer.amount)
+    return Mismatched("other_mode", reason, payment_id, amount)

@@ -6,9 +6,9 @@ Jobs name a capability; which provider is asked says the row.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from jobctl.errors import Exit
 from jobctl.money import Money
@@ -109,7 +109,7 @@ class Declined:
     """The bank, or the state of the payment, said no.
 
     retryable: the same method may work another day. needs_customer: the customer has to act, such as to give
-    another card. Neither: no further charge is allowed.
+    another card. Neither: no further charge is allowed. live, reference: as of a success.
     """
 
     code: str
@@ -118,6 +118,8 @@ class Declined:
     needs_customer: bool = False
     payment_id: str | None = None
     unfinished: bool = False
+    live: bool | None = field(default=None, compare=False)
+    reference: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,11 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Pending:
-    """The provider has it, and has not decided."""
+    """The provider has it, and has not decided. live, reference: as of a success."""
 
     payment_id: str
+    live: bool | None = field(default=None, compare=False)
+    reference: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,16 @@ class Unknown:
     code: str
     reason: str
     closes: Exit | None = None
+
+
+Told = TypeVar("Told")
+
+
+def marked(answer: Told, live: bool | None, reference: str | None = None) -> Told:
+    """Note what a decline, or a delay, is to be proved by: that of another payment says nothing of ours."""
+    if isinstance(answer, Declined | Pending):
+        return replace(answer, live=live, reference=reference)
+    return answer
 
 
 REFUSED_AGAIN = "refused_again"

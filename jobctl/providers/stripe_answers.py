@@ -26,6 +26,7 @@ from jobctl.providers.protocol import (
     Succeeded,
     Unknown,
     doubtful,
+    marked,
 )
 from jobctl.providers.stripe_reading import (
     amount_of,
@@ -114,6 +115,10 @@ def told(kind: Kind, reply: Reply) -> Outcome | NoEffect:
 
 
 def of_intent(kind: Kind, intent: Mapping[str, Any]) -> Outcome | NoEffect:
+    return marked(as_it_stands(kind, intent), live_of(intent), reference_of(intent))
+
+
+def as_it_stands(kind: Kind, intent: Mapping[str, Any]) -> Outcome | NoEffect:
     payment_id, status = intent.get("id"), intent.get("status")
     if not is_id(payment_id) or not isinstance(status, str):
         return UNREADABLE
@@ -174,6 +179,10 @@ def of_cancellation(kind: Kind, payment_id: str, intent: Mapping[str, Any]) -> O
 
 
 def of_refund(refund: Mapping[str, Any]) -> Outcome:
+    return marked(as_it_went(refund), live_of(refund), reference_of(refund))
+
+
+def as_it_went(refund: Mapping[str, Any]) -> Outcome:
     payment_id = refund.get("payment_intent")
     if not is_id(payment_id):
         return Unknown("unexpected_answer", "Stripe answered without a refund")
@@ -202,7 +211,8 @@ def of_error(kind: Kind, reply: Reply) -> Outcome:
     if word(error.get("type")) == IDEMPOTENCY:
         return Unknown(IDEMPOTENCY, "Stripe has another request under this key")
     if reply.status == HTTPStatus.PAYMENT_REQUIRED:
-        return of_card(error, intent) if error else no_answer(reply)
+        declined = of_card(error, intent) if error else no_answer(reply)
+        return marked(declined, live_of(intent), reference_of(intent))
     if isinstance(state, Succeeded | Declined | Mismatched):
         return state
     if not reply.begun:

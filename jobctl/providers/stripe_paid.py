@@ -13,6 +13,7 @@ from jobctl.providers.protocol import (
     Pending,
     Unknown,
     Unreadable,
+    marked,
     sound,
 )
 from jobctl.providers.stripe_answers import ASKS_CUSTOMER, DONE, GONE, HELD, UNDECIDED, UNREADABLE
@@ -41,7 +42,7 @@ def found(reply: Reply) -> Found:
     if reply.status != HTTPStatus.OK or not reply.body:
         return Unknown(code_of(reply), said(reply), closes(reply))
     number = reply.body.get("id")
-    return of_status(number, reply.body) if is_id(number) else UNREADABLE
+    return marked(of_status(number, reply.body), live_of(reply.body)) if is_id(number) else UNREADABLE
 
 
 def of_status(number: str, intent: Mapping[str, Any]) -> Found:

@@ -25,6 +25,7 @@ from jobctl.providers.protocol import (
     Unknown,
     Unreadable,
     doubtful,
+    marked,
     sound,
 )
 from jobctl.providers.transport import Reply, mapping, retry_after
@@ -102,6 +103,10 @@ def duplicated(reply: Reply) -> bool:
 
 
 def of_payment(kind: Kind, payment: Mapping[str, Any]) -> Outcome | NoEffect:
+    return marked(as_it_stands(kind, payment), live_of(payment), reference_of(payment))
+
+
+def as_it_stands(kind: Kind, payment: Mapping[str, Any]) -> Outcome | NoEffect:
     payment_id, status = payment.get("id"), payment.get("status")
     if not is_id(payment_id) or not isinstance(status, str):
         return UNREADABLE
@@ -161,6 +166,10 @@ def declined(details: Mapping[str, Any], payment_id: str) -> Declined:
 
 
 def of_refund(refund: Mapping[str, Any]) -> Outcome:
+    return marked(as_it_went(refund), live_of(refund), reference_of(refund))
+
+
+def as_it_went(refund: Mapping[str, Any]) -> Outcome:
     payment_id = refund.get("payment_id")
     if not is_id(payment_id):
         return Unknown("unexpected_answer", "YooKassa answered without a refund")
@@ -201,7 +210,7 @@ def found(reply: Reply) -> Found:
     if reply.status != HTTPStatus.OK or not reply.body:
         return Unknown(code_of(reply), said(reply), closes(reply))
     number = reply.body.get("id")
-    return of_status(number, reply.body) if is_id(number) else UNREADABLE
+    return marked(of_status(number, reply.body), live_of(reply.body)) if is_id(number) else UNREADABLE
 
 
 def of_status(number: str, payment: Mapping[str, Any]) -> Found:

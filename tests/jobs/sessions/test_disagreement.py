@@ -1,6 +1,8 @@
 """What becomes of an order where the provider, or a person there, tells something else than was asked for."""
 
+import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from jobctl.tables.findings import findings
 from jobctl.tables.journal import money_operations
 from jobctl.tables.sessions import orders, sessions
 from tests.payments import AUTHORIZER, PROCESSOR, SETTLER, Market
+from tests.servers import HookServer, Reply
 from tests.world import ahead, command
 
 BOTH = pytest.mark.parametrize("provider", ["stripe", "yookassa"])
@@ -214,6 +217,70 @@ class TestAnswersAboutSomethingElse:
             assert market.run(SETTLER).exit_code in (Exit.DONE, Exit.ITEMS_FAILED)
         assert market.status(bad) in ("authorized", "authorization_failed")
         assert market.unsettled() == []
+
+
+class TestRefusalsAboutSomethingElse:
+    """A decline, or a delay, that is about another payment leaves open what became of ours."""
+
+    @pytest.mark.parametrize("fault", ["other_reference", "other_mode"])
+    def test_no_decline_is_believed(self, market: Market, fault: str) -> None:
+        market.provider = "yookassa"
+        order = market.order(card="pm_yk_insufficient_funds")
+        market.sandbox.fault(fault, "authorize")
+        done = market.run(AUTHORIZER)
+        assert (done.exit_code, market.status(order)) == (Exit.ITEMS_FAILED, "not_started")
+        waits(market, AUTHORIZER, order, ODD[fault])
+
+    @pytest.mark.parametrize("fault", ["other_reference", "other_mode"])
+    def test_no_delay_is_believed(self, market: Market, fault: str) -> None:
+        market.provider = "yookassa"
+        order = market.order(market.past_session(), card="pm_yk_pending_succeeds")
+        market.sandbox.fault(fault, "charge")
+        done = market.run(PROCESSOR)
+        assert (done.exit_code, market.status(order)) == (Exit.ITEMS_FAILED, "not_started")
+        waits(market, PROCESSOR, order, ODD[fault])
+
+    @pytest.mark.parametrize("told", [{"metadata": {"jobctl_key": "another"}}, {"livemode": True}])
+    def test_a_decline_cancels_no_payment_of_another(self, market: Market, told: dict[str, Any]) -> None:
+        held = market.held()
+        order = market.order()
+        refused(market, order, {"id": market.of(orders, held).payment_id} | told)
+        assert market.status(order) == "not_started"
+        assert [each.kind for each in market.sandbox.ledger()] == ["hold"]
+        waits(market, AUTHORIZER, order, "other_mode" if "livemode" in told else "other_reference")
+
+    def test_nor_one_that_may_be_anybodys(self, market: Market) -> None:
+        held = market.held()
+        order = market.order()
+        refused(market, order, {"id": market.of(orders, held).payment_id})
+        assert market.status(order) == "authorization_failed"
+        assert [each.kind for each in market.sandbox.ledger()] == ["hold"]
+
+
+class TestAnswersThatContradictThemselves:
+    def test_one_of_two_lengths_may_follow_an_effect(self, market: Market) -> None:
+        """Nothing frees the order for a new key: the request did arrive."""
+        order = market.order()
+        with HookServer() as server:
+            server.default = Reply(200, {"Content-Length": "7"}, b"{}")  # and its own
+            market.world.configure(stripe_api_base=server.url)
+            assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
+            assert len(server.requests) == 1
+        assert market.kinds(order) == [("authorize", "unknown")]
+
+
+def refused(market: Market, order: int, intent: dict[str, Any]) -> None:
+    """Have Stripe decline a hold, and name that intent with it."""
+    told = {"status": "requires_payment_method", **intent}
+    error = {"type": "card_error", "code": "card_declined", "payment_intent": told}
+    answer = Reply(402, {"Content-Type": "application/json"}, json.dumps({"error": error}).encode())
+    with HookServer() as server:
+        server.default = answer
+        market.world.configure(stripe_api_base=server.url)
+        market.run(AUTHORIZER, only=order)
+    market.world.configure(stripe_api_base=market.sandbox.url)
+    market.pass_time(minutes=10)
+    market.run(SETTLER)
 
 
 class TestCompensations:

@@ -114,6 +114,15 @@ class TestLookUps:
         assert [each.kind for each in club.world.rows(findings)] == ["payment mismatch"]
         assert (club.paid(made).status, club.world.rows(subscriptions)) == ("pending", [])
 
+    @pytest.mark.parametrize("there", ["held", "released"])
+    def test_what_is_told_of_the_other_mode_ends_nothing(self, club: Club, there: str) -> None:
+        made = club.begun(club.buyer(), getattr(club, there)())
+        club.sandbox.fault("other_mode", "retrieve")
+        assert club.run(JOB).exit_code == Exit.ITEMS_FAILED
+        row = club.paid(made)
+        assert (row.status, row.seen_pending_at) == ("pending", None)
+        assert [each.kind for each in club.world.rows(findings)] == ["payment mismatch"]
+
     def test_what_is_told_of_another_payment_hides_no_later_mismatch(self, club: Club) -> None:
         user = club.buyer()
         club.begun(user, club.pay(user, 49_900))

@@ -104,10 +104,12 @@ class Transport:
         asked_pause: Callable[[Reply], float | None] = retry_after,
         most: int = receiving.MOST,
         longest: int = outside_text.LONGEST,
+        secret: str = "",
     ) -> None:
         """asked_pause: returns how many seconds the provider asks to wait before the next request.
 
-        most: bytes of an answer, unpacked; longest: characters of a string in it.
+        most: bytes of an answer, unpacked; longest: characters of a string in it. secret: what the provider
+        knows, and no answer may bring back, beside what is sent as Authorization.
         """
         self._base, self._stop, self._clock = base.rstrip("/"), means.stop, means.clock
         self._headers = {
@@ -117,7 +119,8 @@ class Transport:
             **headers,
         }
         self._read_only, self._most, self._longest = means.read_only, most, longest
-        self._secret = headers.get("Authorization", "").rpartition(" ")[2]
+        sent = headers.get("Authorization", "").rpartition(" ")[2]
+        self._secrets = [each for each in (sent, secret) if each]
         self._gate, self._asked_pause = Gate(rate, means), asked_pause
         self._seconds = timeout.total_seconds()
         self._session = http.session(means.concurrency, allow_private=True)
@@ -224,7 +227,9 @@ class Transport:
 
     def _hide(self, text: str) -> str:
         """Take out the credential: what was sent may be echoed."""
-        return text.replace(self._secret, "[secret]") if self._secret else text
+        for each in self._secrets:
+            text = text.replace(each, "[secret]")
+        return text
 
 
 def written(

@@ -106,6 +106,7 @@ class YooKassa:
             settings.yookassa_rate_limit,
             settings.yookassa_timeout,
             asked_pause=pause_asked,
+            secret=str(settings.yookassa_secret_key),
         )
         self.patience = self._transport.patience
         self.live = moves_money(settings.yookassa_secret_key)

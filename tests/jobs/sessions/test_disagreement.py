@@ -11,6 +11,7 @@ from jobctl.errors import Exit
 from jobctl.job import Ask
 from jobctl.money import Money
 from jobctl.providers.protocol import Refund
+from jobctl.sandbox import SECRET_KEY, YOOKASSA_SECRET_KEY
 from jobctl.steps.journalling import LONGEST_KEY, Entry
 from jobctl.tables.findings import findings
 from jobctl.tables.journal import money_operations
@@ -255,6 +256,27 @@ class TestRefusalsAboutSomethingElse:
         refused(market, order, {"id": market.of(orders, held).payment_id})
         assert market.status(order) == "authorization_failed"
         assert [each.kind for each in market.sandbox.ledger()] == ["hold"]
+
+
+class TestSecrets:
+    @BOTH
+    def test_what_a_provider_echoes_of_them_is_kept_and_shown_nowhere(
+        self, market: Market, provider: str
+    ) -> None:
+        market.provider = provider
+        order = market.order(currency="RUB")
+        secret = {"stripe": SECRET_KEY, "yookassa": YOOKASSA_SECRET_KEY}[provider]
+        said = f"no such key: {secret}"
+        told = {"error": {"type": "invalid_request_error", "message": said}, "description": said}
+        with HookServer() as server:
+            server.default = Reply(400, {"Content-Type": "application/json"}, json.dumps(told).encode())
+            address: Any = {f"{provider}_api_base": server.url}
+            market.world.configure(**address)
+            done = market.run(AUTHORIZER)
+        assert market.kinds(order) == [("authorize", "rejected")]
+        kept = {name: rows for name, rows in market.world.everything().items() if rows}
+        assert "no such key: [secret]" in repr(kept)
+        assert secret not in repr((kept, done))
 
 
 class TestAnswersThatContradictThemselves:

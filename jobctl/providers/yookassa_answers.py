@@ -121,7 +121,7 @@ def succeeded(kind: Kind, payment_id: str, payment: Mapping[str, Any]) -> Outcom
     """Return the success with what it is to be proved by; once captured, `amount` is what was captured."""
     if kind == "release":
         return Succeeded(payment_id, live=live_of(payment))
-    if payment.get("paid") is False:
+    if payment.get("paid", True) is not True:
         return Unknown("unpaid", f"YooKassa has the payment as {payment['status']} and as not paid")
     try:
         amount = money(payment["amount"]) if "amount" in payment else None
@@ -232,7 +232,7 @@ def listed(payment: Mapping[str, Any]) -> Paid | Unreadable:
         return Unreadable(NAME, ascii(number)[:200], "its number is none")
     amount, paid_at = money_told(payment.get("amount")), moment(payment.get("captured_at"))
     back = money_told(payment["refunded_amount"]) if "refunded_amount" in payment else amount
-    if amount is None or paid_at is None or back is None or payment.get("paid") is False:
+    if amount is None or paid_at is None or back is None or payment.get("paid", True) is not True:
         return Unreadable(NAME, number, "YooKassa tells of it what cannot be read")
     metadata = {
         name: value for name, value in mapping(payment.get("metadata")).items() if isinstance(value, str)

@@ -215,8 +215,14 @@ CASES: dict[str, list[Case]] = {
         given_back(("Mismatched", "other_reference"), metadata={"jobctl_key": "x"})[0],
     ],
     "not paid": [
-        *(case for kind in PAYMENTS[:3] for case in told(kind, ("Unknown", "unpaid"), paid=False)),
+        *(
+            case
+            for kind in PAYMENTS[:3]
+            for paid in (False, None, "false")
+            for case in told(kind, ("Unknown", "unpaid"), paid=paid)
+        ),
         Case("retrieve", "charge", [(200, payment("succeeded", paid=False))], UNREAD),
+        Case("retrieve", "charge", [(200, payment("succeeded", paid="false"))], UNREAD),
     ],
     "not found": [
         *(

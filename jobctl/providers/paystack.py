@@ -25,7 +25,6 @@ from jobctl.providers.paystack_answers import (
     found,
     given_back,
     listed,
-    moment,
     of_refund,
     payment_of,
     refund_told,
@@ -50,7 +49,7 @@ from jobctl.providers.protocol import (
     UnrepresentableError,
 )
 from jobctl.providers.transport import Reply, Transport, mapping
-from jobctl.providers.wire import instant, moves_money, segment
+from jobctl.providers.wire import instant, moment, moves_money, segment
 from jobctl.settings import Settings
 
 TRANSACTIONS, REFUNDS = "/transaction", "/refund"

@@ -5,7 +5,6 @@ Payments" and "Refunds". The `status` at the top of an answer only says that the
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -29,7 +28,7 @@ from jobctl.providers.protocol import (
     sound,
 )
 from jobctl.providers.transport import Reply, mapping
-from jobctl.providers.wire import word
+from jobctl.providers.wire import moment, word
 
 NAME = "paystack"
 # Paystack's own description of its API (OpenAPI). XOF and RWF, of other sources, are counted in hundredths
@@ -174,13 +173,6 @@ def given_back(
 
 def live_of(thing: Mapping[str, Any]) -> bool | None:
     return {"live": True, "test": False}.get(word(thing.get("domain")))
-
-
-def moment(written: object) -> datetime | None:
-    try:
-        return datetime.fromisoformat(written).astimezone(UTC) if isinstance(written, str) else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def money_told(thing: Mapping[str, Any]) -> Money | None:

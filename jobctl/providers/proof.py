@@ -5,6 +5,7 @@ delay; it is a fact that a person has to decide about.
 """
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from jobctl.journal import Operation
 from jobctl.money import Money
@@ -17,9 +18,11 @@ from jobctl.providers.protocol import (
     Pending,
     Succeeded,
     Unknown,
+    Unreadable,
 )
 
 REFERRING = ("authorize", "charge", "refund")  # requests that carry our reference themselves
+MOST_AHEAD = timedelta(days=1)  # of a provider's clock
 DONE = {
     "authorize": "the hold is of",
     "capture": "what was captured is",
@@ -73,6 +76,17 @@ def proved_payment(provider: str, payment_id: str, live: bool | None, found: Fou
     if live is not None and mode is not None and mode != live:
         return of_another_mode(provider, payment_id, getattr(found, "amount", None), theirs=mode)
     return found
+
+
+def proved_listed(listed: Paid | Unreadable, live: bool | None, until: datetime) -> Paid | Unreadable:
+    """Return what a list up to `until` has, unless it is of another mode, or of the future."""
+    if not isinstance(listed, Paid):
+        return listed
+    if live is not None and listed.live is not None and listed.live != live:
+        return Unreadable(listed.provider, listed.id, "it is of another mode than the key")
+    if listed.paid_at > until + MOST_AHEAD:
+        return Unreadable(listed.provider, listed.id, "it is told to be paid in the future")
+    return listed
 
 
 def of_another_payment(provider: str, asked: str, told: str | None) -> Mismatched:

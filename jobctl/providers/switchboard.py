@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from jobctl.errors import Exit, MisconfiguredError
 from jobctl.job import At, Means, ScopeDownError
-from jobctl.providers.proof import proved_payment
+from jobctl.providers.proof import proved_listed, proved_payment
 from jobctl.providers.protocol import (
     Answer,
     Declined,
@@ -239,7 +239,9 @@ class Providers:
         return ScopeDownError(name, reason, Exit.MISCONFIGURED)
 
     def listed(self, name: str, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:
-        return self.open(name).listed(since, until)
+        provider = self.open(name)
+        pages = provider.listed(since, until)
+        return ([proved_listed(each, provider.live, until) for each in page] for page in pages)
 
     def __enter__(self) -> Self:
         return self

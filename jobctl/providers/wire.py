@@ -6,6 +6,8 @@ from urllib.parse import quote
 from jobctl.providers.protocol import UnrepresentableError
 
 LENGTH = 200
+# Of the instants that are believed to be some: a database may take no others.
+FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2106, 1, 1, tzinfo=UTC)
 
 
 def segment(name: str) -> str:
@@ -21,6 +23,15 @@ def segment(name: str) -> str:
 
 def instant(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
+
+
+def moment(written: object) -> datetime | None:
+    """Read an instant with its offset; None for anything else."""
+    try:
+        found = datetime.fromisoformat(written) if isinstance(written, str) else None
+        return found if found and found.tzinfo and FIRST < (found := found.astimezone(UTC)) < LAST else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def word(told: object, default: str = "") -> str:

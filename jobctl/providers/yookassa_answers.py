@@ -29,14 +29,13 @@ from jobctl.providers.protocol import (
     sound,
 )
 from jobctl.providers.transport import Reply, mapping, retry_after
-from jobctl.providers.wire import word
+from jobctl.providers.wire import moment, word
 from jobctl.providers.yookassa_reading import (
     NAME,
     closes,
     code_of,
     live_of,
     missing,
-    moment,
     money,
     money_told,
     no_answer,

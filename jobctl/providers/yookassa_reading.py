@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
@@ -26,13 +25,6 @@ def missing(reply: Reply) -> bool:
     body = reply.body or {}
     own = (body.get("type"), body.get("code")) == ("error", "not_found")
     return reply.status == HTTPStatus.NOT_FOUND and own
-
-
-def moment(written: object) -> datetime | None:
-    try:
-        return datetime.fromisoformat(written).astimezone(UTC) if isinstance(written, str) else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def reference_of(thing: Mapping[str, Any]) -> str | None:

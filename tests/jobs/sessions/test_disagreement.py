@@ -280,6 +280,19 @@ class TestSecrets:
 
 
 class TestAnswersThatContradictThemselves:
+    @pytest.mark.parametrize("ends", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2026-03-09T00:00:00"])
+    def test_an_end_that_nobody_could_write_down_is_none(self, market: Market, ends: str) -> None:
+        """The hold is there, whatever is told of its end."""
+        market.provider = "yookassa"
+        order = market.order(currency="RUB")
+        hold = {"id": "h-1", "status": "waiting_for_capture", "paid": True, "test": True, "expires_at": ends}
+        told = {**hold, "amount": {"value": "45.00", "currency": "RUB"}}
+        with HookServer() as server:
+            server.default = Reply(200, {"Content-Type": "application/json"}, json.dumps(told).encode())
+            market.world.configure(yookassa_api_base=server.url)
+            assert market.run(AUTHORIZER).counts == {"held": 1}
+        assert (market.status(order), market.of(orders, order).hold_ends_at) == ("authorized", None)
+
     def test_one_of_two_lengths_may_follow_an_effect(self, market: Market) -> None:
         """Nothing frees the order for a new key: the request did arrive."""
         order = market.order()

@@ -1,5 +1,6 @@
 """What becomes of payments that succeeded at a provider and never reached us, by every provider."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from jobctl.tables.findings import findings
 from jobctl.tables.frame import runs, watermarks
 from jobctl.tables.journal import money_operations
 from jobctl.tables.subscriptions import payments, plans, prices, subscription_periods, subscriptions
-from tests.servers import closed_port
+from tests.servers import HookServer, Reply, closed_port
 from tests.subscribers import Club
 from tests.world import NOW, ago, ahead
 
@@ -290,6 +291,30 @@ OURS: dict[str, dict[str, Any]] = {
     "its name": {"installation": "ours"},
     "its name in a reference": {"jobctl_key": "ours"},
 }
+
+
+class TestWhatNoListShouldHave:
+    @pytest.mark.parametrize(
+        ("told", "kinds"),
+        [
+            ({}, []),
+            ({"test": False}, ["unreadable payment"]),
+            ({"captured_at": "2099-03-02T11:00:00Z"}, ["unreadable payment"]),
+        ],
+        ids=["sound", "of the other mode", "of the future"],
+    )
+    def test_it_gives_nobody_anything(self, club: Club, told: dict[str, Any], kinds: list[str]) -> None:
+        whose = {"user_id": str(club.buyer()), "plan_id": str(club.plan), "payment_provider_id": "yookassa"}
+        amount, paid_at = {"value": "500.00", "currency": "RUB"}, "2026-03-02T11:30:00Z"
+        paid = {"id": "p-1", "status": "succeeded", "test": True, "captured_at": paid_at, **told}
+        page = {"type": "list", "items": [{**paid, "amount": amount, "metadata": whose}]}
+        with HookServer() as server:
+            server.default = Reply(200, {"Content-Type": "application/json"}, json.dumps(page).encode())
+            club.world.configure(yookassa_api_base=server.url)
+            done = club.run(JOB)
+        assert done.exit_code == (Exit.ITEMS_FAILED if kinds else Exit.DONE)
+        assert [each.kind for each in club.world.rows(findings)] == kinds
+        assert len(club.world.rows(subscriptions)) == (0 if kinds else 1)
 
 
 class TestSharedAccounts:

@@ -227,7 +227,8 @@ def rejected(
     if subject is not None:
         step.withdraw(at, operation, answer.code, subject)
         made.subject = subject
-    if not answer.later and answer.closes is None:
+    in_vain = answer == NO_EFFECT and operation.attempt >= journal.PATIENT
+    if in_vain or (not answer.later and answer.closes is None):
         made.error = f"its {operation.kind} was rejected ({answer.code}): {answer.reason}"
     return repeating(at, made) if operation.undoes else made
 

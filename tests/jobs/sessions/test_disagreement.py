@@ -565,3 +565,17 @@ def test_a_journal_that_takes_no_change_of_one_operation_ends_no_run(market: Mar
     assert done.exit_code == Exit.ITEMS_FAILED
     assert f"operation {operation.id} " in done.err
     assert (market.status(good), operation.status) == ("authorized", "started")
+
+
+def test_what_has_no_effect_again_and_again_is_complained_of(market: Market) -> None:
+    order, _ = held(market)
+    for attempt in range(1, journal.PATIENT + 1):
+        market.sandbox.fault("http_500_before", "capture", times=100)
+        assert market.run(PROCESSOR, only=order).exit_code == Exit.UNKNOWN_OUTCOME
+        market.sandbox.clear_faults()
+        market.pass_time(minutes=10)
+        done = market.run(SETTLER)
+        expected = Exit.ITEMS_FAILED if attempt == journal.PATIENT else Exit.DONE
+        assert (done.exit_code, done.counts) == (expected, {"rejected": 1}), attempt
+    assert market.run(PROCESSOR).counts == {"captured": 1}
+    market.agree()

@@ -130,9 +130,13 @@ def settle(
     if isinstance(answer, Mismatched):
         answered(payment.provider, None, change)
         change.update(status="unverified")
-        concluding.found(change, "payment mismatch", payment, payment.amount, answer.reason)
-        return "payment mismatch"
+        return mismatch(payment, answer, change)
     return unanswered(at, payment, answer, change)
+
+
+def mismatch(payment: Payment, answer: Mismatched, change: RowChanges) -> str:
+    concluding.found(change, "payment mismatch", payment, payment.amount, answer.reason)
+    return "payment mismatch"
 
 
 def concluded(
@@ -174,8 +178,7 @@ def settle_absent(
         return outcome
     if isinstance(answer, Mismatched):
         change.update(next_look_at=None)
-        concluding.found(change, "payment mismatch", payment, payment.amount, answer.reason)
-        return "payment mismatch"
+        return mismatch(payment, answer, change)
     if isinstance(answer, Unknown):
         change.error(UNTOLD + answer.reason)
     young = payment.failed_at is not None and payment.failed_at > at.present - horizon(payment.provider)

@@ -28,9 +28,10 @@ def about(change: Callable[[Thing], None]) -> Distort:
 
 
 def things(document: Thing) -> list[Thing]:
-    """Return what an answer is about: Paystack has it in `data`, lists in `data` or `items`."""
+    """Return what an answer is about, in lists and events too; Paystack has it in `data`."""
     found: Any = document.get("data", document.get("items", document))
-    return found if isinstance(found, list) else [found]
+    many = found if isinstance(found, list) else [found]
+    return [each["data"]["object"] if each.get("object") == "event" else each for each in many]
 
 
 def another(name: Any) -> Any:

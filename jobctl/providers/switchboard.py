@@ -198,6 +198,7 @@ class Providers:
         self._count(name, found)
         if isinstance(found, NotFound):
             self._refuse_elsewhere(name)
+            return replace(found, proved=self.found(name))
         return found
 
     def placed(self, name: str, told: Answer, *, looked: bool) -> Answer:

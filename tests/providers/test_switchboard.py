@@ -82,7 +82,7 @@ class TestTheRightPlace:
         assert isinstance(providers.retrieve("paystack", "there"), Paid)
         assert providers.found("paystack")
         for n in range(10):
-            assert providers.retrieve("paystack", f"r{n}") == NotFound()
+            assert providers.retrieve("paystack", f"r{n}") == NotFound(proved=True)
         with pytest.raises(ScopeDownError):
             providers.retrieve("paystack", "r10")
 

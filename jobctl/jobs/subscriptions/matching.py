@@ -19,12 +19,14 @@ from jobctl.job import (
     RowChanges,
     ScopeDownError,
 )
+from jobctl.jobs.subscriptions import applying
 from jobctl.jobs.subscriptions.marks import reference_in
-from jobctl.journal import next_time
+from jobctl.journal import PATIENT, next_time
 from jobctl.money import Money
 from jobctl.providers.protocol import (
     Found,
     Mismatched,
+    NotFound,
     Paid,
     Unknown,
     Unreadable,
@@ -148,6 +150,13 @@ def not_told(
         return "payment mismatch"
     change.error(f"nobody could be asked about it: {answer.reason}")
     return "failed"
+
+
+def not_there(at: At, payment: Payment, answer: NotFound, change: RowChanges) -> str:
+    """Tell a person of what the right account doesn't have; where it may be another's, only after a while."""
+    sure = answer.proved or payment.looks + 1 >= PATIENT
+    postpone(at, payment, change, for_someone=sure)
+    return applying.unconfirmed(payment, "unknown", change) if sure else "not found, and left"
 
 
 def postpone(at: At, payment: Payment, change: RowChanges, *, for_someone: bool = False) -> None:

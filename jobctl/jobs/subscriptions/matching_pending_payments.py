@@ -64,8 +64,7 @@ def settle(
         matching.postpone(at, payment, change)
         return "still pending"
     if isinstance(answer, NotFound):
-        matching.postpone(at, payment, change, for_someone=True)
-        return applying.unconfirmed(payment, "unknown", change)
+        return matching.not_there(at, payment, answer, change)
     return matching.not_told(at, payment, answer, change)
 
 

@@ -157,13 +157,15 @@ def settle(
         return "confirmed"
     if not isinstance(answer, Paid | Declined | Pending | NotFound):
         return matching.not_told(at, payment, answer, change)
+    if isinstance(answer, NotFound):
+        return matching.not_there(at, payment, answer, change)
     matching.postpone(at, payment, change, for_someone=True)
     if isinstance(answer, Paid):
         return applying.found(change, "payment mismatch", answer, str(applying.mismatch(payment, answer)))
     return applying.unconfirmed(payment, STATES[type(answer)], change)
 
 
-STATES = {Declined: "cancelled", Pending: "undecided", NotFound: "unknown"}
+STATES = {Declined: "cancelled", Pending: "undecided"}
 LONGEST = 19  # digits of a number of ours
 
 JOB = (matching.following(news, settle_listed, seen), matching.looking_up(due, settle))

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import insert, update
 
 from jobctl.errors import Exit
+from jobctl.journal import PATIENT
 from jobctl.tables.journal import money_operations
 from jobctl.tables.notifications import notifications, users
 from jobctl.tables.subscriptions import payments, plans, prices, subscription_periods, subscriptions
@@ -291,7 +292,7 @@ class TestBesidePayments:
         assert club.run(MATCHER).counts == {}
 
     def test_what_is_left_to_a_person_is_asked_about_once_a_day(self, club: Club) -> None:
-        self.beside(club, created_at=ago(hours=5), number=club.unknown())
+        self.beside(club, created_at=ago(hours=5), number=club.unknown(), looks=PATIENT - 1)
         assert club.run(MATCHER).exit_code == Exit.ITEMS_FAILED
         assert (club.run(MATCHER).counts, charged(club)) == ({}, False)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from jobctl.errors import Exit
+from jobctl.journal import PATIENT
 from jobctl.money import Money
 from jobctl.providers.protocol import Refund
 from jobctl.tables.findings import findings
@@ -96,13 +97,25 @@ class TestLookUps:
         assert club.paid(made).status == "expired"
 
     def test_what_nobody_knows_there_needs_someone(self, club: Club) -> None:
+        """Once the same run has found another one there: it asks the right account."""
+        club.begun(club.buyer(), club.held(), created_at=ago(hours=1))
         made = club.begun(club.buyer(), club.unknown())
-        done = club.run(JOB)
+        done = club.run(JOB, concurrency=1)
         assert (done.exit_code, club.paid(made).status) == (Exit.ITEMS_FAILED, "pending")
         (finding,) = club.world.rows(findings)
         assert finding.kind == "payment not at the provider"
         club.pass_time(hours=1)
         assert club.run(JOB).exit_code == Exit.DONE
+
+    def test_without_that_proof_only_after_a_while(self, club: Club) -> None:
+        made = club.begun(club.buyer(), club.unknown())
+        for _ in range(PATIENT - 1):
+            done = club.run(JOB)
+            assert (done.exit_code, done.counts) == (Exit.DONE, {"not found, and left": 1})
+            club.pass_time(hours=2)
+        assert club.run(JOB).exit_code == Exit.ITEMS_FAILED
+        assert [each.kind for each in club.world.rows(findings)] == ["payment not at the provider"]
+        assert club.paid(made).status == "pending"
 
     @pytest.mark.parametrize("paid", [(49_900, "RUB"), (50_000, "USD")], ids=str)
     def test_what_is_not_what_was_asked_for_needs_someone(self, club: Club, paid: tuple[int, str]) -> None:
@@ -174,7 +187,8 @@ class TestLookUps:
     def test_what_needs_someone_is_asked_about_once_a_day(self, club: Club, why: str) -> None:
         user = club.buyer()
         number = club.unknown() if why == "unknown" else club.pay(user, 49_900)
-        club.begun(user, number, **({"provider": "abacus"} if why == "provider" else {}))
+        odd = {"provider": "abacus"} if why == "provider" else {}
+        club.begun(user, number, looks=PATIENT - 1, **odd)
         asked = []
         for hour in range(0, 60, 5):
             if club.run(JOB).counts:
@@ -361,7 +375,7 @@ class TestDryRun:
         club.begun(users[0], club.pay(users[0]))
         club.begun(users[1], club.released())
         club.begun(users[2], club.pay(users[2]), status="expired")
-        club.begun(users[3], club.unknown())
+        club.begun(users[3], club.unknown(), looks=PATIENT - 1)
         before = club.world.everything()
         shown = club.run(JOB, dry_run=True)
         assert (shown.exit_code, club.world.everything()) == (Exit.DONE, before)

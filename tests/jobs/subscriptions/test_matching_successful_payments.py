@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import delete
 
 from jobctl.errors import Exit
+from jobctl.journal import PATIENT
 from jobctl.money import Money
 from jobctl.providers.protocol import Refund
 from jobctl.sandbox import YOOKASSA_SHOP_ID
@@ -422,7 +423,8 @@ class TestWhatSucceededHereAlone:
     @pytest.mark.parametrize("state", ["unknown", "undecided", "cancelled"])
     def test_what_is_otherwise_there_is_reported_and_not_changed(self, club: Club, state: str) -> None:
         number = {"unknown": club.unknown, "undecided": club.held, "cancelled": club.released}[state]()
-        made = club.begun(club.buyer(), number, status="succeeded", paid_at=ago(days=1))
+        paid = {"status": "succeeded", "paid_at": ago(days=1), "looks": PATIENT - 1}
+        made = club.begun(club.buyer(), number, **paid)
         before = club.paid(made)
         done = club.run(JOB)
         assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"not at the provider": 1})
@@ -477,7 +479,8 @@ class TestDryRun:
     def test_it_tells_what_the_real_run_then_does(self, club: Club) -> None:
         club.pay(club.buyer())
         club.pay(club.buyer(), metadata={"user_id": "99999"})
-        club.begun(club.buyer(), club.unknown(), status="succeeded", paid_at=ago(hours=2))
+        paid = {"status": "succeeded", "paid_at": ago(hours=2), "looks": PATIENT - 1}
+        club.begun(club.buyer(), club.unknown(), **paid)
         before = club.world.everything()
         shown = club.run(JOB, dry_run=True)
         assert shown.exit_code == Exit.DONE

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from jobctl import journal
 from jobctl.errors import Exit
@@ -21,6 +22,7 @@ from tests.servers import HookServer, Reply
 from tests.world import ahead, command
 
 BOTH = pytest.mark.parametrize("provider", ["stripe", "yookassa"])
+FAR = {"starts_at": ahead(hours=40), "ends_at": ahead(hours=41)}
 
 
 def held(market: Market, attendance: str = "all_present") -> tuple[int, str]:
@@ -145,6 +147,51 @@ class TestByHand:
         assert market.run(PROCESSOR).exit_code == Exit.ITEMS_FAILED
         waits(market, PROCESSOR, order, "captured_by_hand")
 
+    @BOTH
+    def test_what_was_captured_in_part_before_our_request_came_is_a_persons(
+        self, market: Market, provider: str
+    ) -> None:
+        market.provider = provider
+        order, payment = held(market)
+        market.sandbox.fault("dropped", "capture")
+        assert market.run(PROCESSOR).exit_code == Exit.UNKNOWN_OUTCOME
+        market.sandbox.dashboard.capture(provider, payment, 1000)
+        market.pass_time(minutes=10)
+        assert market.run(SETTLER).exit_code == Exit.ITEMS_FAILED
+        waits(market, PROCESSOR, order, "other_amount")
+
+    @BOTH
+    @pytest.mark.parametrize("part", [None, 1000])
+    def test_the_old_hold_that_was_captured_by_hand_is_not_released(
+        self, market: Market, provider: str, part: int | None
+    ) -> None:
+        """The order goes by the new one; of the old one a person is told, once."""
+        market.provider = provider
+        order = market.held(market.session())
+        old = str(market.of(orders, order).payment_id)
+        market.world.change(orders, order, hold_ends_at=ahead(hours=30))
+        market.sandbox.dashboard.capture(provider, old, part)
+        assert market.run(AUTHORIZER).exit_code == Exit.ITEMS_FAILED
+        waits(market, AUTHORIZER, order, "captured_by_hand")
+
+    @BOTH
+    def test_what_was_given_back_by_hand_already_is_given_back(self, market: Market, provider: str) -> None:
+        market.provider = provider
+        order = unwanted(market)
+        market.sandbox.dashboard.refund(provider, str(market.of(orders, order).payment_id))
+        assert market.run(SETTLER).exit_code == Exit.DONE
+        assert market.of(orders, order).refunded_at is not None
+        assert market.run(SETTLER).counts == {}
+        market.agree()
+
+    @BOTH
+    def test_what_was_given_back_in_part_is_a_persons(self, market: Market, provider: str) -> None:
+        market.provider = provider
+        order = unwanted(market)
+        market.sandbox.dashboard.refund(provider, str(market.of(orders, order).payment_id), 1000)
+        assert market.run(SETTLER).exit_code == Exit.ITEMS_FAILED
+        waits(market, PROCESSOR, order, "refunded_by_hand")
+
     def test_once_a_person_has_decided_it_goes_on(
         self,
         market: Market,
@@ -184,7 +231,9 @@ class TestAnswersAboutSomethingElse:
         waits(market, AUTHORIZER, order, ODD[fault])
 
     @BOTH
-    @pytest.mark.parametrize("fault", ["other_id", "other_amount", "other_currency", "other_mode"])
+    @pytest.mark.parametrize(
+        "fault", [*(each for each in ODD if each != "other_reference"), "other_received"]
+    )
     def test_no_capture_is_believed(self, market: Market, provider: str, fault: str) -> None:
         market.provider = provider
         order, payment = held(market)
@@ -192,7 +241,37 @@ class TestAnswersAboutSomethingElse:
         done = market.run(PROCESSOR)
         assert (done.exit_code, market.status(order)) == (Exit.ITEMS_FAILED, "authorized")
         assert market.of(orders, order).payment_id == payment
+        waits(market, PROCESSOR, order, ODD.get(fault, "other_amount"))
+
+    @BOTH
+    @pytest.mark.parametrize("fault", [each for each in ODD if each != "other_id"])
+    def test_no_charge_is_believed(self, market: Market, provider: str, fault: str) -> None:
+        market.provider = provider
+        order = market.order(market.past_session())
+        market.sandbox.fault(fault, "charge")
+        done = market.run(PROCESSOR)
+        assert (done.exit_code, market.status(order)) == (Exit.ITEMS_FAILED, "not_started")
         waits(market, PROCESSOR, order, ODD[fault])
+
+    @BOTH
+    @pytest.mark.parametrize("fault", ["other_id", "other_mode"])
+    def test_no_release_is_believed(self, market: Market, provider: str, fault: str) -> None:
+        market.provider = provider
+        order, _ = held(market, "none_showed")
+        market.sandbox.fault(fault, "release")
+        done = market.run(PROCESSOR)
+        assert (done.exit_code, market.status(order)) == (Exit.ITEMS_FAILED, "authorized")
+        waits(market, PROCESSOR, order, ODD[fault])
+
+    @BOTH
+    @pytest.mark.parametrize("fault", ["other_amount", "other_currency", "other_payment"])
+    def test_no_refund_is_believed(self, market: Market, provider: str, fault: str) -> None:
+        market.provider = provider
+        order = unwanted(market)
+        market.sandbox.fault(fault, "refund")
+        assert market.run(SETTLER).exit_code == Exit.ITEMS_FAILED
+        assert market.of(orders, order).refunded_at is None
+        waits(market, PROCESSOR, order, fault)
 
     @BOTH
     @pytest.mark.parametrize(
@@ -318,23 +397,24 @@ def refused(market: Market, order: int, intent: dict[str, Any]) -> None:
     market.run(SETTLER)
 
 
-class TestCompensations:
-    def unwanted(self, market: Market) -> int:
-        """Have an order captured, of which nobody knows yet, and its session cancelled meanwhile."""
-        order, _ = held(market)
-        market.sandbox.fault("lost_answer", "capture")
-        market.run(PROCESSOR)
-        market.world.change(sessions, market.of(orders, order).session_id, status="cancelled")
-        market.pass_time(minutes=5)
-        return order
+def unwanted(market: Market) -> int:
+    """Have an order captured, of which nobody knows yet, and its session cancelled meanwhile."""
+    order, _ = held(market)
+    market.sandbox.fault("lost_answer", "capture")
+    market.run(PROCESSOR)
+    market.world.change(sessions, market.of(orders, order).session_id, status="cancelled")
+    market.pass_time(minutes=5)
+    return order
 
+
+class TestCompensations:
     @BOTH
     def test_a_refund_that_is_refused_is_repeated_until_it_is_done(
         self, market: Market, provider: str
     ) -> None:
         """For a day as any passing refusal, then daily, and a finding is open until the money is back."""
         market.provider = provider
-        order = self.unwanted(market)
+        order = unwanted(market)
         market.sandbox.fault("refused", "refund", times=1000)
         for _ in range(60):
             market.run(SETTLER)
@@ -351,7 +431,7 @@ class TestCompensations:
         market.agree()
 
     def test_one_that_fails_after_it_was_taken_on_is_repeated(self, market: Market) -> None:
-        order = self.unwanted(market)
+        order = unwanted(market)
         market.sandbox.conditions("stripe", refund_first="pending", refund_then="failed", refund_after=60)
         market.run(SETTLER)
         market.pass_time(minutes=5)
@@ -395,6 +475,17 @@ class TestCompensations:
     def test_a_declined_payment_cannot_be_completed_behind_our_back(self, market: Market) -> None:
         order = market.order(card="pm_card_visa_chargeDeclinedInsufficientFunds")
         assert market.run(AUTHORIZER).counts == {"declined": 1}
+        (decline, release) = market.operations(order)
+        assert (release.kind, release.status, release.follows) == ("release", "succeeded", decline.id)
+        with pytest.raises(ValueError, match=str(decline.payment_id)):
+            market.sandbox.dashboard.complete("stripe", str(decline.payment_id), "pm_card_visa")
+
+    @pytest.mark.parametrize(
+        "card", ["pm_card_visa_chargeDeclinedInsufficientFunds", "pm_card_authenticationRequired"]
+    )
+    def test_nor_one_that_was_to_be_charged_in_one(self, market: Market, card: str) -> None:
+        order = market.order(market.past_session(), card)
+        market.run(PROCESSOR)
         (decline, release) = market.operations(order)
         assert (release.kind, release.status, release.follows) == ("release", "succeeded", decline.id)
         with pytest.raises(ValueError, match=str(decline.payment_id)):
@@ -495,6 +586,88 @@ def test_every_key_fits() -> None:
     assert len(long) == 4
     assert {len(each) for each in long} == {LONGEST_KEY}
     assert all(each.startswith("abcdefgh.refund.") for each in long)
+
+
+class TestKeysThatAreKnown:
+    @BOTH
+    def test_what_the_journal_lost_is_not_held_again(self, market: Market, provider: str) -> None:
+        """As after a restored backup, with another amount than it was held for."""
+        market.provider = provider
+        order = market.order(market.session(**FAR))
+        market.run(AUTHORIZER)
+        with market.world.engine.begin() as connection:
+            connection.execute(delete(money_operations))
+        lost = {"payment_status": "not_started", "holds": 0, "payment_id": None, "hold_ends_at": None}
+        market.world.change(orders, order, amount_minor=5000, **lost)
+        market.pass_time(minutes=2)
+        assert market.run(AUTHORIZER).exit_code == Exit.UNKNOWN_OUTCOME
+        for _ in range(6):
+            market.pass_time(minutes=10)
+            market.run(SETTLER)
+            market.run(AUTHORIZER)
+        assert [(each.kind, each.amount) for each in market.sandbox.ledger()] == [("hold", 4500)]
+        waits(market, AUTHORIZER, order, "other_amount")
+
+
+class TestTheRightPlace:
+    @BOTH
+    @pytest.mark.parametrize("fault", ["route_not_found", "html_404"])
+    @pytest.mark.parametrize("attendance", ["all_present", "none_showed"])
+    def test_what_a_gateway_lacks_tells_nothing_of_a_payment(
+        self, market: Market, provider: str, fault: str, attendance: str
+    ) -> None:
+        market.provider = provider
+        some = [held(market, attendance)[0] for _ in range(3)]
+        market.sandbox.fault(fault, times=99)
+        for _ in range(3):
+            assert market.run(PROCESSOR).exit_code == Exit.MISCONFIGURED
+            market.pass_time(minutes=30)
+        assert market.world.rows(findings) == []
+        market.sandbox.clear_faults()
+        assert market.run(PROCESSOR).exit_code == Exit.DONE
+        assert {market.status(each) for each in some} <= {"captured", "released"}
+        market.agree()
+
+
+class TestWhatCannotBeStored:
+    def test_a_fact_is_kept_in_words_of_our_own(self, market: Market) -> None:
+        """A rule of the application refuses the provider's; neither that order nor another is stuck."""
+        bad, good = market.order(card="pm_card_visa_chargeDeclinedInsufficientFunds"), market.order()
+        market.world.forbid(money_operations, "NEW.code = 'insufficient_funds'")
+        done = market.run(AUTHORIZER)
+        assert (done.exit_code, done.document["errors"]) == (Exit.ITEMS_FAILED, 1)
+        assert market.status(good) == "authorized"
+        (operation,) = market.operations(bad)
+        assert (operation.status, operation.settled_at) == ("declined", None)
+        market.pass_time(minutes=10)
+        assert market.run(SETTLER).counts == {"declined": 1}
+        assert market.status(bad) == "authorization_failed"
+        assert market.unsettled() == []
+
+    @BOTH
+    @pytest.mark.parametrize(
+        "fault", ["text_nul", "text_surrogate", "text_control", "text_long", "text_object"]
+    )
+    @pytest.mark.parametrize("call", ["capture", "refund", "release"])
+    def test_hostile_text_leaves_nothing_open(
+        self, market: Market, provider: str, fault: str, call: str
+    ) -> None:
+        market.provider = provider
+        order = {
+            "capture": lambda: held(market)[0],
+            "refund": lambda: unwanted(market),
+            "release": lambda: held(market, "none_showed")[0],
+        }[call]()
+        good, _ = held(market)
+        market.sandbox.fault(fault, call)
+        for _ in range(3):
+            for job in (SETTLER, PROCESSOR):
+                assert market.run(job).exit_code in (Exit.DONE, Exit.UNKNOWN_OUTCOME)
+            market.pass_time(minutes=10)
+        assert market.status(good) == "captured"
+        end = {"capture": "captured", "refund": "captured", "release": "released"}[call]
+        assert (market.status(order), market.unsettled()) == (end, [])
+        market.agree()
 
 
 class TestAPaymentThatItsProviderDoesNotHave:

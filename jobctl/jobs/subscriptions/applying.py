@@ -173,6 +173,8 @@ def objection(subscription: Any, payment: Any) -> str | None:
         and subscription.ended_at == payment.period_start
     ):
         return f"payment {payment.id} succeeded after its period was paid, or its subscription ended"
+    if subscription is not None and subscription.user_id != payment.user_id:
+        return f"payment {payment.id} is for subscription {subscription.id}, which is another user's"
     if subscription is not None and subscription.status == "cancelled":
         return f"payment {payment.id} is for subscription {subscription.id}, which was cancelled"
     return None

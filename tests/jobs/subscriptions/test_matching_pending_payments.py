@@ -251,6 +251,16 @@ class TestLists:
         assert [each.kind for each in club.world.rows(findings)] == ["payment not applied"]
         assert len(club.periods(subscription)) == 1
 
+    @pytest.mark.parametrize("status", ["pending", "expired"])
+    def test_so_does_one_of_another_user(self, club: Club, status: str) -> None:
+        """By the method of its last payment the next period would be charged."""
+        subscription, other = club.member(), club.buyer()
+        made = club.begun(other, club.pay(other), subscription_id=subscription, status=status)
+        done = club.run(JOB)
+        assert (done.exit_code, club.paid(made).status) == (Exit.ITEMS_FAILED, "succeeded")
+        assert [each.kind for each in club.world.rows(findings)] == ["payment not applied"]
+        assert (club.of(subscription).ended_at, len(club.periods(subscription))) == (END, 1)
+
     def test_one_that_expired_is_begun_anew(self, club: Club) -> None:
         subscription = club.member(status="expired", next_charge_at=None)
         user = club.of(subscription).user_id

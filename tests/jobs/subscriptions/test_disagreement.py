@@ -26,7 +26,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "yookassa_secret_key": OTHER_YOOKASSA_SECRET_KEY,
     },
 }
-HOSTILE = ["text_nul", "text_surrogate", "text_control", "text_long", "text_object", "text_list"]
+HOSTILE = ["text_nul", "text_surrogate", "text_long", "text_object"]
 
 
 def asked(club: Club, call: str) -> int:
@@ -273,7 +273,7 @@ class TestHostileText:
         assert [club.paid(each).status for each in made[1:]] == ["succeeded"] * 2
 
     @pytest.mark.parametrize("fault", HOSTILE)
-    @pytest.mark.parametrize("place", ["id", "customer", "payment_method", "currency", "user_id"])
+    @pytest.mark.parametrize("place", ["id", "payment_method", "currency"])
     def test_it_stops_no_list(self, club: Club, fault: str, place: str) -> None:
         club.pay(club.buyer())
         club.sandbox.fault(fault, "list", times=9, place=place)

@@ -319,8 +319,9 @@ class MoneyRun(Window):
         if not self.books.is_open(operation.provider):
             return False
         named = account(self.running.at.settings, operation.provider)
-        if named != operation.account and operation.code != OTHER_ACCOUNT:  # else a finding tells of it
-            sent = operation.first_sent_at is not None
+        sent, told = operation.first_sent_at is not None, operation.code == OTHER_ACCOUNT
+        # Of what was sent and cannot be asked about settle-operations tells: no other run can do anything.
+        if named != operation.account and not told and (self.bounded or not sent):
             self.running.fail(
                 Exit.UNKNOWN_OUTCOME if sent else Exit.MISCONFIGURED,
                 f"money operation {operation.id} {'was' if sent else 'is to be'} asked of the "

@@ -9,7 +9,7 @@ from sqlalchemy import Select, or_, select
 from jobctl.job import Ask, At, Due, ListStep, Look, MoneyChanges, MoneyStep, Read, RowChanges
 from jobctl.jobs.marketplace import concluding
 from jobctl.jobs.marketplace.concluding import READ, Payment
-from jobctl.journal import Operation, undisturbed
+from jobctl.journal import PATIENT, Operation, undisturbed
 from jobctl.money import Money
 from jobctl.providers.protocol import Declined, Paid, Refund, Succeeded, Unreadable
 from jobctl.providers.switchboard import (
@@ -128,6 +128,17 @@ def wanted(_at: At, _owed: Owed, _operation: Operation, _look: Look) -> bool:
     return True
 
 
+def withdraw(at: At, operation: Operation, code: str, change: RowChanges) -> None:
+    """Have one that was refused again and again asked for daily, and a person told; see PATIENT."""
+    if operation.attempt < PATIENT:
+        return
+    change.update_beside(wallet_transactions, operation.subject_id, refund_refused_at=at.present)
+    facts = {"provider": operation.provider, "payment": operation.payment_id}
+    reason = f"the refund of payment {operation.subject_id} is refused ({code}), and asked for again each day"
+    once, amount = [operation.provider, operation.payment_id], operation.amount
+    change.finding(REFUSED, once=once, reason=reason, amount=amount, facts=facts)
+
+
 def settle(
     at: At, owed: Owed, operation: Operation | None, answer: Succeeded | Declined, change: MoneyChanges
 ) -> str:
@@ -160,5 +171,6 @@ REFUNDS = MoneyStep(
     ask=ask,
     wanted=wanted,
     settle=settle,
+    withdraw=withdraw,
     concurrency=concurrency,
 )

@@ -13,13 +13,15 @@ from jobctl.errors import Exit
 from jobctl.tables.every import metadata
 from jobctl.tables.frame import runs
 from jobctl.tables.journal import money_operations
+from jobctl.tables.marketplace import wallet_transactions
+from tests.bazaar import Bazaar
 from tests.declared import made
 from tests.payments import AUTHORIZER, PROCESSOR, SETTLER, Market
 from tests.subscribers import Club
-from tests.world import Done, World, command
+from tests.world import Done, World, ago, command
 
 pytestmark = pytest.mark.usefixtures("environment")
-AUTOPAYMENTS = "autopayments"
+AUTOPAYMENTS, CLEANUP = "autopayments", "payment-cleanup"
 SWITCHED_OFF = (
     "ledger_entries_add ledger_entries_keep fk_ledger_entries_posting fk_ledger_entries_wallet_id_wallets"
 )
@@ -143,6 +145,14 @@ class TestCheck:
         for each in (*found["problems"], *found["hints"]):
             damage(world, each["mend"].partition(", or give")[0])
         checked(Exit.DONE)
+
+    @pytest.mark.parametrize(
+        ("table", "column"),
+        [("wallets", "status"), ("money_operations", "answer_by"), ("payments", "paid_at")],
+    )
+    def test_a_column_that_is_not_there(self, world: World, table: str, column: str) -> None:
+        damage(world, f"ALTER TABLE {table} RENAME {column} TO theirs")
+        assert column in named(checked(Exit.MISCONFIGURED))[table]
 
     @pytest.mark.parametrize("table", ["subscriptions", "installation", "runs"])
     def test_a_table_that_is_not_there(self, world: World, table: str) -> None:
@@ -276,6 +286,40 @@ class TestMoney:
         self.refused(done, market.world, market.sandbox.ledger())
         assert name in done.err
         assert market.world.rows(runs) == []
+
+    @pytest.mark.parametrize("name", ["uq_money_operations_open", "uq_money_operations_succeeded"])
+    @pytest.mark.parametrize("attendance", ["all_present", "none_showed"])
+    def test_nothing_is_captured_or_released(self, market: Market, name: str, attendance: str) -> None:
+        order = market.held(market.past_session(attendance))
+        before = market.sandbox.ledger()
+        damage(market.world, f"DROP INDEX {name}")
+        done = market.run(PROCESSOR)
+        assert (done.exit_code, market.sandbox.ledger()) == (Exit.MISCONFIGURED, before)
+        assert market.kinds(order) == [("authorize", "succeeded")]
+
+    @pytest.mark.parametrize("name", ["uq_money_operations_open", "uq_money_operations_succeeded"])
+    def test_nothing_is_renewed(self, club: Club, name: str) -> None:
+        club.member()
+        damage(club.world, f"DROP INDEX {name}")
+        self.refused(done := club.run(AUTOPAYMENTS), club.world, club.sandbox.ledger())
+        assert name in done.err
+
+    @pytest.mark.parametrize(
+        ("lacks", "named"),
+        [
+            ("DROP INDEX uq_money_operations_open", "uq_money_operations_open"),
+            ("ALTER TABLE wallets RENAME status TO theirs", "ALTER TABLE wallets ADD COLUMN status"),
+        ],
+    )
+    def test_nothing_is_given_back_of_escrow(self, bazaar: Bazaar, lacks: str, named: str) -> None:
+        payment = bazaar.transaction(bazaar.request(created_at=ago(hours=49)))
+        bazaar.at_paystack(payment, "success")
+        owed = {"status": "completed", "escrow_status": "void", "paid_at": ago(hours=2)}
+        bazaar.world.change(wallet_transactions, payment, **owed, refund_refused_at=ago(days=2))
+        damage(bazaar.world, lacks)
+        done = bazaar.run(CLEANUP)
+        assert named in done.err
+        self.refused(done, bazaar.world, [e for e in bazaar.sandbox.ledger() if e.kind == "refund"])
 
     def test_with_nothing_due_nobody_looks(self, market: Market) -> None:
         damage(market.world, "DROP INDEX uq_money_operations_open")

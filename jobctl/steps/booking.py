@@ -214,8 +214,8 @@ class Books:
     ) -> Conclusion:
         if isinstance(answer, NotFound):
             answer = absence.of_number(self.at, operation, answer, looked=item.look)
-        if isinstance(answer, Rejected) and item.sent_before:
-            answer = doubtful(answer)
+        if isinstance(answer, Rejected) and item.sent_before and item.answer is None:
+            answer = doubtful(answer)  # else the journal has it: what is known is not doubted again
         if isinstance(answer, NotBegunError):
             if item.restore is not None:
                 return Conclusion(operation, PUT_BACK, {**item.restore, "claimed_by": None})

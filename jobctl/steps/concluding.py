@@ -116,7 +116,7 @@ def mismatched(at: At, operation: Operation, answer: Mismatched) -> Conclusion:
     if not is_news(operation, "mismatched"):
         return Conclusion(operation, "known already", {"claimed_by": None})
     told = answer.amount
-    values = journal.concluded(at, "mismatched", answer.code, answer.reason) | {
+    values = known_as(at, operation, "mismatched", answer) | {
         "settled_at": at.present,
         "look_until": None,
         "answered_minor": told and told.minor,
@@ -222,7 +222,7 @@ def rejected(
     """Conclude what certainly had no effect; what must not get lost is written down anew."""
     if not is_news(operation, "rejected"):
         return Conclusion(operation, "known already", {"claimed_by": None})
-    values = journal.concluded(at, "rejected", answer.code, answer.reason) | {"settled_at": at.present}
+    values = known_as(at, operation, "rejected", answer) | {"settled_at": at.present}
     made = Conclusion(operation, "put back" if answer in (NOTHING_SENT, UNWANTED) else "rejected", values)
     if subject is not None:
         step.withdraw(at, operation, answer.code, subject)
@@ -262,6 +262,13 @@ def may_become(operation: Operation, status: str) -> bool:
 def is_news(operation: Operation, status: str) -> bool:
     """Tell whether a fact is one, or is known and its subject has not followed it yet."""
     return may_become(operation, status) or (operation.status == status and operation.settled_at is None)
+
+
+def known_as(at: At, operation: Operation, status: str, answer: Rejected | Mismatched) -> dict[str, Any]:
+    """Return what the journal is to keep of an answer; nothing where it has it, and its subject follows."""
+    if operation.status == status:
+        return {"claimed_by": None}
+    return journal.concluded(at, status, answer.code, answer.reason)
 
 
 def decided(

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from jobctl.errors import Exit
+from jobctl.tables.findings import findings
 from jobctl.tables.journal import money_operations
 from jobctl.tables.marketplace import wallet_transactions
 from jobctl.tables.sessions import orders, sessions
@@ -72,6 +73,24 @@ def test_an_order(market: Market, provider: str, scene: Any) -> None:
         market.pass_time(hours=1)
 
 
+@BOTH
+def test_what_is_told_to_a_person(market: Market, provider: str) -> None:
+    """Of an answer about something else: until it is told, the order is nobody's to go on with."""
+    market.provider = provider
+    bad, good = market.order(), market.order()
+    market.world.refuse(findings, "kind", "money mismatch")
+    market.sandbox.fault("other_amount", "authorize", contains=f"order-{bad}.")
+    for job in (AUTHORIZER, SETTLER, SETTLER):
+        assert market.run(job).exit_code == Exit.ITEMS_FAILED
+        market.pass_time(hours=1)
+    assert (market.status(bad), market.status(good)) == ("not_started", "authorized")
+    market.world.allow(findings)
+    market.run(SETTLER)
+    assert [each.subject_id for each in market.world.rows(findings)] == [bad]
+    assert market.unsettled() == []
+    assert market.sandbox.requests()["authorize"]["requests"] == 2
+
+
 class TestSubscriptions:
     @pytest.mark.parametrize("table", [subscriptions, payments])
     def test_a_renewal(self, club: Club, table: Any) -> None:
@@ -87,6 +106,24 @@ class TestSubscriptions:
             assert reasons(club.world, done.document["run"]) == {"not this one"}
             club.pass_time(hours=1)
         assert len(club.sandbox.ledger()) == 2
+
+    def test_a_charge_that_never_took_place(self, club: Club) -> None:
+        """Its payment would stay pending for ever, and keep the next charge back."""
+        made = club.member()
+        club.world.forbid(payments, f"NEW.subscription_id = {made} AND NEW.status = 'cancelled'")
+        club.sandbox.fault("http_400", "charge")
+        club.run(AUTOPAYMENTS)
+        for _ in range(2):
+            club.pass_time(minutes=10)
+            done = club.run(SETTLER)
+            assert (done.exit_code, club.world.failed(done)) == (Exit.ITEMS_FAILED, [made])
+            assert reasons(club.world, done.document["run"]) == {"not this one"}
+        club.world.permit(payments)
+        club.pass_time(minutes=10)
+        assert club.run(SETTLER).exit_code == Exit.DONE
+        assert [each.status for each in club.renewals(made)] == ["cancelled"]
+        assert club.run(AUTOPAYMENTS).counts == {"renewed": 1}
+        club.agree()
 
     @pytest.mark.parametrize("status", ["succeeded", "cancelled"])
     def test_a_payment_by_hand(self, club: Club, status: str) -> None:

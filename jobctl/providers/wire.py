@@ -10,10 +10,10 @@ LENGTH = 200
 FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2106, 1, 1, tzinfo=UTC)
 
 
-def segment(name: str) -> str:
+def segment(name: str | None) -> str:
     """Write a name of theirs as one segment of a path; raises UnrepresentableError where it cannot be one."""
     try:
-        quoted = quote(name, safe="")
+        quoted = quote(name or "", safe="")
     except UnicodeEncodeError:
         quoted = ""
     if quoted in ("", ".", ".."):  # with which another path would be asked

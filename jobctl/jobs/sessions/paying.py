@@ -7,6 +7,7 @@ from sqlalchemy import and_, or_
 
 from jobctl.journal import Operation
 from jobctl.money import Money
+from jobctl.providers.protocol import UnrepresentableError
 from jobctl.tables.notifications import users
 from jobctl.tables.sessions import orders, payment_methods, sessions
 
@@ -41,6 +42,14 @@ class Order(NamedTuple):
     @property
     def amount(self) -> Money:
         return Money(self.amount_minor, self.currency)
+
+    def check_hold(self) -> None:
+        """Raise UnrepresentableError where something is held for it, and it doesn't say by which payment."""
+        if self.payment_status == "authorized" and not (self.payment_id and self.payment_provider):
+            raise UnrepresentableError(
+                "something is held for it, and it doesn't say by which payment: write on it the number and "
+                "the provider of that, or that nothing is held"
+            )
 
     @property
     def told(self) -> dict[str, Any]:

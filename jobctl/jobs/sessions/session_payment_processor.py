@@ -86,8 +86,8 @@ def earned(at: At, order: Order) -> bool:
 
 
 def ask(at: At, order: Order) -> Ask | Declined:
-    held = order.payment_status == "authorized" and order.payment_id and order.payment_provider
-    hold = f"hold-{order.holds}"
+    order.check_hold()
+    held, hold = order.payment_status == "authorized", f"hold-{order.holds}"
     if held and not earned(at, order):
         return Ask(hold, str(order.payment_provider), Release(str(order.payment_id)), order.payment_account)
     # Whom nothing may be charged to may still have it on hold: when holds end is partly a guess.

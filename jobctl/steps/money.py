@@ -132,7 +132,7 @@ class MoneyRun(Window):
         for item, answer in answered:
             if down := closing(item.operation.provider, answer):
                 self.close_scope(down)
-            elif isinstance(answer, Rejected) and answer.later:
+            elif item.answer is None and isinstance(answer, Rejected) and answer.later:
                 self.running.fail(
                     Exit.UNREACHABLE,
                     f"{item.operation.provider} put requests off ({answer.code}): the next run asks anew",

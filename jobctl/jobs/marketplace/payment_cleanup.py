@@ -45,6 +45,7 @@ def unpaid(at: At) -> Due:
             "no payment of it has come, or may still come, to anything": ~exists(undecided),
         },
         since=requests.c.created_at,
+        locks_first=True,
     )
 
 

@@ -62,6 +62,7 @@ def to_be_held(at: At, which: dict[str, ColumnElement[bool]]) -> Due:
         },
         since=orders.c.created_at,
         read=READ,
+        locks_first=True,
     )
 
 

@@ -67,6 +67,7 @@ def to_be_settled(which: dict[str, ColumnElement[bool]]) -> Due:
         },
         since=sessions.c.over_at,
         read=READ,
+        locks_first=True,
     )
 
 

@@ -43,7 +43,7 @@ def time_is_up(at: At) -> ColumnElement[bool]:
 
 
 def those(conditions: dict[str, ColumnElement[bool]]) -> Due:
-    return Due(with_session, conditions, since=ours.payment_failed_at, locks=[sessions])
+    return Due(with_session, conditions, since=ours.payment_failed_at, locks=[sessions], locks_first=True)
 
 
 def unpaid(at: At) -> Due:

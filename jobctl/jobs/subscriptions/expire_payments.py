@@ -27,6 +27,7 @@ def due(at: At) -> Due:
             "no money operation on it is open": not_open(ours.reference),
         },
         since=ours.created_at,
+        locks_first=True,
     )
 
 

@@ -30,6 +30,7 @@ def due(at: At) -> Due:
             **undisturbed(SUBSCRIPTION, ours.id),
         },
         since=ours.ended_at,
+        locks_first=True,
     )
 
 

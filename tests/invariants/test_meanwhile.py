@@ -25,7 +25,9 @@ SCENES: dict[str, Any] = {
 def broken() -> dict[str, list[int]]:
     done = command("invariants", "--json")
     rules = done.document["rules"]
-    assert done.exit_code == (Exit.INVARIANT_BROKEN if any(not each["holds"] for each in rules) else Exit.DONE)
+    assert done.exit_code == (
+        Exit.INVARIANT_BROKEN if any(not each["holds"] for each in rules) else Exit.DONE
+    )
     return {each["name"]: [row["id"] for row in each["rows"]] for each in rules if not each["holds"]}
 
 

@@ -197,6 +197,21 @@ def test_a_balance_that_no_number_holds_is_refused_alone(bazaar: Bazaar) -> None
     assert bazaar.world.one(wallets, wallet.id).balance_minor == 2**63 - 1
 
 
+def test_nor_does_the_platforms_wallet_lose_digits(bazaar: Bazaar) -> None:
+    """All payments need it: none is released, each is named, and the next run does it once it can."""
+    payment, creator = completed(bazaar)
+    (wallet,) = (each for each in bazaar.world.rows(wallets) if each.user_id is None)
+    bazaar.world.change(wallets, wallet.id, balance_minor=2**63 - 1_000)
+    done = bazaar.world.run(JOB)
+    assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"failed": 1})
+    assert bazaar.world.failed(done) == [payment]
+    balances = {each.user_id: each.balance_minor for each in bazaar.world.rows(wallets)}
+    assert balances == {creator: 0, None: 2**63 - 1_000}
+    bazaar.world.change(wallets, wallet.id, balance_minor=0)
+    assert bazaar.world.run(JOB).counts == {"released": 1}
+    bazaar.balances()
+
+
 def completed_of_another(bazaar: Bazaar) -> tuple[int, int]:
     payment = bazaar.paid()
     creator = bazaar.asked(bazaar.moved(payment).request_id).creator_id

@@ -100,7 +100,8 @@ def test_whatever_is_raised_of_an_order_is_its_own(
             raise RecursionError
         return getattr(money, hook)(*given)
 
-    monkeypatch.setattr(session_payment_processor, "JOB", (refusals, replace(money, **{hook: broken})))
+    instead: dict[str, Any] = {hook: broken}
+    monkeypatch.setattr(session_payment_processor, "JOB", (refusals, replace(money, **instead)))
     if hook in ("wanted", "withdraw"):
         market.sandbox.fault("lost_answer" if hook == "wanted" else "http_400", "charge", times=4)
     codes = [market.run(PROCESSOR).exit_code]

@@ -124,8 +124,8 @@ class Books:
     def can_ask(self, ask: Ask) -> bool:
         """Tell whether a request can be sent now, to the account that it names."""
         with suppress(UnrepresentableError):  # of a provider that there is not: writing it down says so
-            named = account(self.running.at.settings, ask.provider)
-            return self.is_open(ask.provider) and ask.account in (None, named)
+            known = self.is_open(ask.provider)
+            return known and ask.account in (None, account(self.running.at.settings, ask.provider))
         return False
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────

@@ -37,6 +37,7 @@ NOTHING_SENT = Rejected("not_sent", "it was not sent", later=True)
 UNWANTED = Rejected("not_wanted", "it was not sent: nobody wants it any more", later=True)
 
 
+BY_HAND = "refunded_by_hand"
 OTHER_ACCOUNT = "other_account"  # the code of what was sent to an account that the settings don't have
 
 
@@ -99,7 +100,7 @@ def what_follows(
     at: At, step: AnyMoney, operation: Operation, subject: Noted | None, answer: Any
 ) -> Conclusion:
     if isinstance(answer, Mismatched):
-        return mismatched(at, operation, answer)
+        return mismatched(at, step, operation, subject, answer)
     if operation.seemed_absent and not isinstance(answer, Succeeded):
         return still_absent(at, operation, answer)
     if isinstance(answer, Succeeded | Declined):
@@ -111,8 +112,22 @@ def what_follows(
     return rejected(at, step, operation, subject, NO_EFFECT if isinstance(answer, NoEffect) else answer)
 
 
-def mismatched(at: At, operation: Operation, answer: Mismatched) -> Conclusion:
+def is_undone(at: At, step: AnyMoney, operation: Operation, subject: Noted, answer: Mismatched) -> bool:
+    """Tell whether a person has given all of it back that nobody wants any more: what our refund would do."""
+    by_hand = answer.code == BY_HAND and operation.kind in ("capture", "charge")
+    known = operation.payment_id or answer.payment_id
+    if not by_hand or not known or answer.amount != operation.amount:
+        return False
+    return not step.wanted(at, subject.row, operation, subject.look)
+
+
+def mismatched(
+    at: At, step: AnyMoney, operation: Operation, subject: Noted | None, answer: Mismatched
+) -> Conclusion:
     """Record an answer about something else as the fact that it is; the subject waits for a person."""
+    if subject is not None and is_undone(at, step, operation, subject, answer):
+        done = Succeeded(str(operation.payment_id or answer.payment_id))
+        return decided(at, step, operation, subject, done)
     if not is_news(operation, "mismatched"):
         return Conclusion(operation, "known already", {"claimed_by": None})
     told = answer.amount

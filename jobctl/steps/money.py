@@ -275,10 +275,11 @@ class MoneyRun(Window):
         if operation.provider in self.closed or told or not operation.is_open:
             return None
         sent = operation.first_sent_at
-        if sent is not None and sent + horizon(operation.provider) > self.at.now:
+        unsent = sent is None and operation.status == "started"
+        if not unsent and (sent is None or sent + horizon(operation.provider) > self.at.now):
             return None
         answer: Any = OtherAccount(account(self.running.at.settings, operation.provider))
-        if sent is None and not operation.undoes:
+        if unsent and not operation.undoes:
             answer = NOTHING_SENT  # its subject is asked for anew, of the account that there is now
         restore = {"first_sent_at": sent, "answer_by": operation.answer_by}
         (row,) = self.books.subjects(connection, step, [operation.subject_id], lock=False) or [None]

@@ -86,6 +86,7 @@ def test_every_rule_is_documented() -> None:
 def test_a_rule_shows_the_row_and_nothing_personal(rule: Rule) -> None:
     columns = rule.broken.selected_columns
     assert columns[0].name == "id"
+    assert {each.table for each in columns[0].base_columns} == {rule.table}
     personal = {each.name for each in rule.table.c if each.info.get("personal")}
     assert not personal & {each.name for each in columns}
 

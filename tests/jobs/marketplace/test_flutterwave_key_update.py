@@ -8,6 +8,7 @@ import pytest
 
 from jobctl import sealing
 from jobctl.errors import Exit
+from jobctl.providers.tokens import Ask, Token
 from jobctl.sandbox import FLUTTERWAVE_CLIENT_ID, FLUTTERWAVE_CLIENT_SECRET
 from jobctl.tables.marketplace import provider_credentials
 from tests.bazaar import TOKENS, Bazaar
@@ -137,6 +138,11 @@ class TestSecrets:
         made = credential(bazaar, client_secret=sealing.seal(KEY, FLUTTERWAVE_CLIENT_SECRET))
         assert bazaar.run(JOB).counts == {"renewed": 1}
         assert sealing.unseal(OTHER, kept(bazaar, made).access_token)
+
+    def test_what_has_them_in_hand_does_not_show_them(self) -> None:
+        """As a log, or an error that names what it is about, would."""
+        shown = repr([Ask("client", "a-secret", NOW), Token("a-secret", NOW)])
+        assert ("client" in shown, "a-secret" in shown) == (True, False)
 
     @pytest.mark.parametrize("keys", [None, OTHER], ids=["none", "another"])
     def test_what_no_key_opens_needs_someone(self, bazaar: Bazaar, keys: tuple[str, ...] | None) -> None:

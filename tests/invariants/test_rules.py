@@ -18,6 +18,7 @@ from jobctl.tables.journal import money_operations
 from jobctl.tables.notifications import notifications, users
 from jobctl.tables.sessions import orders
 from jobctl.tables.subscriptions import payments, subscriptions
+from tests.bazaar import Bazaar
 from tests.conftest import Worlds
 from tests.invariants.breakers import BREAKERS, Breaker, capture_of
 from tests.invariants.lived import Lived, live
@@ -197,6 +198,14 @@ def one_without_a_saved_method(lived: Lived) -> None:
     lived.change(subscriptions, lived.member, next_charge_at=None)
 
 
+def a_release_in_another_currency(lived: Lived) -> None:
+    asked = Bazaar(lived.world, lived.club.sandbox)
+    released = asked.paid(currency="GHS")
+    asked.wallet(asked.asked(asked.moved(released).request_id).creator_id, currency="GHS")
+    asked.wallet(None, currency="GHS")
+    assert lived.world.run("escrow-release").counts == {"released": 1}
+
+
 def a_message_cancelled_while_it_was_claimed(lived: Lived) -> None:
     lived.change(notifications, lived.message, status="cancelled", settled_at=None, claimed_by=1)
 
@@ -220,6 +229,7 @@ def a_message_cancelled_while_it_was_claimed(lived: Lived) -> None:
         one_that_is_not_to_be_renewed,
         one_whose_last_charge_was_declined,
         one_without_a_saved_method,
+        a_release_in_another_currency,
         a_message_cancelled_while_it_was_claimed,
     ],
 )

@@ -176,6 +176,8 @@ def settle(
     if isinstance(answer, Declined):
         return declined(at, subscription, operation, answer, change)
     payment = applying.payment_of(change.look, operation.key)
+    if payment is None:
+        return without_payment(subscription, operation, answer, change)
     applying.succeeded(at, payment, answer.payment_id, change)
     if applying.has_paid(change.look, payment.id):
         return "renewed already"
@@ -193,6 +195,23 @@ def settle(
         context={**told(subscription, operation), "ended_at": values["ended_at"].isoformat()},
     )
     return "renewed"
+
+
+def without_payment(
+    subscription: Subscription, operation: Operation, answer: Succeeded, change: MoneyChanges
+) -> str:
+    """Leave to a person a charge whose row was deleted meanwhile; what nobody wants is given back as ever."""
+    if stands(subscription):
+        told = f"{operation.amount} were taken for subscription {subscription.id}, and the payment"
+        change.finding(
+            "payment deleted",
+            once=[operation.key],
+            reason=f"{told} {operation.key} is gone: insert it again, or give them back",
+            amount=operation.amount,
+            facts={"provider": operation.provider, "payment": answer.payment_id, "operation": operation.id},
+            waits=(SUBSCRIPTION, subscription.id),
+        )
+    return "paid without its payment"
 
 
 def told(subscription: Subscription, operation: Operation) -> dict[str, Any]:
@@ -214,7 +233,7 @@ def declined(
     at: At, subscription: Subscription, operation: Operation, answer: Declined, change: MoneyChanges
 ) -> str:
     payment = applying.payment_of(change.look, operation.key)
-    if payment.status == "pending":
+    if payment is not None and payment.status == "pending":
         change.update_beside(
             payments,
             payment.id,

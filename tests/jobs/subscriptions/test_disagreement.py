@@ -307,3 +307,44 @@ class TestWhatTheDatabaseRefuses:
         club.world.allow(money_operations)
         club.run(SETTLER)
         assert club.of(bad).ended_at == NEXT
+
+
+class TestADeletedPayment:
+    """The application deletes the row of a charge while nobody knows what became of that."""
+
+    def delete_it(self, club: Club) -> None:
+        with club.world.engine.begin() as connection:
+            connection.execute(delete(payments).where(payments.c.reference.is_not(None)))
+
+    def test_what_nobody_wants_is_given_back_without_it(self, club: Club) -> None:
+        unwanted(club)
+        self.delete_it(club)
+        assert club.run(SETTLER).exit_code == Exit.DONE
+        assert [each.kind for each in club.sandbox.ledger()] == ["charge", "refund"]
+        assert {each.status for each in club.world.rows(money_operations)} == {"succeeded"}
+        assert club.world.rows(findings) == []
+
+    def test_what_was_wanted_is_a_persons(self, club: Club) -> None:
+        made = club.member()
+        club.sandbox.fault("lost_answer", "charge")
+        club.run(AUTOPAYMENTS)
+        self.delete_it(club)
+        club.pass_time(minutes=5)
+        assert club.run(SETTLER).exit_code == Exit.ITEMS_FAILED
+        work(club, 3, hours=25)
+        assert [each.kind for each in club.sandbox.ledger()] == ["charge"]
+        (finding,) = club.world.rows(findings)
+        assert (finding.kind, finding.subject, finding.subject_id) == (
+            "payment deleted",
+            "subscription",
+            made,
+        )
+
+    def test_a_decline_needs_none(self, club: Club) -> None:
+        club.member(DECLINES[club.provider])
+        club.sandbox.fault("lost_answer", "charge")
+        club.run(AUTOPAYMENTS)
+        self.delete_it(club)
+        club.pass_time(minutes=5)
+        done = club.run(SETTLER)
+        assert (done.exit_code, done.counts) == (Exit.DONE, {"declined": 1})

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, select, update
+from sqlalchemy import Connection, Select, bindparam, select
 from sqlalchemy.exc import DBAPIError
 
 from jobctl import changes, db, journal
@@ -36,7 +36,7 @@ from jobctl.steps.concluding import (
 from jobctl.steps.effect import dead_owners
 from jobctl.steps.running import Options, Running
 from jobctl.steps.selection import After, Selection
-from jobctl.steps.settling import in_parts, looking
+from jobctl.steps.settling import looking
 from jobctl.steps.window import Answered, Window
 from jobctl.tables.journal import money_operations
 
@@ -123,7 +123,6 @@ class MoneyRun(Window):
         self.books.providers = outside
         super().serve(outside)
         self.serve_what_others_had(outside)
-        self.free_what_failed()
         for name in sorted({*outside.opened} - self.closed):
             if down := outside.elsewhere(name):
                 self.running.close_scope(down)
@@ -483,36 +482,20 @@ class MoneyRun(Window):
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────
 
-    def free_what_failed(self) -> None:
-        """Give up the claims on what could not be settled, but not on requests still under way."""
-        ours = money_operations.c.claimed_by == self.running.run_id
-        with self.running.transaction() as connection:
-            under_way = among(money_operations.c.id, list(self.claimed), connection.dialect.name)
-            left = connection.scalars(select(money_operations.c.id).where(ours, ~under_way)).all()
-
-        def together(ids: Sequence[int]) -> None:
-            with self.running.transaction() as connection:
-                these = among(money_operations.c.id, ids, connection.dialect.name)
-                connection.execute(update(money_operations).where(ours, these).values(claimed_by=None))
-
-        def keep(one: int, error: Exception) -> None:
-            said = f"the claim on operation {one} could not be given up: {db.refusal(error)}"
-            self.running.fail(Exit.ITEMS_FAILED, said)
-
-        in_parts(left, together, keep)
-
     def tell_unknown(self) -> None:
         """Let the exit code tell of operations whose outcome nobody knows, and nobody is at work on.
 
         A run answers for those that it had to do with; settle-operations for all that there are.
         """
-        mine = None if self.bounded else sorted({*self.unknown, *map(int, self.claimed)})
+        mine = None if self.bounded else sorted(self.unknown)
         if mine == []:
             return
         with self.running.transaction() as connection:
             rows = connection.execute(uncertain(mine, connection.dialect.name)).all()
-        alive = self.running.locks.alive({row.claimed_by for row in rows if row.claimed_by})
-        left = [row for row in rows if row.claimed_by not in alive]
+        # What this run has claimed still, and is not under way, it could not write down.
+        others = {row.claimed_by for row in rows if row.claimed_by} - {self.running.record.id}
+        alive = self.running.locks.alive(others)
+        left = [row for row in rows if row.claimed_by not in alive and row.id not in self.claimed]
         if left:
             named = [f"{each.id} of {each.subject} {each.subject_id}" for each in left[:NAMED]]
             some = ", ".join(named) + (", …" if len(left) > NAMED else "")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from jobctl.errors import Exit
+from jobctl.jobs.marketplace import refunding
 from jobctl.sandbox import OTHER_PAYSTACK_SECRET_KEY
 from jobctl.tables.findings import findings
 from jobctl.tables.frame import watermarks
@@ -185,7 +186,13 @@ class TestTheRightPlace:
         bazaar.run(SETTLER)
         assert bazaar.moved(payment).escrow_status == "refunded"
 
-    def test_a_list_that_lacks_what_is_known_is_another_accounts(self, bazaar: Bazaar) -> None:
+    def test_a_list_that_lacks_what_is_known_is_another_accounts(
+        self, bazaar: Bazaar, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(refunding, "NEWEST", 3)
+        for _ in range(3):  # which no list has
+            request = bazaar.request(status="declined")
+            bazaar.transaction(request, status="failed", escrow_status="void")
         for _ in range(3):
             bazaar.at_paystack(pending(bazaar), "success", captured_at=NOW - timedelta(hours=20))
         assert bazaar.run(CLEANUP).counts == {"completed": 3}

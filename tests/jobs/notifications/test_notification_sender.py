@@ -1,5 +1,6 @@
 """What becomes of a queued message: a world in which it is due, then one changed fact per test."""
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from sqlalchemy import text
 
 from jobctl.errors import Exit
 from jobctl.parsing import rate, uncertain
+from jobctl.steps import effect
 from jobctl.tables.notifications import inbox, notifications
 from tests.servers import DROP, HookServer, MailServer, Reply, closed_port
 from tests.world import NOW, World, ago, ahead, command
@@ -339,6 +341,26 @@ class TestMail:
         assert world.send().counts == {"sent": 2, "expired": 2}
         assert {world.row(each).status for each in soon} == {"sent"}
         assert {world.row(each).status for each in late} == {"expired"}
+        assert len(server.messages) == 2
+
+    def test_what_is_cancelled_while_it_waits_for_its_slot_is_not_sent(
+        self, world: World, server: MailServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is claimed by then: somebody may decide about it all the same."""
+        monkeypatch.setattr(effect, "FRESH", 0.0)
+        world.configure(email_rate_limit=rate("2/s"))
+        first, second, third = world.messages(3, channel="email")
+
+        def cancel() -> None:
+            server.wait_for(1)
+            world.change(notifications, second, status="cancelled", settled_at=NOW)
+
+        rival = threading.Thread(target=cancel)
+        rival.start()
+        done = world.send(concurrency=3)
+        rival.join()
+        assert done.exit_code == Exit.DONE
+        assert [world.row(each).status for each in (first, second, third)] == ["sent", "cancelled", "sent"]
         assert len(server.messages) == 2
 
     def test_421_in_the_middle_leaves_the_rest_for_the_next_run(

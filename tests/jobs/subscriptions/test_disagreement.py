@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import delete
 
 from jobctl.errors import Exit
+from jobctl.jobs.subscriptions import matching
 from jobctl.sandbox import OTHER_SECRET_KEY, OTHER_YOOKASSA_SECRET_KEY, OTHER_YOOKASSA_SHOP_ID
 from jobctl.tables.findings import findings
 from jobctl.tables.frame import watermarks
@@ -200,6 +201,24 @@ class TestTheRightPlace:
         club.pass_time(minutes=30)
         assert club.run(job).exit_code == Exit.DONE
         assert {club.paid(each).status for each in made} == {"succeeded"}
+
+    def test_a_list_that_lacks_what_is_known_is_another_accounts(
+        self, club: Club, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(matching, "NEWEST", 3)
+        for _ in range(3):  # which no list has
+            club.begun(club.buyer(), None, status="cancelled")
+        known = {"status": "succeeded", "paid_at": ago(minutes=30), "confirmed_at": ago(minutes=29)}
+        for user in [club.buyer() for _ in range(3)]:
+            club.begun(user, club.pay(user, ago=timedelta(minutes=30)), **known)
+        assert club.run(SUCCESSFUL).exit_code == Exit.DONE
+        marks = [each for each in club.world.rows(watermarks) if club.provider in each[1]]
+        club.pass_time(minutes=2)
+        club.world.configure(**OTHERS[club.provider])
+        done = club.run(SUCCESSFUL)
+        assert done.exit_code == Exit.MISCONFIGURED
+        assert "is this the right key?" in done.err
+        assert [each for each in club.world.rows(watermarks) if club.provider in each[1]] == marks
 
 
 class TestLists:

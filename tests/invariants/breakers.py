@@ -252,6 +252,13 @@ def a_mismatch_that_nobody_was_told_of(lived: Lived) -> int:
     return lived.operation(status="mismatched", code="other_amount", settled_at=NOW)
 
 
+@breaks("taken-money-has-its-order")
+def a_second_capture_whose_refund_was_declined(lived: Lived) -> int:
+    second = lived.operation()
+    lived.operation(kind="refund", status="declined", settled_at=NOW, follows=second)
+    return second
+
+
 @breaks("compensations-go-on")
 def a_refund_that_was_refused_and_forgotten(lived: Lived) -> int:
     refused = {"kind": "refund", "status": "declined", "settled_at": NOW}

@@ -97,7 +97,9 @@ def test_a_refusal_keeps_the_old_token_and_needs_someone(bazaar: Bazaar) -> None
 def test_trouble_keeps_the_old_token_for_the_next_run(bazaar: Bazaar, fault: str, exit_code: Exit) -> None:
     made = credential(bazaar, access_token="old", token_expires_at=ahead(minutes=2))
     bazaar.sandbox.fault(fault, "token")
-    assert bazaar.run(JOB).exit_code == exit_code
+    done = bazaar.run(JOB)
+    assert done.exit_code == exit_code
+    assert "None" not in repr((done, bazaar.world.errors()))  # of an answer that there was not
     assert kept(bazaar, made).access_token == "old"
     bazaar.pass_time(minutes=1)
     assert bazaar.run(JOB).counts == {"renewed": 1}

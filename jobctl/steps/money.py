@@ -102,6 +102,7 @@ class MoneyRun(Window):
         self.after: After | None = None
         self.recovered: After | None = None
         self.hand: tuple[Selection, After] | None = None  # the last row that this turn took up
+        self.taken_up: set[int] = set()  # rows of this run: some of them may be due still
         self.unknown: set[int] = set()  # operations of this run of which nobody knows what became
         self.all_recovered, self.all_begun = False, self.step is None
 
@@ -180,6 +181,7 @@ class MoneyRun(Window):
             self.recovered = place
         else:
             self.after = place
+            self.taken_up.add(int(place[1]))
         self.running.attempted += selection is not self.unfinished or self.bounded
 
     def remember(self, taken: Taken) -> Sequence[Item]:
@@ -363,6 +365,7 @@ class MoneyRun(Window):
         if not found:
             return
         taken.after = (found[-1].place_in_order, found[-1].id)
+        self.taken_up.update(row.id for row in found)
         locked = self.still_due(connection, self.selection, [row.id for row in found])
         rows = {row.id: self.step.row(*row[:-1]) for row in locked}
         for operation in self.books.begin(connection, self.step, rows.values(), taken):
@@ -385,7 +388,7 @@ class MoneyRun(Window):
     def serve_what_others_had(self, outside: Providers) -> None:
         """Take up what was passed over since somebody had it locked, once it is free; name what stays so."""
         ends = time.monotonic() + db.PATIENCE.total_seconds()
-        had = self.others_have()
+        had = self.passed_over()
         while had and not self.running.stopping and time.monotonic() < ends:
             self.running.stop.wait(POLL)
             still = self.others_have(had)
@@ -401,17 +404,30 @@ class MoneyRun(Window):
                 self.books.complain(connection, self.step, each, db.TOO_LONG)
                 self.running.record.counts["failed"] += 1
 
-    def others_have(self, ids: Sequence[int] | None = None) -> list[int]:
-        """Return which rows, of `ids` where they are given, are due and locked by somebody else."""
-        nothing = self.step is None or self.closed or self.running.stopping or not self.running.left()
-        if nothing or self.running.database.embedded:
+    def passed_over(self) -> list[int]:
+        """Return which rows are due and were not taken up: others had them then, if not now."""
+        if self.step is None or not self.goes_on():
+            return []
+        selection = self.selecting(None)
+        with self.running.transaction() as connection:
+            ours = among(selection.key, sorted(self.taken_up), connection.dialect.name)
+            return list(connection.scalars(selection.keys().where(~ours).order_by(selection.key).limit(MOST)))
+
+    def others_have(self, ids: Sequence[int]) -> list[int]:
+        """Return which of these rows are due and locked by somebody else."""
+        if not self.goes_on():
             return []
         selection = self.selecting(ids)
         table, key = selection.due.table, selection.key
         free = selection.keys().with_for_update(**passing_over(table)).cte("free")
-        others = selection.keys().where(key.not_in(select(free.c.id))).order_by(key).limit(MOST)
+        others = selection.keys().where(key.not_in(select(free.c.id))).order_by(key)
         with self.running.transaction() as connection:
             return list(connection.scalars(others))
+
+    def goes_on(self) -> bool:
+        """Tell whether rows that were passed over may be taken up still; SQLite passes none over."""
+        done = self.closed or self.running.stopping or not self.running.left()
+        return not done and not self.running.database.embedded
 
     def begin_again(self, ids: Sequence[int]) -> None:
         """Begin these rows, and no others."""

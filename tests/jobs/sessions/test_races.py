@@ -183,6 +183,20 @@ def test_an_order_that_somebody_has_locked_is_waited_for(market: Market) -> None
 
 
 @pytest.mark.only("postgresql")
+def test_one_that_is_free_again_before_the_run_is_through_is_not_missed(market: Market) -> None:
+    """Nobody has it locked any more when the run looks for what it passed over."""
+    order, _ = coming(market), coming(market)
+    market.sandbox.fault("delay", "authorize", seconds=0.5)
+    with ThreadPoolExecutor(1) as pool, market.world.engine.connect() as application:
+        application.execute(select(orders).where(orders.c.id == order).with_for_update())
+        run = pool.submit(market.run, AUTHORIZER)
+        until(sent(market, 1))
+        application.rollback()
+        done = run.result(30)
+    assert (done.exit_code, done.counts) == (Exit.DONE, {"held": 2})
+
+
+@pytest.mark.only("postgresql")
 def test_one_that_stays_locked_is_named(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(db, "PATIENCE", timedelta(milliseconds=200))
     order, _ = coming(market), coming(market)

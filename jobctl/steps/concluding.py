@@ -116,7 +116,8 @@ def is_undone(at: At, step: AnyMoney, operation: Operation, subject: Noted, answ
     """Tell whether a person has given all of it back that nobody wants any more: what our refund would do."""
     by_hand = answer.code == BY_HAND and operation.kind in ("capture", "charge")
     known = operation.payment_id or answer.payment_id
-    if not by_hand or not known or answer.amount != operation.amount:
+    news = is_news(operation, "succeeded")  # what the journal has as mismatched stays that
+    if not by_hand or not known or not news or answer.amount != operation.amount:
         return False
     return not step.wanted(at, subject.row, operation, subject.look)
 
@@ -207,10 +208,11 @@ def out_of_reach(operation: Operation, named: str = "") -> Finding:
     """Return what a person has to know of an operation whose account cannot be asked, until it is settled."""
     asked = "is to be asked" if operation.first_sent_at is None else "was asked"
     told = f"the {operation.kind} of {operation.subject} {operation.subject_id} {asked} of the "
+    there = f"{operation.provider} account {operation.account}, and the settings have {named}"
     return Finding(
         "money at another account",
         once=[operation.key],
-        reason=f"{told}{operation.provider} account {operation.account}, and the settings have {named}",
+        reason=f"{told}{there}: run jobctl settle-operations with the key of that account",
         amount=None if operation.amount_minor is None else operation.amount,
         facts={"provider": operation.provider, "account": operation.account, "operation": operation.id},
     )

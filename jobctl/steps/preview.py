@@ -159,9 +159,12 @@ def fate(operation: Operation, table: Table, at: At) -> Shown:
     if not operation.is_open and not operation.seemed_absent:
         return Shown(table.name, operation.id, "would be settled", {}, {}, told)
     try:
-        account(at.settings, operation.provider)
+        named = account(at.settings, operation.provider)
     except (ScopeDownError, UnrepresentableError) as error:
         return Shown(table.name, operation.id, PUT_BACK, {}, {}, {"reason": str(error)})
+    if named != operation.account:
+        reason = f"it is a matter of the account {operation.account}, and the settings have {named}"
+        return Shown(table.name, operation.id, PUT_BACK, {}, {}, told | {"reason": reason})
     if operation.first_sent_at is None:
         asked = told | sent_of(operation.request)
         return Shown(table.name, operation.id, "would be sent", {}, {}, asked)

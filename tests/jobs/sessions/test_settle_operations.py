@@ -224,6 +224,8 @@ def test_what_was_asked_of_another_account_is_a_persons_in_the_end(market: Marke
     assert market.run(SETTLER).document["findings"] == 0
     market.pass_time(hours=2)
     before = market.sandbox.requests()
+    (shown,) = market.run(SETTLER, dry_run=True).document["rows"]
+    assert shown["outcome"] == "put back"
     for told in (1, 0, 0):
         done = market.run(SETTLER)
         assert (done.exit_code, done.document["findings"]) == (Exit.UNKNOWN_OUTCOME, told)

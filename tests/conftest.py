@@ -41,8 +41,10 @@ class Engines:
     def create(self, *args: Any, **options: Any) -> Engine:
         made = create_engine(*args, **options)
         kind = (made.dialect.name, options.get("isolation_level"))
-        first = self.known.setdefault(kind, made)
-        if hasattr(first.dialect, "server_version_info"):  # it has been connected
+        first = self.known.get(kind)
+        if first is None or getattr(first.dialect, "server_version_info", None) is None:
+            self.known[kind] = made  # in place of one that was never connected
+        else:
             made.dialect = first.dialect
             made._compiled_cache = first._compiled_cache  # noqa: SLF001 (there is no other way to share one)
         if made.dialect.name == "sqlite":

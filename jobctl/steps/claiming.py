@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, Table, Update, bindparam, select, upd
 from jobctl.db import among, among_named, id_list, id_list_type, passing_over
 from jobctl.job import EffectStep
 from jobctl.steps.running import Running
-from jobctl.steps.selection import After, Selection
+from jobctl.steps.selection import After, Seen, Selection
 from jobctl.tables.types import Key
 
 AnyEffect = EffectStep[Any, Any, Any, Any]
@@ -28,6 +28,7 @@ class Claims:
         self.table = self.due.table
         self.selection = self.selecting(self.due.read)
         self.after: After | None = None
+        self.had = Seen()  # in hand, by this run: some of them may be due still
         self.within: Sequence[Key] | None = None  # where no other rows are to be taken
         self.built: dict[tuple[Any, ...], Select[Any]] = {}  # once for each shape
 
@@ -83,24 +84,36 @@ class Claims:
     def go_on_after(self, row: Any) -> None:
         self.after = (row.place_in_order, row.id)
 
+    def count_in(self, rows: Sequence[Any]) -> None:
+        """Remember that these were in hand, and go on behind them."""
+        for row in rows:
+            self.had.add(row.id)
+        if rows:
+            self.go_on_after(rows[-1])
+
     def begin_again(self, ids: Sequence[Key]) -> None:
         """Take these rows from now on, and no others."""
         self.after, self.within = None, ids
 
     # ── what others have ─────────────────────────────────────────────────────────────────────
 
-    def others(self, connection: Connection) -> list[Key]:
-        """Return rows that are still due, in order, as far as somebody else has them locked; a page at most.
-
-        What another run is about to claim is among them; once it is claimed it is not due to us any more.
-        """
+    def passed_over(self, connection: Connection) -> list[Key]:
+        """Return rows, in order, that are due and were not in hand: others had them then; a page at most."""
         self.after = None
         found: list[Key] = []
         while len(found) < PAGE and (rows := self.next(connection, PAGE, ours=False)):
-            free = {row.id for row in self.next(connection, PAGE)} if rows else set()
-            found += [row.id for row in rows if row.id not in free]
+            found += [row.id for row in rows if row.id not in self.had]
             self.go_on_after(rows[-1])
         return found[:PAGE]
+
+    def others(self, connection: Connection, ids: Sequence[Key]) -> list[Key]:
+        """Return which of these rows, a page at most, are due and locked by somebody else.
+
+        What another run is about to claim is among them; once it is claimed it is not due to us any more.
+        """
+        self.begin_again(ids)
+        free = {row.id for row in self.next(connection, PAGE)}
+        return [row.id for row in self.next(connection, PAGE, ours=False) if row.id not in free]
 
     # ── giving back ──────────────────────────────────────────────────────────────────────────
 

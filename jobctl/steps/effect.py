@@ -12,7 +12,7 @@ from jobctl import db
 from jobctl.db import among, first_line
 from jobctl.errors import JobctlError
 from jobctl.job import At, Broken, Call, Lost, Means, NotBegunError, ScopeDownError
-from jobctl.locks import POLL, Locks
+from jobctl.locks import Locks
 from jobctl.pace import Pace
 from jobctl.steps.claiming import AnyEffect, Claims
 from jobctl.steps.outcomes import Outcomes
@@ -51,7 +51,7 @@ def run(step: AnyEffect, running: Running) -> None:
     ) as outside:
         work.tell_opening(number)
         work.serve(outside)
-        work.serve_what_others_had(outside)
+        work.serve_what_others_had(outside, work.outcomes.patience)
     if step.closing:
         running.tell(step.closing(running.at, number, running.record.counts - counted))
     work.outcomes.free_what_is_left(list(work.claimed))
@@ -185,50 +185,39 @@ class EffectRun(Window):
         return found
 
     def pass_over(self, place: Any, reason: str) -> None:
-        self.claims.go_on_after(place)
+        self.claims.count_in([place])
         self.running.attempted += 1
         self.outcomes.refuse(place.id, reason)
 
     def remember(self, found: Sequence[Any]) -> list[Any]:
         """Note how far the run has come, once the claims are committed."""
-        if found:
-            self.claims.go_on_after(found[-1])
+        self.claims.count_in(found)
         self.running.attempted += len(found)
         self.read_at |= dict.fromkeys([row.id for row in found], time.monotonic())
         return [self.step.row(*row[:-1]) for row in found]
 
     # ── what others had ──────────────────────────────────────────────────────────────────────
 
-    def serve_what_others_had(self, outside: Any) -> None:
-        """Serve what was passed over since somebody had it locked, once it is free; name what stays so.
+    def passed_over(self) -> list[Key]:
+        with self.running.transaction() as connection:
+            return self.claims.passed_over(connection)
 
-        What another run was about to claim is claimed by then, and no matter of ours.
-        """
-        ends = time.monotonic() + self.outcomes.patience.total_seconds()
-        had = self.others_have()
-        while had and not self.running.stopping:
-            still = self.others_have(had)
-            if free := [each for each in had if each not in still]:
-                self.claims.begin_again(free)
-                self.exhausted = False
-                self.serve(outside)
-            had = still[: self.running.left()]
-            if time.monotonic() >= ends:
-                break
-            self.running.stop.wait(POLL if had else 0)
-        for each in () if self.running.stopping else had:
+    def others_have(self, ids: Sequence[Key]) -> list[Key]:
+        with self.running.transaction() as connection:
+            return self.claims.others(connection, ids)
+
+    def goes_on(self) -> bool:
+        closed = self.closed and self.step.lane is None
+        return self.claims.passes_over and not closed and super().goes_on()
+
+    def begin_again(self, ids: Sequence[Key]) -> None:
+        self.claims.begin_again(ids)
+        self.exhausted = False
+
+    def name_locked(self, ids: Sequence[Key]) -> None:
+        for each in ids:
             self.running.attempted += 1
             self.outcomes.refuse(each, db.TOO_LONG)
-
-    def others_have(self, ids: Sequence[Key] | None = None) -> list[Key]:
-        """Return which rows, of `ids` where they are given, are due to us and locked by somebody else."""
-        closed = self.closed and self.step.lane is None
-        if closed or self.running.stopping or not self.running.left() or not self.claims.passes_over:
-            return []
-        if ids is not None:
-            self.claims.begin_again(ids)
-        with self.running.transaction() as connection:
-            return self.claims.others(connection)
 
 
 def same(one: Any, other: Any) -> bool:

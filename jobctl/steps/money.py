@@ -5,8 +5,8 @@ everybody; no lock is held across a request.
 """
 
 import logging
-import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, select
@@ -35,14 +35,14 @@ from jobctl.steps.concluding import (
 )
 from jobctl.steps.effect import dead_owners
 from jobctl.steps.running import Options, Running
-from jobctl.steps.selection import After, Selection
+from jobctl.steps.selection import After, Seen, Selection
 from jobctl.steps.settling import looking
 from jobctl.steps.window import Answered, Window
 from jobctl.tables.journal import money_operations
 
 log = logging.getLogger(__name__)
 TELLS_NOTHING = (REFUSED_AGAIN, "idempotency_error")  # of what an earlier request under the key has done
-POLL, MOST = 0.05, 1000  # seconds between looks at what others have locked; rows of theirs at once
+MOST = 1000  # rows that were passed over, at once
 NAMED = 5  # of the operations that nobody knows the outcome of
 
 
@@ -102,7 +102,7 @@ class MoneyRun(Window):
         self.after: After | None = None
         self.recovered: After | None = None
         self.hand: tuple[Selection, After] | None = None  # the last row that this turn took up
-        self.taken_up: set[int] = set()  # rows of this run: some of them may be due still
+        self.had = Seen()  # rows in hand, by this run: some of them may be due still
         self.unknown: set[int] = set()  # operations of this run of which nobody knows what became
         self.all_recovered, self.all_begun = False, self.step is None
 
@@ -123,7 +123,7 @@ class MoneyRun(Window):
     def serve(self, outside: Providers) -> None:
         self.books.providers = outside
         super().serve(outside)
-        self.serve_what_others_had(outside)
+        self.serve_what_others_had(outside, db.PATIENCE)
         for name in sorted({*outside.opened} - self.closed):
             if down := outside.elsewhere(name):
                 self.running.close_scope(down)
@@ -181,7 +181,7 @@ class MoneyRun(Window):
             self.recovered = place
         else:
             self.after = place
-            self.taken_up.add(int(place[1]))
+            self.had.add(place[1])
         self.running.attempted += selection is not self.unfinished or self.bounded
 
     def remember(self, taken: Taken) -> Sequence[Item]:
@@ -365,7 +365,8 @@ class MoneyRun(Window):
         if not found:
             return
         taken.after = (found[-1].place_in_order, found[-1].id)
-        self.taken_up.update(row.id for row in found)
+        for row in found:
+            self.had.add(row.id)
         locked = self.still_due(connection, self.selection, [row.id for row in found])
         rows = {row.id: self.step.row(*row[:-1]) for row in locked}
         for operation in self.books.begin(connection, self.step, rows.values(), taken):
@@ -385,38 +386,13 @@ class MoneyRun(Window):
 
     # ── what others had ──────────────────────────────────────────────────────────────────────
 
-    def serve_what_others_had(self, outside: Providers) -> None:
-        """Take up what was passed over since somebody had it locked, once it is free; name what stays so."""
-        ends = time.monotonic() + db.PATIENCE.total_seconds()
-        had = self.passed_over()
-        while had and not self.running.stopping and time.monotonic() < ends:
-            self.running.stop.wait(POLL)
-            still = self.others_have(had)
-            if free := [each for each in had if each not in still]:
-                self.begin_again(free)
-                super().serve(outside)
-            had = still
-        if not had or self.running.stopping:
-            return
-        with self.running.transaction() as connection:
-            for each in had:
-                assert self.step is not None, "rows without a step"
-                self.books.complain(connection, self.step, each, db.TOO_LONG)
-                self.running.record.counts["failed"] += 1
-
     def passed_over(self) -> list[int]:
-        """Return which rows are due and were not taken up: others had them then, if not now."""
-        if self.step is None or not self.goes_on():
-            return []
         selection = self.selecting(None)
         with self.running.transaction() as connection:
-            ours = among(selection.key, sorted(self.taken_up), connection.dialect.name)
-            return list(connection.scalars(selection.keys().where(~ours).order_by(selection.key).limit(MOST)))
+            keys = connection.scalars(selection.keys().order_by(selection.key))
+            return list(islice((each for each in keys if each not in self.had), MOST))
 
     def others_have(self, ids: Sequence[int]) -> list[int]:
-        """Return which of these rows are due and locked by somebody else."""
-        if not self.goes_on():
-            return []
         selection = self.selecting(ids)
         table, key = selection.due.table, selection.key
         free = selection.keys().with_for_update(**passing_over(table)).cte("free")
@@ -426,11 +402,17 @@ class MoneyRun(Window):
 
     def goes_on(self) -> bool:
         """Tell whether rows that were passed over may be taken up still; SQLite passes none over."""
-        done = self.closed or self.running.stopping or not self.running.left()
-        return not done and not self.running.database.embedded
+        passes = self.step is not None and not self.running.database.embedded
+        return passes and not self.closed and super().goes_on()
+
+    def name_locked(self, ids: Sequence[int]) -> None:
+        assert self.step is not None, "rows without a step"
+        with self.running.transaction() as connection:
+            for each in ids:
+                self.books.complain(connection, self.step, each, db.TOO_LONG)
+                self.running.record.counts["failed"] += 1
 
     def begin_again(self, ids: Sequence[int]) -> None:
-        """Begin these rows, and no others."""
         self.selection, self.after = self.selecting(ids), None
         self.all_begun = self.exhausted = False
         self.pages.clear()

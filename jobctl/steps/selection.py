@@ -10,6 +10,28 @@ from jobctl.job import Due
 from jobctl.tables.types import Key
 
 After = tuple[datetime | None, Key]
+BLOCK = 4096  # numbers whose bits are kept together
+
+
+class Seen:
+    """Keys of rows that a run has had in hand: a bit for a number, so that a million need little room."""
+
+    def __init__(self) -> None:
+        self.bits: dict[int, int] = {}  # of so many numbers each
+        self.texts: set[str] = set()
+
+    def add(self, key: Key) -> None:
+        if isinstance(key, str):
+            self.texts.add(key)
+            return
+        block, place = divmod(key, BLOCK)
+        self.bits[block] = self.bits.get(block, 0) | 1 << place
+
+    def __contains__(self, key: Key) -> bool:
+        if isinstance(key, str):
+            return key in self.texts
+        block, place = divmod(key, BLOCK)
+        return bool(self.bits.get(block, 0) >> place & 1)
 
 
 class Selection:

@@ -7,13 +7,16 @@ outcomes open.
 
 import logging
 import queue
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from jobctl.db import first_line
 from jobctl.errors import Exit
 from jobctl.job import Call, Lost, NotBegunError, ScopeDownError
+from jobctl.locks import POLL
 from jobctl.pace import Pace
 from jobctl.steps.pool import Pool
 from jobctl.steps.running import Running
@@ -50,6 +53,22 @@ class Window(ABC):
     def make(self, outside: Any, payload: Any) -> Any:
         """Make a call, in a pool thread without a database; return the answer."""
 
+    @abstractmethod
+    def passed_over(self) -> list[Any]:
+        """Return which rows are due and were not in hand: others had them locked then, if not now."""
+
+    @abstractmethod
+    def others_have(self, ids: Sequence[Any]) -> list[Any]:
+        """Return which of these rows are due and locked by somebody else."""
+
+    @abstractmethod
+    def begin_again(self, ids: Sequence[Any]) -> None:
+        """Take up these rows from now on, and no others."""
+
+    @abstractmethod
+    def name_locked(self, ids: Sequence[Any]) -> None:
+        """Name rows that stayed locked: each has failed in this run."""
+
     def serve(self, outside: Any) -> None:
         """Keep calls under way until there is nothing to do, or the run is told to stop."""
         pool = Pool(self.concurrency, lambda payload: self.call(outside, payload), self.answers)
@@ -61,6 +80,29 @@ class Window(ABC):
             self.running.record.counts.update({LEFT: len(self.begun)} if self.begun else {})
             self.running.stop.wake = lambda: None
             pool.close(idle=not self.claimed)
+
+    def serve_what_others_had(self, outside: Any, patience: timedelta) -> None:
+        """Serve what was passed over since somebody had it locked, once it is free; name what stays so.
+
+        What another run was about to take up is its own by then, and no matter of ours.
+        """
+        ends = time.monotonic() + patience.total_seconds()
+        had = self.passed_over() if self.goes_on() else []
+        while had and self.goes_on():
+            still = self.others_have(had)
+            if free := [each for each in had if each not in still]:
+                self.begin_again(free)
+                Window.serve(self, outside)
+            had = still[: self.running.left()]
+            if not had or time.monotonic() >= ends:
+                break
+            self.running.stop.wait(POLL)
+        if had and self.goes_on():
+            self.name_locked(had)
+
+    def goes_on(self) -> bool:
+        """Tell whether rows that were passed over may be taken up still."""
+        return not self.running.stopping and bool(self.running.left())
 
     def slide(self, pool: Pool) -> None:
         answered: list[Answered] = []

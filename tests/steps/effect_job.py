@@ -76,6 +76,8 @@ def settle(
         change.update(status="failed", reason="it failed", settled_at=at.present)
         change.error(answer.reason)
         return "failed"
+    if message.topic == "left":
+        return "left as it is"
     given = {"provider_message_id": f"m{message.id}"} | UNWRITABLE.get(message.topic, {})
     change.update(status="sent", settled_at=at.present, **given)
     if message.topic == "notice":

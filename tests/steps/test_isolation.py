@@ -266,6 +266,21 @@ class TestWhatOthersHaveLocked:
         rival.execute(select(notifications.c.id).where(theirs).with_for_update())
         assert world.send().counts == {"sent": 30}
 
+    def test_what_is_free_before_the_run_is_through_is_not_missed(
+        self, world: World, rival: Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody has it locked any more when the run looks for what it passed over."""
+        message, *_ = world.messages(5)
+        rival.execute(select(notifications.c.id).where(notifications.c.id == message).with_for_update())
+        monkeypatch.setattr(effect_job, "MEANWHILE", rival.rollback)
+        assert world.run("call", concurrency=4).counts == {"sent": 5}
+
+    def test_what_stays_due_is_served_once(self, world: World) -> None:
+        for _ in range(3):
+            world.message(topic="left")
+        world.messages(2)
+        assert world.run("call", concurrency=4).counts == {"left as it is": 3, "sent": 2}
+
     def test_what_another_run_is_claiming_is_no_matter_of_ours(
         self, world: World, rival: Connection, locks: Locks
     ) -> None:

@@ -22,6 +22,7 @@ from jobctl.providers.protocol import (
 )
 
 REFERRING = ("authorize", "charge", "refund")  # requests that carry our reference themselves
+BEGINNING = ("authorize", "charge")  # requests that make a payment
 MOST_AHEAD = timedelta(days=1)  # of a provider's clock
 DONE = {
     "authorize": "the hold is of",
@@ -41,16 +42,29 @@ def proved(operation: Operation, live: bool | None, answer: Answer) -> Answer:
     if operation.payment_id and answer.payment_id not in (None, operation.payment_id):
         return of_another_payment(operation.provider, operation.payment_id, answer.payment_id)
     told = getattr(answer, "amount", None)
-    referring = operation.kind in REFERRING and answer.reference is not None
-    if referring and answer.reference != operation.key:
-        theirs = f"{operation.provider} answered about {answer.reference!a}"
-        reason = f"{theirs}, and {operation.key} was asked for"
-        return Mismatched("other_reference", reason, answer.payment_id, told)
+    if doubt := of_reference(operation, answer, told):
+        return doubt
     if live is not None and answer.live is not None and answer.live != live:
         return of_another_mode(operation.provider, answer.payment_id, told, theirs=answer.live)
     if isinstance(answer, Declined) and answer.unfinished and answer.reference is None:
         return replace(answer, unfinished=False)  # whose payment stands open nobody can tell
     return of_amount(operation, answer) if isinstance(answer, Succeeded) else answer
+
+
+def of_reference(
+    operation: Operation, answer: Succeeded | Declined | Pending, told: Money | None
+) -> Answer | None:
+    if answer.reference is None:
+        # Nothing else says that a payment is ours which was begun, and whose number was not known before.
+        begun = operation.kind in BEGINNING and operation.payment_id is None
+        if begun and isinstance(answer, Succeeded):
+            return Unknown("unproved", f"{operation.provider} tells no reference of its {operation.kind}")
+        return None
+    if operation.kind not in REFERRING or answer.reference == operation.key:
+        return None
+    theirs = f"{operation.provider} answered about {answer.reference!a}"
+    reason = f"{theirs}, and {operation.key} was asked for"
+    return Mismatched("other_reference", reason, answer.payment_id, told)
 
 
 def of_amount(operation: Operation, answer: Succeeded) -> Answer:

@@ -8,7 +8,7 @@ from jobctl.steps.selection import BLOCK, Seen
 def test_seen_knows_what_was_added_and_nothing_else() -> None:
     chance = random.Random(7)
     near = [BLOCK * block + place for block in (-1, 0, 1, 2**50) for place in (0, 1, BLOCK - 1)]
-    asked = [*near, *(chance.randrange(-(2**63), 2**63) for _ in range(500)), "a", "", "1"]
+    asked: list[int | str] = [*near, *(chance.randrange(-(2**63), 2**63) for _ in range(500)), "a", "", "1"]
     added = chance.sample(asked, len(asked) // 2)
     seen = Seen()
     for each in added:

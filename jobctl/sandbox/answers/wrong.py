@@ -88,6 +88,10 @@ def other_reference(thing: Thing) -> None:
             thing[name] = another(thing[name])
 
 
+def no_metadata(thing: Thing) -> None:
+    thing["metadata"] = {}
+
+
 def other_payment(thing: Thing) -> None:
     """Let a refund be one of another payment."""
     for name in ("payment_intent", "payment_id", "transaction"):
@@ -133,6 +137,7 @@ WRONG: Mapping[str, Distort] = {
             other_currency,
             other_mode,
             other_reference,
+            no_metadata,
             other_payment,
             other_status,
             unpaid,

@@ -11,7 +11,7 @@ from jobctl import journal
 from jobctl.errors import Exit
 from jobctl.job import Ask
 from jobctl.money import Money
-from jobctl.providers.protocol import Refund
+from jobctl.providers.protocol import REFERENCE, Refund
 from jobctl.sandbox import SECRET_KEY, YOOKASSA_SECRET_KEY
 from jobctl.steps.journalling import LONGEST_KEY, Entry
 from jobctl.tables.findings import findings
@@ -254,6 +254,24 @@ class TestAnswersAboutSomethingElse:
         waits(market, PROCESSOR, order, ODD[fault])
 
     @BOTH
+    @pytest.mark.parametrize("call", ["authorize", "charge"])
+    def test_what_bears_no_reference_is_believed_once_it_is_found_by_it(
+        self, market: Market, provider: str, call: str
+    ) -> None:
+        market.provider = provider
+        order = market.order() if call == "authorize" else market.order(market.past_session())
+        job, end = (AUTHORIZER, "authorized") if call == "authorize" else (PROCESSOR, "captured")
+        market.sandbox.fault("no_metadata", call)
+        assert market.run(job).exit_code == Exit.UNKNOWN_OUTCOME
+        (operation,) = market.operations(order)
+        assert (operation.status, operation.code, operation.payment_id) == ("unknown", "unproved", None)
+        assert market.status(order) == "not_started"
+        market.pass_time(minutes=10)
+        assert market.run(SETTLER).exit_code == Exit.DONE
+        assert market.status(order) == end
+        market.agree()
+
+    @BOTH
     @pytest.mark.parametrize("fault", ["other_id", "other_mode"])
     def test_no_release_is_believed(self, market: Market, provider: str, fault: str) -> None:
         market.provider = provider
@@ -365,11 +383,15 @@ class TestAnswersThatContradictThemselves:
         market.provider = "yookassa"
         order = market.order(currency="RUB")
         hold = {"id": "h-1", "status": "waiting_for_capture", "paid": True, "test": True, "expires_at": ends}
-        told = {**hold, "amount": {"value": "45.00", "currency": "RUB"}}
+        told: dict[str, Any] = {**hold, "amount": {"value": "45.00", "currency": "RUB"}}
         with HookServer() as server:
-            server.default = Reply(200, {"Content-Type": "application/json"}, json.dumps(told).encode())
+            server.default = Reply(500)
             market.world.configure(yookassa_api_base=server.url)
-            assert market.run(AUTHORIZER).counts == {"held": 1}
+            assert market.run(AUTHORIZER).counts == {"unknown": 1}
+            told["metadata"] = {REFERENCE: market.operations(order)[0].key}
+            server.default = Reply(200, {"Content-Type": "application/json"}, json.dumps(told).encode())
+            market.pass_time(minutes=10)
+            assert market.run(SETTLER).counts == {"held": 1}
         assert (market.status(order), market.of(orders, order).hold_ends_at) == ("authorized", None)
 
     def test_one_of_two_lengths_may_follow_an_effect(self, market: Market) -> None:

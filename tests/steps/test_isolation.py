@@ -272,7 +272,13 @@ class TestWhatOthersHaveLocked:
         """Nobody has it locked any more when the run looks for what it passed over."""
         message, *_ = world.messages(5)
         rival.execute(select(notifications.c.id).where(notifications.c.id == message).with_for_update())
-        monkeypatch.setattr(effect_job, "MEANWHILE", rival.rollback)
+        guard = Lock()
+
+        def let_go() -> None:
+            with guard:
+                rival.rollback()
+
+        monkeypatch.setattr(effect_job, "MEANWHILE", let_go)
         assert world.run("call", concurrency=4).counts == {"sent": 5}
 
     def test_what_stays_due_is_served_once(self, world: World) -> None:

@@ -291,8 +291,8 @@ class TestHostileText:
         bazaar.sandbox.fault(fault, "list", times=9, place=place)
         assert bazaar.run(CLEANUP).exit_code in (Exit.DONE, Exit.ITEMS_FAILED, Exit.UNREACHABLE)
         bazaar.sandbox.clear_faults()
-        bazaar.run(CLEANUP)
-        assert bazaar.moved(payment).status == "completed"
+        done = bazaar.run(CLEANUP)
+        assert bazaar.moved(payment).status == "completed", (done, bazaar.world.errors())
 
 
 class TestWhatTheDatabaseRefuses:

@@ -113,7 +113,7 @@ class Inserted:
 class Added:
     """Amounts that are added to columns of another table's rows, of which many may have the same.
 
-    They leave no audit rows: what is added is a history itself.
+    They leave no audit rows: what is added is a history itself. The step's Due locks the rows (`locks_then`).
     """
 
     table: Table
@@ -131,12 +131,8 @@ class Added:
     def part(self) -> Part:
         def effects(found: Select[Any]) -> Sequence[Any]:
             sums = self.sums(found.cte()).cte()
-            named = self.table.c.id.in_(select(sums.c.row_id))
-            # In the order of their numbers, lest two runs wait for each other.
-            ids = select(self.table.c.id).where(named).order_by(self.table.c.id).with_for_update().cte()
             total = {name: Plus(self.table.c[name], sums.c[name]) for name in self.amounts}
-            theirs = self.table.c.id == sums.c.row_id, self.table.c.id.in_(select(ids.c.id))
-            return [update(self.table).values(total).where(*theirs)]
+            return [update(self.table).values(total).where(self.table.c.id == sums.c.row_id)]
 
         return Part(self.lines(), effects)
 

@@ -77,8 +77,6 @@ def short(answer: BaseHTTPResponse) -> bytes | bytearray:
     except receiving.UnreadableError:
         answer.close()
         return b""
-    finally:
-        answer.release_conn()
 
 
 def told(body: bytes | bytearray, path: list[str]) -> str | None:

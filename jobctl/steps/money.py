@@ -396,7 +396,7 @@ class MoneyRun(Window):
         selection = self.selecting(ids)
         table, key = selection.due.table, selection.key
         free = selection.keys().with_for_update(**passing_over(table)).cte("free")
-        others = selection.keys().where(key.not_in(select(free.c.id))).order_by(key)
+        others = selection.keys().where(key.not_in(select(free.c.id)))
         with self.running.transaction() as connection:
             return list(connection.scalars(others))
 

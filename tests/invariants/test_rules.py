@@ -17,7 +17,7 @@ from jobctl.tables.findings import findings
 from jobctl.tables.journal import money_operations
 from jobctl.tables.notifications import notifications, users
 from jobctl.tables.sessions import orders
-from jobctl.tables.subscriptions import payments, subscriptions
+from jobctl.tables.subscriptions import payments, plans, subscriptions
 from tests.bazaar import Bazaar
 from tests.conftest import Worlds
 from tests.invariants.breakers import BREAKERS, Breaker, capture_of
@@ -208,6 +208,44 @@ def a_release_in_another_currency(lived: Lived) -> None:
 
 def a_message_cancelled_while_it_was_claimed(lived: Lived) -> None:
     lived.change(notifications, lived.message, status="cancelled", settled_at=None, claimed_by=1)
+
+
+def another_paid_last(lived: Lived) -> None:
+    (renewal,) = lived.club.renewals(lived.member)
+    lived.change(payments, renewal.id, user_id=lived.world.user())
+
+
+def what_was_paid_last_was_given_back(lived: Lived) -> None:
+    (renewal,) = lived.club.renewals(lived.member)
+    lived.change(payments, renewal.id, refunded_at=NOW)
+
+
+def its_plan_is_sold_no_more(lived: Lived) -> None:
+    lived.change(plans, lived.club.of(lived.member).plan_id, active=False)
+
+
+def its_plan_is_renewed_no_more(lived: Lived) -> None:
+    lived.change(plans, lived.club.of(lived.member).plan_id, recurring=False)
+
+
+def it_has_expired(lived: Lived) -> None:
+    lived.change(subscriptions, lived.member, status="expired")
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        another_paid_last,
+        what_was_paid_last_was_given_back,
+        its_plan_is_sold_no_more,
+        its_plan_is_renewed_no_more,
+        it_has_expired,
+    ],
+)
+def test_what_is_charged_no_more_need_not_say_when(lived: Lived, reason: Callable[[Lived], None]) -> None:
+    reason(lived)
+    lived.change(subscriptions, lived.member, next_charge_at=None)
+    assert checked("recurring-subscriptions-say-when") == {"recurring-subscriptions-say-when": []}
 
 
 @pytest.mark.parametrize(

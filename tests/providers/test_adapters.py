@@ -4,11 +4,14 @@ import os
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobctl.errors import Exit
+from jobctl.job import ScopeDownError
 from jobctl.money import Money
 from jobctl.providers.protocol import (
     Capture,
@@ -24,6 +27,7 @@ from jobctl.providers.switchboard import PROVIDERS, Providers, compose
 from jobctl.providers.wire import moves_money
 from jobctl.providers.yookassa_reading import money, written
 from tests.providers.meanings import answering, means, settings
+from tests.world import NOW
 
 ROOT = Path(__file__).parents[2]
 FACE = """
@@ -117,6 +121,31 @@ def test_a_number_is_one_segment_of_a_path(name: str) -> None:
         assert mock.calls[0].request.path_url.partition("?")[0].endswith("/a%2F..%2Fb%3Fc%23d%252e")
     if name != "paystack":
         assert "/a%2Fb/" in compose(name, Release("a/b"), "key")["path"]
+
+
+PAID = {
+    "status": "succeeded",
+    "captured_at": "2026-03-02T12:00:00Z",
+    "amount": {"value": "1", "currency": "RUB"},
+}
+EVENT = {"id": "evt_1", "type": "payment_intent.succeeded", "created": 1_772_452_800}
+WITHOUT = {
+    "stripe": {"object": "list", "has_more": False, "data": [{**EVENT, "data": {"object": {"amount": 1}}}]},
+    "yookassa": {"type": "list", "items": [PAID]},
+    "paystack": {
+        "status": True,
+        "data": [{"status": "success", "amount": 1, "currency": "NGN"}],
+        "meta": {"total": 1, "page": 1, "pageCount": 1, "perPage": 100},
+    },
+}
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_a_list_with_a_payment_that_has_no_number_is_not_complete(name: str) -> None:
+    with answering([(200, WITHOUT[name])]), Providers(settings(), means()) as providers:
+        with pytest.raises(ScopeDownError) as down:
+            list(providers.listed(name, NOW - timedelta(hours=1), NOW))
+        assert down.value.exit_code == Exit.UNREACHABLE
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def matched(page: Sequence[Listed], read: Read) -> list[Match]:
 
     A reference is of one payment: where it has another number, or another provider, it tells nothing.
     """
-    named = sorted({key for key in map(reference_of, page) if key})
+    named = [key for key in map(reference_of, page) if key]
     journal = money_operations.c
     told = (journal.key, journal.kind, journal.status, journal.provider, journal.payment_id)
     operations = {row.key: row for row in read(select(*told).where(journal.key.in_(named)))} if named else {}

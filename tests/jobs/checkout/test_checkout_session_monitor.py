@@ -19,7 +19,7 @@ from jobctl.sandbox import BILLING_KEY, Sandbox
 from jobctl.sandbox.protocol import Answer, Request
 from jobctl.tables.checkout import checkout_session
 from jobctl.tables.frame import idle_runs, runs
-from tests.servers import closed_port
+from tests.servers import HookServer, Reply, closed_port
 from tests.world import NOW, Done, World, ago, ahead
 
 JOB = "checkout-session-monitor"
@@ -107,6 +107,15 @@ def tills(world: World) -> Iterator[Till]:
 def till(world: World) -> Iterator[Till]:
     with tills(world) as made:
         yield made
+
+
+def test_one_connection_serves_for_many_questions(till: Till) -> None:
+    till.several(12)
+    with HookServer() as server:
+        server.default = Reply(200, {"Content-Type": "application/json"}, b'{"status": "active"}')
+        till.world.configure(billing_base_url=server.url)
+        assert till.run(concurrency=1).exit_code == Exit.DONE
+        assert (len(server.requests), server.connections) == (12, 1)
 
 
 class TestLines:

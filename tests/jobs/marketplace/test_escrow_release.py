@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import select, update
 
@@ -235,6 +236,28 @@ class TestRivals:
         assert bazaar.balances() == {creator: 0, None: 0}
         assert bazaar.moved(payment).escrow_status == "pending"
         assert bazaar.world.rows(ledger_postings) == []
+
+    def test_wallets_are_locked_in_the_order_of_their_numbers(self, bazaar: Bazaar) -> None:
+        """So that nobody who does the same and the run wait for each other."""
+        _, first = completed(bazaar)
+        _, second = completed_of_another(bazaar)
+        owned = {each.user_id: each.id for each in bazaar.world.rows(wallets)}
+        low, high = owned[first], owned[second]
+        bazaar.world.change(wallets, low, status="closed")
+        bazaar.world.change(wallets, low, status="active")  # a scan of the table meets it last by now
+        with psycopg.connect(str(bazaar.world.settings.database_url), autocommit=True) as connection:
+            for way in ("enable_indexscan", "enable_bitmapscan", "enable_indexonlyscan"):
+                named = connection.info.dbname
+                connection.execute(f"ALTER DATABASE {named} SET {way} = off".encode())
+        choose = select(wallets.c.id).with_for_update()
+        with bazaar.world.engine.connect() as rival, rival.begin():
+            rival.execute(choose.where(wallets.c.id == low))
+            process = bazaar.world.process(JOB, "--json")
+            postgres.await_waiting(str(bazaar.world.settings.database_url), 1)
+            rival.execute(choose.where(wallets.c.id == high).with_for_update(nowait=True))
+            rival.commit()
+            out, _ = process.communicate(timeout=60)
+        assert (process.returncode, json.loads(out)["counts"]) == (Exit.DONE, {"released": 2})
 
     def test_a_wallet_that_is_opened_meanwhile_is_not_complained_of(self, bazaar: Bazaar) -> None:
         _, creator = completed(bazaar)

@@ -482,6 +482,15 @@ def test_since_bounds_the_creation(bazaar: Bazaar) -> None:
     assert bazaar.run(JOB, since=NOW - timedelta(hours=41)).counts == {"failed": 1}
 
 
+def test_a_dry_run_says_why_it_would_put_something_back(bazaar: Bazaar) -> None:
+    payment = pending(bazaar)
+    bazaar.sandbox.fault("http_401", "retrieve", times=9)
+    done = bazaar.run(JOB, dry_run=True)
+    (row,) = done.document["rows"]
+    assert (row["row_id"], row["outcome"]) == (payment, "put back")
+    assert row["request"]["reason"]
+
+
 def test_a_dry_run_asks_the_same_and_changes_nothing(bazaar: Bazaar) -> None:
     for status in ("success", "failed", "abandoned"):
         bazaar.at_paystack(pending(bazaar), status)

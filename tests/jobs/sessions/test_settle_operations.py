@@ -1,15 +1,18 @@
 """What becomes of operations that a fault left open, by settle-operations and the jobs themselves."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from jobctl.errors import Exit
 from jobctl.tables.findings import findings
 from jobctl.tables.journal import money_operations
 from jobctl.tables.sessions import orders, sessions
+from tests import postgres
 from tests.payments import AUTHORIZER, CANCELLER, PROCESSOR, SETTLER, Market
 from tests.world import ahead, command
 
@@ -237,6 +240,31 @@ def test_what_was_asked_of_another_account_is_a_persons_in_the_end(market: Marke
     (finding,) = market.world.rows(findings)
     assert (finding.status, market.status(order)) == ("resolved", "authorized")
     market.agree()
+
+
+@pytest.mark.only("postgresql")
+def test_a_finding_that_somebody_has_in_hand_is_resolved_all_the_same(market: Market) -> None:
+    """There is no second time: what it was about is settled."""
+    lost(market)
+    market.world.configure(stripe_account="another")
+    market.pass_time(hours=25)
+    assert market.run(SETTLER).document["findings"] == 1
+    market.world.configure(stripe_account=None)
+    with ThreadPoolExecutor(1) as pool, market.world.engine.connect() as person:
+        person.execute(select(findings.c.id).with_for_update())
+        run = pool.submit(market.run, SETTLER)
+        postgres.await_waiting(str(market.world.settings.database_url), 1)
+        person.rollback()
+        assert run.result(30).counts == {"held": 1}
+    assert [each.status for each in market.world.rows(findings)] == ["resolved"]
+
+
+def test_a_limit_is_of_new_rows_alone(market: Market) -> None:
+    """What an earlier run left open is recovered beside them."""
+    lost(market)
+    market.pass_time(minutes=10)
+    market.order()
+    assert market.run(AUTHORIZER, limit=1, concurrency=1).counts == {"held": 2}
 
 
 def test_what_never_went_out_is_asked_of_the_account_that_there_is_now(market: Market) -> None:

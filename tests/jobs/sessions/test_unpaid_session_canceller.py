@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from jobctl.errors import Exit
 from jobctl.tables.sessions import orders, sessions
+from tests import postgres
 from tests.payments import AUTHORIZER, CANCELLER, SETTLER, Market
 from tests.world import NOW, ago, ahead
 
@@ -85,6 +87,21 @@ class TestDue:
         order = failed(market)
         market.world.change(orders, order, payment_status="not_started", payment_failed_at=None)
         assert market.run(CANCELLER).counts == {}
+
+
+@pytest.mark.only("postgresql")
+def test_a_session_that_begins_meanwhile_is_not_cancelled(market: Market) -> None:
+    """The application has begun to write that it has begun, when the run looks."""
+    session = market.session()
+    order = failed(market, session)
+    with market.world.engine.connect() as application, application.begin():
+        application.execute(update(sessions).where(sessions.c.id == session).values(status="in_progress"))
+        process = market.world.process(CANCELLER, "--json")
+        postgres.await_waiting(str(market.world.settings.database_url), 1)
+        application.commit()
+        process.communicate(timeout=60)
+    assert market.of(sessions, session).status == "in_progress"
+    assert market.of(orders, order).status == "complete"
 
 
 class TestExtensions:

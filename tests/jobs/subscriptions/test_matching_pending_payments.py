@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from jobctl.errors import Exit
 from jobctl.journal import PATIENT
@@ -315,6 +316,16 @@ class TestRenewals:
         assert (club.of(made).ended_at, payment.status, payment.failure) == (NEXT, "succeeded", None)
         club.agree()
         assert club.run(JOB).counts == {}
+
+    def test_one_that_succeeded_and_whose_payment_is_gone_is_not_lost(self, club: Club) -> None:
+        made = self.given_up(club, "declined")
+        (payment,) = club.renewals(made)
+        with club.world.engine.begin() as connection:
+            connection.execute(delete(payments).where(payments.c.id == payment.id))
+        done = club.run(JOB)
+        found = {"succeeded late": 1, "paid without its payment": 1}
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, found)
+        assert len(club.world.rows(findings)) == 1
 
     def test_where_its_period_is_paid_meanwhile_it_is_given_back(self, club: Club) -> None:
         made = self.given_up(club, "declined")

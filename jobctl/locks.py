@@ -26,6 +26,7 @@ HELD = (
     "FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND classid = %s"
 )
+MOUNTS = Path("/proc/mounts")
 NETWORK_FILE_SYSTEMS = {
     "nfs",
     "nfs4",
@@ -151,7 +152,7 @@ class FileLocks:
 def refuse_network(folder: Path) -> None:
     """Raise MisconfiguredError where `folder` lies on a file system whose locks don't hold."""
     try:
-        mounts = [line.split() for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+        mounts = [line.split() for line in MOUNTS.read_text(encoding="utf-8").splitlines()]
     except OSError:
         return  # no Linux
     over = [(mount[1], mount[2]) for mount in mounts if folder.is_relative_to(mount[1].replace("\\040", " "))]

@@ -196,6 +196,14 @@ def a_hold_for_who_was_deleted(lived: Lived) -> int:
     return int(lived.of(money_operations, subject="order", subject_id=lived.authorized).id)
 
 
+@breaks("money-is-asked-of-who-owes-it")
+def one_whose_payment_was_given_back_to_somebody_else(lived: Lived) -> int:
+    held = a_hold_for_who_was_deleted(lived)
+    payment = lived.world.one(money_operations, held).payment_id
+    lived.operation(kind="refund", subject_id=lived.captured, payment_id=payment, status="rejected")
+    return held
+
+
 def renewal_of(lived: Lived) -> int:
     return int(lived.of(money_operations, subject="subscription", subject_id=lived.member).id)
 

@@ -89,6 +89,7 @@ def test_a_refusal_keeps_the_old_token_and_needs_someone(bazaar: Bazaar) -> None
     [
         ("dropped", Exit.UNREACHABLE),
         ("http_429", Exit.UNREACHABLE),
+        ("http_403", Exit.UNREACHABLE),  # as its gateway answers who asks too often
         ("http_500_before", Exit.UNREACHABLE),
         ("garbage", Exit.ITEMS_FAILED),
         ("empty", Exit.ITEMS_FAILED),

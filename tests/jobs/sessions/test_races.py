@@ -169,6 +169,20 @@ def sent(market: Market, count: int) -> Callable[[], bool]:
     return lambda: sum(each["requests"] for each in market.sandbox.requests().values()) >= count
 
 
+def test_no_more_is_written_down_than_is_under_way(market: Market) -> None:
+    """So that a run which is killed leaves no more open."""
+    for _ in range(6):
+        coming(market)
+    market.sandbox.fault("delay", "authorize", times=2, seconds=3600)
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(market.run, AUTHORIZER, concurrency=2)
+        until(sent(market, 2))
+        written = len(market.operations())
+        market.sandbox.wake()
+        assert run.result(30).counts == {"held": 6}
+    assert written == 2
+
+
 @pytest.mark.only("postgresql")
 def test_an_order_that_somebody_has_locked_is_waited_for(market: Market) -> None:
     """It is held as soon as it is free, in the same run."""

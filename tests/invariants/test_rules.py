@@ -15,6 +15,7 @@ from jobctl.invariants.rule import Rule
 from jobctl.sandbox import Sandbox
 from jobctl.tables.findings import findings
 from jobctl.tables.journal import money_operations
+from jobctl.tables.marketplace import ledger_postings
 from jobctl.tables.notifications import notifications, users
 from jobctl.tables.sessions import orders
 from jobctl.tables.subscriptions import payments, plans, subscriptions
@@ -204,6 +205,16 @@ def a_release_in_another_currency(lived: Lived) -> None:
     asked.wallet(asked.asked(asked.moved(released).request_id).creator_id, currency="GHS")
     asked.wallet(None, currency="GHS")
     assert lived.world.run("escrow-release").counts == {"released": 1}
+
+
+def test_of_two_postings_of_a_kind_the_one_that_is_wrong_is_named(lived: Lived) -> None:
+    first = lived.of(ledger_postings).id
+    a_release_in_another_currency(lived)
+    lived.force(
+        "UPDATE ledger_entries SET amount_minor = amount_minor + 1 WHERE line = 1 "
+        f"AND wallet_transaction_id = {lived.released}"
+    )
+    assert [each["id"] for each in checked("postings-balance")["postings-balance"]] == [first]
 
 
 def a_message_cancelled_while_it_was_claimed(lived: Lived) -> None:

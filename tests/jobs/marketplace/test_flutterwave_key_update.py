@@ -1,7 +1,7 @@
 """Which tokens are renewed, and what becomes of secrets."""
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -105,6 +105,15 @@ def test_trouble_keeps_the_old_token_for_the_next_run(bazaar: Bazaar, fault: str
     assert kept(bazaar, made).access_token == "old"
     bazaar.pass_time(minutes=1)
     assert bazaar.run(JOB).counts == {"renewed": 1}
+
+
+@pytest.mark.parametrize("ends", [None, ago(minutes=1), NOW])
+def test_where_no_token_is_good_that_is_told(bazaar: Bazaar, ends: datetime | None) -> None:
+    credential(bazaar, access_token=ends and "old", token_expires_at=ends)
+    bazaar.sandbox.fault("garbage", "token")
+    assert bazaar.run(JOB).exit_code == Exit.ITEMS_FAILED
+    (error,) = bazaar.world.errors()
+    assert "there is none now" in error.error
 
 
 def test_a_token_that_cannot_be_stored_needs_someone(bazaar: Bazaar) -> None:

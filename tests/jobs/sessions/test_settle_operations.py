@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from jobctl.errors import Exit
+from jobctl.locks import Locks
 from jobctl.tables.findings import findings
 from jobctl.tables.journal import money_operations
 from jobctl.tables.sessions import orders, sessions
@@ -257,6 +258,21 @@ def test_a_finding_that_somebody_has_in_hand_is_resolved_all_the_same(market: Ma
         person.rollback()
         assert run.result(30).counts == {"held": 1}
     assert [each.status for each in market.world.rows(findings)] == ["resolved"]
+
+
+def test_a_dry_run_shows_what_a_dead_run_left_and_not_what_a_live_one_has(
+    market: Market, locks: Locks
+) -> None:
+    ids = [market.order() for _ in range(2)]
+    market.sandbox.fault("lost_answer", "authorize", times=2)
+    market.run(AUTHORIZER)
+    market.pass_time(minutes=10)
+    locks.hold_run(900)
+    for order, run in zip(ids, (900, 901), strict=True):
+        (operation,) = market.operations(order)
+        market.world.change(money_operations, operation.id, claimed_by=run)
+    (shown,) = market.run(SETTLER, dry_run=True).document["rows"]
+    assert shown["row_id"] == market.operations(ids[1])[0].id
 
 
 def test_a_limit_is_of_new_rows_alone(market: Market) -> None:

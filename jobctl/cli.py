@@ -127,12 +127,14 @@ def guarded(arguments: list[str] | None) -> int:
 
 def report(error: Exception) -> int:
     """Print an error in one sentence; return its exit code."""
+    from jobctl.db import in_the_way  # noqa: PLC0415 (lazy, see above)
     from jobctl.errors import Exit, JobctlError  # noqa: PLC0415 (lazy, see above)
     from jobctl.logs import complain  # noqa: PLC0415 (lazy, see above)
 
-    if isinstance(error, JobctlError):
-        complain(str(error), "error")
-        return int(error.exit_code)
+    ours = error if isinstance(error, JobctlError) else in_the_way(error)
+    if ours:
+        complain(str(ours), "error")
+        return int(ours.exit_code)
     if isinstance(error, PermissionError):
         complain(f"no permission for {error.filename}: {error.strerror}", "error")
         return int(Exit.MISCONFIGURED)

@@ -4,7 +4,6 @@ The only raw SQL of the product is here and in the locks.
 """
 
 import json
-import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -36,7 +35,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from jobctl.errors import JobctlError, MisconfiguredError, UnreachableError
@@ -48,15 +47,7 @@ VERSION_TABLE = "jobctl_version"  # Alembic's, by a name of our own: the applica
 OLDEST_POSTGRES = 140000
 BUSY_TIMEOUT = 10  # seconds
 LARGEST = 2**63  # beyond which no column has a whole number
-CONNECT_TIMEOUT = 10  # seconds
 UPGRADE = "run `jobctl db upgrade`"
-# So that a machine that vanished is noticed within a minute, and its locks are freed.
-KEEPALIVES = {
-    "keepalives_idle": 20,
-    "keepalives_interval": 5,
-    "keepalives_count": 4,
-    "tcp_user_timeout": 40000,
-}
 
 
 class Database:
@@ -110,12 +101,12 @@ def open_database(settings: Settings, *, read_only: bool = False, name: str = "j
 
 
 def check_embedded(settings: Settings) -> None:
-    if settings.jobctl_embedded == "never":
+    if settings.jobctl_embedded == "never" and not settings.database_file:
         raise MisconfiguredError(
             "DATABASE_URL is not set, and JOBCTL_EMBEDDED=never rules the embedded database out: "
             "set DATABASE_URL, for example postgresql://user:password@host/database"
         )
-    if not settings.jobctl_home.is_dir():
+    if not settings.embedded_path.parent.is_dir():
         raise MisconfiguredError(no_home(settings))
     if settings.embedded_path.is_dir():
         raise MisconfiguredError(
@@ -124,12 +115,14 @@ def check_embedded(settings: Settings) -> None:
     if not settings.embedded_path.exists():
         raise MisconfiguredError(
             f"there is no database at {settings.embedded_path.absolute()}: {UPGRADE} to create it there, "
-            "set JOBCTL_HOME to the folder that holds it, or set DATABASE_URL"
+            f"{'' if settings.database_file else 'set JOBCTL_HOME to the folder that holds it, '}"
+            f"or set {'another ' if settings.database_file else ''}DATABASE_URL"
         )
 
 
 def no_home(settings: Settings) -> str:
-    return f"JOBCTL_HOME {settings.jobctl_home.absolute()} is no folder: create it, or set another"
+    named = "DATABASE_URL's folder" if settings.database_file else "JOBCTL_HOME"
+    return f"{named} {settings.embedded_path.parent.absolute()} is no folder: create it, or set another"
 
 
 def wrong_schema(revision: str | None) -> str:
@@ -169,18 +162,19 @@ def engine(
 
 
 def postgres_engine(settings: Settings, *, read_only: bool, name: str) -> Engine:
-    url = str(settings.database_url)
+    from jobctl import session  # noqa: PLC0415 (no start on SQLite pays for it)
 
-    def connect() -> Any:
-        import psycopg  # noqa: PLC0415 (no start on SQLite pays for it)
-        from psycopg.types.json import set_json_loads  # noqa: PLC0415
+    url, schema = str(settings.database_url), settings.database_schema
 
-        # By libpq's own reading of the URL: several hosts, services, TLS parameters.
-        # A pooler hands each transaction to another server session, where what we prepared is unknown.
-        prepared: dict[str, Any] = {"prepare_threshold": None} if settings.database_lock_url else {}
-        made = psycopg.connect(url, **connect_arguments(url, name), **prepared)
-        set_json_loads(readable, made)
+    def connect() -> session.Session:
+        made = session.connect(url, variable="DATABASE_URL", name=name, schema=schema)
+        made.autocommit = False
         return made
+
+    def begin(connection: Connection) -> None:
+        made: Any = connection.connection.dbapi_connection
+        if made.shared:
+            made.settle(local=True)
 
     isolation: Any = "REPEATABLE READ" if read_only else "READ COMMITTED"
     made = create_engine(
@@ -190,6 +184,7 @@ def postgres_engine(settings: Settings, *, read_only: bool, name: str) -> Engine
         isolation_level=isolation,
         hide_parameters=True,  # they are people's data, and errors end in logs
     )
+    event.listen(made, "begin", begin)
     return made.execution_options(postgresql_readonly=True) if read_only else made
 
 
@@ -202,12 +197,6 @@ def readable(stored: str | bytes) -> Any:
         return json.loads(stored)
     except (ValueError, RecursionError):
         return stored.decode() if isinstance(stored, bytes) else stored
-
-
-def connect_arguments(url: str, name: str) -> dict[str, Any]:
-    """Return what we ask of libpq where the URL doesn't."""
-    wanted: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, "application_name": name, **KEEPALIVES}
-    return {key: value for key, value in wanted.items() if f"{key}=" not in url}
 
 
 def sqlite_engine(path: Path, *, read_only: bool, create: bool) -> Engine:
@@ -253,34 +242,33 @@ def translate(error: Exception, settings: Settings) -> JobctlError | None:
         return MisconfiguredError(f"{where} refused: {said}; grant jobctl's role what it needs")
     if state == READ_ONLY:
         return UnreachableError(f"{where} takes no changes now (read-only): {said}; run it again later")
-    if state is None and isinstance(error, ProgrammingError) and error.statement is None:
-        return unreachable(said)  # on connecting; of a statement, a value that the driver cannot write
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if not lost and (not isinstance(error, OperationalError) or state in CONFLICTS):
         return None
-    return unreachable(said, state=state)
+    return unreachable(said, state)
 
 
-# A deadlock, a serialization failure, a lock waited for in vain: of two transactions, not of the database.
-CONFLICTS = {"40001", "40P01", "55P03"}
+# A deadlock, a serialization failure, a lock waited for in vain, a statement that somebody cancelled: of one
+# statement or of two transactions, not of the database.
+CONFLICTS = {"40001", "40P01", "55P03", "57014"}
+
+
+def in_the_way(error: Exception) -> JobctlError | None:
+    """Return the error for a statement that others kept from its end, where no row is to be blamed."""
+    if not isinstance(error, DBAPIError) or getattr(error.orig, "sqlstate", None) not in CONFLICTS:
+        return None
+    said = f"others were in the way at the database: {first_line(error)}"
+    return UnreachableError(f"{said}; nothing is lost, run it again")
+
+
 READ_ONLY = "25006"  # a standby after a failover, say
-# Classes of SQLSTATEs where trying again would not help: not let in, no such database.
-WRONG_STATES = ("28", "3D")
-# The same in words: before there is a connection, libpq has nothing else.
-WRONG = re.compile(
-    r"(?:^|: +)(?:invalid |bad value |extra |missing |definition of service|no password|no pg_hba|pg_hba"
-    r"|permission denied|role |database .*does not exist|[\w ]+ authentication failed"
-    r"|[\w ]*(?:certificate|private key))"
-)
-QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")  # hosts, users and databases may be called anything
 
 
-def unreachable(said: str, variable: str = "DATABASE_URL", state: str | None = None) -> JobctlError:
-    """Return the error for a PostgreSQL that didn't let us in, or went away."""
-    wrong = state.startswith(WRONG_STATES) if state else WRONG.search(QUOTED.sub("", said))
-    if wrong:
-        return MisconfiguredError(f"the database cannot be used: {said}; check {variable}")
-    return UnreachableError(f"the database cannot be reached: {said}; nothing is lost, run it again")
+def unreachable(said: str, state: str | None) -> JobctlError:
+    """Return the error for a PostgreSQL that went away."""
+    from jobctl import refusals  # noqa: PLC0415 (only where something went wrong)
+
+    return refusals.of_state(state, said) if state else refusals.passing(said)
 
 
 # What SQLite says, and what that means to whoever reads it.

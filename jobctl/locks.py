@@ -13,12 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
-from jobctl.db import connect_arguments, first_line, unreachable
+from jobctl.db import first_line
 from jobctl.errors import MisconfiguredError, UnreachableError
 from jobctl.settings import Settings
 
 if TYPE_CHECKING:
-    import psycopg
+    from jobctl.session import Session
 
 # The first halves of our advisory lock keys: "jobj", "jobr" and "jobs" in ASCII.
 JOB_KEY, RUN_KEY, SAME_KEY = 0x6A6F626A, 0x6A6F6272, 0x6A6F6273
@@ -183,28 +183,26 @@ class PostgresLocks:
             raise
 
     @staticmethod
-    def connect(url: str, variable: str) -> "psycopg.Connection[Any]":
-        import psycopg  # noqa: PLC0415 (no start on SQLite pays for it)
+    def connect(url: str, variable: str) -> "Session":
+        from jobctl import session  # noqa: PLC0415 (no start on SQLite pays for it)
 
-        try:
-            return psycopg.connect(
-                url, autocommit=True, prepare_threshold=None, **connect_arguments(url, "jobctl locks")
-            )
-        except psycopg.Error as error:
-            raise unreachable(first_line(error), variable) from error
+        made = session.connect(url, variable=variable, name="jobctl locks")
+        made.prepare_threshold = None
+        return made
 
     def refuse_pooler(self) -> None:
         """Raise MisconfiguredError where a pooler gives our session to others between statements.
 
-        A pooler makes up the process number that it tells at connecting; a server tells its own. With a
-        pooler, a second connection shows whether the session stays ours while we hold it.
+        A second connection shows whether the session stays ours while we hold it.
         """
-        mine = self.ask("SELECT pg_backend_pid()")
-        if mine == self.connection.info.backend_pid:
+        if not self.connection.shared:
             return
+        mine = self.ask("SELECT pg_backend_pid()")
         with self.connect(self.url, self.variable) as other:
             theirs = other.execute("SELECT pg_backend_pid()").fetchone()
-        if theirs == (mine,) or self.ask("SELECT pg_backend_pid()") != mine:
+        if theirs != (mine,) and self.ask("SELECT pg_backend_pid()") == mine:
+            self.connection.settle(local=False, ours=True)
+        else:
             raise MisconfiguredError(
                 "DATABASE_URL leads through a connection pooler that shares sessions, where locks don't "
                 "hold: set DATABASE_LOCK_URL to the server itself"

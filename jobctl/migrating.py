@@ -63,9 +63,9 @@ def random_name() -> str:
 
 
 def prepare_embedded(settings: Settings) -> None:
-    if settings.jobctl_embedded == "never":
+    if settings.jobctl_embedded == "never" and not settings.database_file:
         db.check_embedded(settings)
-    if not settings.jobctl_home.is_dir():
+    if not settings.embedded_path.parent.is_dir():
         raise MisconfiguredError(db.no_home(settings))
     if settings.embedded_path.exists():
         db.check_embedded(settings)

@@ -402,11 +402,21 @@ POSTGRES_SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
 PASSWORDS = re.compile(r"(?<=://)([^:@/?#]*:)([^@]*)(?=@)|(?<=[?&])((?:ssl)?password=)([^&]+)")
 
 
+def database_url(value: str) -> str | Path:
+    """Return the path of an SQLite database, or a PostgreSQL URL in the one form that psycopg takes."""
+    if not value.startswith("sqlite:"):
+        return postgres_url(value)
+    path = value.removeprefix("sqlite:///")
+    if not path.startswith("/") or "?" in path:
+        raise ValueError("a PostgreSQL URL, or sqlite:/// and an absolute path: sqlite:////var/lib/jobctl.db")
+    return Path(path)
+
+
 def postgres_url(value: str) -> str:
     """Bring `postgres://`, `postgresql://` and `postgresql+psycopg://` to the one form that psycopg takes."""
     scheme, colon, rest = value.partition("://")
     if not colon or scheme not in POSTGRES_SCHEMES:
-        raise ValueError("a URL that begins with postgresql:// (SQLite needs no URL, only JOBCTL_HOME)")
+        raise ValueError("a URL that begins with postgresql:// (or, for SQLite, sqlite:/// and a path)")
     authority, _, after = (
         re.split(r"([/?#])", rest, maxsplit=1) if re.search(r"[/?#]", rest) else (rest, "", "")
     )

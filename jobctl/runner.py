@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import DBAPIError
+
 from jobctl import history, logs
-from jobctl.db import Database, clock, first_line, open_database
+from jobctl.db import Database, clock, first_line, in_the_way, open_database
 from jobctl.errors import Exit, JobctlError, LockHeldError, UsageError, worst
 from jobctl.history import RunRecord
 from jobctl.job import (
@@ -150,9 +152,11 @@ def real_run(invocation: Invocation, database: Database, locks: Locks) -> Exit:
     except JobctlError as error:
         loop.fail(error.exit_code, str(error))
     except Exception as error:
-        loop.fail(Exit.UNEXPECTED, f"{type(error).__name__}: {first_line(error)}")
-        loop.close()
-        raise
+        if not (told := in_the_way(error)):
+            loop.fail(Exit.UNEXPECTED, f"{type(error).__name__}: {first_line(error)}")
+            loop.close()
+            raise
+        loop.fail(told.exit_code, str(told))
     loop.fail(invocation.stop.exit_code or Exit.DONE)
     loop.close()
     return loop.exit_code
@@ -260,7 +264,7 @@ class Loop:
         """Write the end into the run record, and say what the run came to."""
         if self.record.id is not None:
             # Where the database is gone the record stays open, and the next run closes it as died.
-            with suppress(JobctlError), self.database.transaction() as connection:
+            with suppress(JobctlError, DBAPIError), self.database.transaction() as connection:
                 now = self.invocation.now or clock(connection)
                 self.record.close(connection, now, self.exit_code, "; ".join(self.complaints) or None)
                 self.locks.release_run(self.record.id)

@@ -48,9 +48,10 @@ class Settings:
         example="/var/lib/jobctl",
     )
     database_url: str | None = setting(
-        parsing.postgres_url,
+        parsing.database_url,
         None,
-        "PostgreSQL to work on; empty: the embedded SQLite file `jobctl.db` in JOBCTL_HOME",
+        "PostgreSQL to work on, or sqlite:/// and the path of an embedded database; empty: `jobctl.db` in "
+        "JOBCTL_HOME",
         group="database",
         example="postgresql://jobctl:secret@db.example.com/market?sslmode=verify-full",
         secret=True,
@@ -62,6 +63,13 @@ class Settings:
         group="database",
         example="postgresql://jobctl:secret@db-direct.example.com/market",
         secret=True,
+    )
+    database_schema: str | None = setting(
+        parsing.text,
+        None,
+        "PostgreSQL schema that has jobctl's tables; empty: the first of the role's search_path",
+        group="database",
+        example="jobctl",
     )
     jobctl_embedded: str = setting(
         parsing.choice("auto", "never"),
@@ -601,9 +609,11 @@ class Settings:
         example="1h",
     )
 
+    database_file: Path | None = None  # the embedded database that DATABASE_URL names
+
     @property
     def embedded_path(self) -> Path:
-        return self.jobctl_home / "jobctl.db"
+        return self.database_file or self.jobctl_home / "jobctl.db"
 
 
 @dataclass(frozen=True)
@@ -617,7 +627,7 @@ class Loaded:
 
 
 def declared() -> tuple[Field[Any], ...]:
-    return fields(Settings)
+    return tuple(each for each in fields(Settings) if each.metadata)
 
 
 def variable(declaration: Field[Any]) -> str:
@@ -637,6 +647,8 @@ def load(environ: Mapping[str, str] | None = None) -> Loaded:
         environ, {name: text for name, text in env_file.items() if name != "JOBCTL_HOME"}, home, problems
     )
     values = {each.name: reader.read(each) for each in declared()}
+    if isinstance(values["database_url"], Path):
+        values |= {"database_url": None, "database_file": values["database_url"]}
     settings = Settings(**values)
     wrong = {each.partition(":")[0] for each in problems}
     problems += [said for names, said in contradictions(settings) if not wrong & names]
@@ -753,4 +765,7 @@ def contradictions(settings: Settings) -> Iterable[tuple[set[str], str]]:
     if settings.database_lock_url and not settings.database_url:
         names = {"DATABASE_LOCK_URL", "DATABASE_URL", "DATABASE_URL_FILE"}
         yield names, "DATABASE_LOCK_URL: goes with DATABASE_URL, which is not set"
+    if settings.database_schema and not settings.database_url:
+        names = {"DATABASE_SCHEMA", "DATABASE_URL", "DATABASE_URL_FILE"}
+        yield names, "DATABASE_SCHEMA: goes with a PostgreSQL DATABASE_URL, which is not set"
     yield from modes.contradictions(settings)

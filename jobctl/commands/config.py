@@ -34,8 +34,9 @@ def config(*, as_json: bool) -> None:
 
 def row_of(declaration: Any, found: Loaded) -> tuple[str, str | None, str, str]:
     name = settings.variable(declaration)
-    value = getattr(found.settings, declaration.name)
-    secret = declaration.metadata["secret"]
+    value, secret = getattr(found.settings, declaration.name), declaration.metadata["secret"]
+    if declaration.name == "database_url" and found.settings.database_file:
+        value, secret = f"sqlite:///{found.settings.database_file}", False
     return name, written(value, secret=secret), found.origins[name], declaration.metadata["what"]
 
 

@@ -93,7 +93,7 @@ def open_database(settings: Settings, *, read_only: bool = False, name: str = "j
         with database.transaction() as connection:
             revision = current_revision(connection)
             if revision != SCHEMA:
-                raise MisconfiguredError(wrong_schema(revision))
+                raise MisconfiguredError(wrong_schema(revision, connection))
             database.installation = installation_of(connection)
         yield database
     finally:
@@ -125,15 +125,34 @@ def no_home(settings: Settings) -> str:
     return f"{named} {settings.embedded_path.parent.absolute()} is no folder: create it, or set another"
 
 
-def wrong_schema(revision: str | None) -> str:
+def wrong_schema(revision: str | None, connection: Connection | None = None) -> str:
     if revision is None:
-        return f"the database has no jobctl tables: {UPGRADE}"
+        elsewhere = tables_elsewhere(connection) if connection else ""
+        return f"the database has no jobctl tables{elsewhere or f': {UPGRADE}'}"
     if revision.isdigit() and revision < SCHEMA:
         return f"the database is at migration {revision}, this jobctl needs {SCHEMA}: {UPGRADE}"
     return (
         f"the database is at migration {revision}, newer than the {SCHEMA} that this jobctl knows: "
         "deploy the newer jobctl"
     )
+
+
+def tables_elsewhere(connection: Connection) -> str:
+    """Say where in a PostgreSQL database there are some, whether or not our role may look into it."""
+    if connection.dialect.name != "postgresql":
+        return ""
+    there = (
+        "SELECT quote_ident(n.nspname), has_schema_privilege(n.oid, 'USAGE'), quote_ident(current_user) "
+        "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relname = :name "
+        "ORDER BY n.nspname = any(string_to_array(replace(current_setting('search_path'), ' ', ''), ',')) DESC"
+    )
+    found = connection.execute(text(there), {"name": VERSION_TABLE}).first()
+    if not found:
+        return ""
+    schema, allowed, role = found
+    if not allowed:
+        return f" that its role may see: GRANT USAGE ON SCHEMA {schema} TO {role}"
+    return f" in its schema, and schema {schema} has some: set DATABASE_SCHEMA={schema}, or {UPGRADE}"
 
 
 def current_revision(connection: Connection) -> str | None:

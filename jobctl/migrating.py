@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, insert, inspect, text
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.schema import CreateSchema
 
 from jobctl import db
 from jobctl.errors import MisconfiguredError
@@ -20,10 +21,10 @@ UPGRADE_LOCK = zlib.crc32(b"jobctl db upgrade")
 ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 PATIENCE = 60.0  # seconds; another pod's upgrade may take its time
 KEY_LENGTH = 8
-IN_THE_WAY = ("already exists", "no schema has been selected")
+# A table or an index by the same name is there already; there is no schema to make them in.
+IN_THE_WAY = ("42P07", "42710", "3F000")
 OF_ITS_OWN = {
-    "postgresql": "give jobctl a database of its own, or a schema (CREATE SCHEMA jobctl, then "
-    "?options=-csearch_path%3Djobctl at the end of DATABASE_URL)",
+    "postgresql": "give jobctl a database of its own, or a schema: DATABASE_SCHEMA=jobctl",
     "sqlite": "set JOBCTL_HOME to a folder of jobctl's own",
 }
 
@@ -48,6 +49,7 @@ def upgrade(settings: Settings, name: str | None = None) -> tuple[str | None, st
     with db.translated(settings), exclusive(settings) as connection:
         if connection.dialect.name == "postgresql":
             refuse_old_postgres(connection)
+            make_schema(connection, settings)
         before = db.current_revision(connection)
         if before is not None and before > db.SCHEMA:
             raise MisconfiguredError(db.wrong_schema(before))
@@ -119,6 +121,18 @@ def refuse_old_postgres(connection: Connection) -> None:
         raise MisconfiguredError(f"this is PostgreSQL {version // 10000}; jobctl needs 14 or newer")
 
 
+def make_schema(connection: Connection, settings: Settings) -> None:
+    """Make the schema that DATABASE_SCHEMA names, where there is none."""
+    schema = settings.database_schema
+    if schema and not connection.dialect.has_schema(connection, schema):
+        connection.execute(CreateSchema(schema))
+
+
+def in_the_way(error: DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None)
+    return state in IN_THE_WAY if state else "already exists" in str(error.orig)  # SQLite has no other word
+
+
 def migrate(connection: Connection) -> None:
     from alembic import command  # noqa: PLC0415 (no job pays for it)
     from alembic.config import Config  # noqa: PLC0415 (the same)
@@ -130,7 +144,7 @@ def migrate(connection: Connection) -> None:
         command.upgrade(config, "head")
     except (ProgrammingError, OperationalError) as error:
         said = db.first_line(error.orig or error)
-        if not any(hint in said for hint in IN_THE_WAY):
+        if not in_the_way(error):
             raise
         advice = OF_ITS_OWN[connection.dialect.name]
         raise MisconfiguredError(f"{said}: {advice}; nothing was changed") from error

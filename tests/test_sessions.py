@@ -5,15 +5,18 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import psycopg
 import pytest
 from psycopg import sql
 from sqlalchemy import make_url, text
 
-from jobctl import session
+from jobctl import migrating, session
 from jobctl.db import Database
 from jobctl.errors import Exit, JobctlError
+from jobctl.settings import Settings
+from jobctl.tables.notifications import notifications
 from tests.pooler import MODES, POOLERS, pooled
 from tests.world import World
 
@@ -145,19 +148,27 @@ class TestPoolers:
 def test_rows_that_a_policy_hides_are_an_error(world: World) -> None:
     """And not a job that has nothing to do."""
     world.messages(3)
-    with psycopg.connect(url_of(world), autocommit=True) as connection:
-        role = f"jobs_{connection.info.dbname}"
-        connection.execute(f"CREATE ROLE {role} LOGIN".encode())
-        connection.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}".encode())
-        connection.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}".encode())
-        connection.execute("ALTER TABLE notifications ENABLE ROW LEVEL SECURITY")
-    theirs = make_url(url_of(world)).set(username=role).render_as_string(hide_password=False)
-    done = world.call("notification-sender", DATABASE_URL=theirs)
+    with role(url_of(world)) as theirs:
+        with world.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE notifications ENABLE ROW LEVEL SECURITY"))
+        done = world.call("notification-sender", DATABASE_URL=theirs)
     assert done.exit_code == Exit.MISCONFIGURED
     assert "row-level security" in done.err
-    with psycopg.connect(url_of(world), autocommit=True) as connection:
-        connection.execute(f"DROP OWNED BY {role}".encode())
-        connection.execute(f"DROP ROLE {role}".encode())
+
+
+@contextmanager
+def role(url: str) -> Iterator[str]:
+    """Give the URL of another role, which has all rights on what is in the schema `public`."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        named = f"jobs_{connection.info.dbname}"
+        connection.execute(f"CREATE ROLE {named} LOGIN".encode())
+        for kind in ("TABLES", "SEQUENCES"):
+            connection.execute(f"GRANT ALL ON ALL {kind} IN SCHEMA public TO {named}".encode())
+        try:
+            yield make_url(url).set(username=named).render_as_string(hide_password=False)
+        finally:
+            connection.execute(f"DROP OWNED BY {named}".encode())
+            connection.execute(f"DROP ROLE {named}".encode())
 
 
 def test_a_locked_table_holds_no_run_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,3 +293,34 @@ def test_what_answers_nothing_passes() -> None:
     with Refusing("00000", closing=True) as url, pytest.raises(JobctlError) as told:
         session.connect(url, variable="DATABASE_URL", name="jobctl tests")
     assert told.value.exit_code == Exit.UNREACHABLE
+
+
+class TestSchemas:
+    def test_two_installations_share_a_database(self, empty: Settings) -> None:
+        """Each sees its own rows, and an upgrade makes the schema."""
+        ours, theirs = (replace(empty, database_schema=each) for each in ("ours", 'the "others"'))
+        for each in (ours, theirs):
+            migrating.upgrade(each)
+        with World(ours) as world, World(theirs) as others:
+            ids = world.messages(3)
+            assert others.rows(notifications) == []
+            assert others.send().counts == {}
+            assert world.send().counts == {"sent": 3}
+            assert {world.row(each).status for each in ids} == {"sent"}
+            assert world.call("db", "check", DATABASE_SCHEMA="ours").exit_code == Exit.DONE
+
+    def test_where_there_are_tables_is_said(self, empty: Settings) -> None:
+        migrating.upgrade(replace(empty, database_schema="ours"))
+        with World(empty) as world:
+            done = world.call("jobs")
+            assert (done.exit_code, "DATABASE_SCHEMA=ours" in done.err) == (Exit.MISCONFIGURED, True)
+
+    def test_a_schema_that_the_role_may_not_use_is_named(self, empty: Settings) -> None:
+        migrating.upgrade(replace(empty, database_schema="ours"))
+        with World(empty) as world, role(url_of(world)) as theirs:
+            for schema in ("", "ours"):
+                done = world.call("jobs", DATABASE_URL=theirs, DATABASE_SCHEMA=schema)
+                assert (done.exit_code, "GRANT USAGE ON SCHEMA ours" in done.err) == (
+                    Exit.MISCONFIGURED,
+                    True,
+                )

@@ -75,7 +75,7 @@ def check(*, as_json: bool) -> int:
     """
     with reading(loaded().settings, "jobctl db check") as connection:
         if (revision := current_revision(connection)) != SCHEMA:
-            raise MisconfiguredError(wrong_schema(revision))
+            raise MisconfiguredError(wrong_schema(revision, connection))
         found, kind = all_lacks(connection), connection.dialect.name
         grave = any(each.grave for each in found)
         installation = None if grave else installation_of(connection)

@@ -60,7 +60,7 @@ class Found:
 
     kind: str
     seconds: float
-    revision: str | None
+    lacking: str | None  # what is said of a database that is at no or another migration
     now: datetime
     jobs: Mapping[str, Known]
     waiting: Sequence[str] = ()  # what is said of money that waits too long
@@ -119,8 +119,8 @@ def look_into(settings: Settings, entries: Sequence[Entry], *, named: bool) -> I
         yield Check("database", False, sentence(error))
         return
     yield Check("database", True, f"{found.kind} reachable, {found.seconds * 1000:.0f} ms")
-    if found.revision != SCHEMA:
-        yield Check("migrations", False, wrong_schema(found.revision))
+    if found.lacking:
+        yield Check("migrations", False, found.lacking)
         return
     yield Check("migrations", True, SCHEMA)
     for each in entries:
@@ -169,11 +169,12 @@ def look(settings: Settings, entries: Sequence[Entry], *, named: bool) -> Found:
         with database.transaction() as connection:
             now, seconds = clock(connection), time.monotonic() - began
             revision = current_revision(connection)
-            jobs = known(connection, entries) if revision == SCHEMA else {}
-            waiting = () if named or revision != SCHEMA else look_for_money(connection, now, settings)
+            lacking = None if revision == SCHEMA else wrong_schema(revision, connection)
+            jobs = {} if lacking else known(connection, entries)
+            waiting = () if named or lacking else look_for_money(connection, now, settings)
     finally:
         database.close()
-    return Found("SQLite" if database.embedded else "PostgreSQL", seconds, revision, now, jobs, waiting)
+    return Found("SQLite" if database.embedded else "PostgreSQL", seconds, lacking, now, jobs, waiting)
 
 
 def look_for_money(connection: Connection, now: datetime, settings: Settings) -> Sequence[str]:

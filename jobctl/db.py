@@ -144,7 +144,7 @@ def tables_elsewhere(connection: Connection) -> str:
     there = (
         "SELECT quote_ident(n.nspname), has_schema_privilege(n.oid, 'USAGE'), quote_ident(current_user) "
         "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relname = :name "
-        "ORDER BY n.nspname = any(string_to_array(replace(current_setting('search_path'), ' ', ''), ',')) DESC"
+        "ORDER BY n.nspname"
     )
     found = connection.execute(text(there), {"name": VERSION_TABLE}).first()
     if not found:

@@ -412,6 +412,12 @@ def database_url(value: str) -> str | Path:
     return Path(path)
 
 
+def schema(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_$]{0,62}", value):
+        raise ValueError("the name of a schema: letters, digits and _")
+    return value
+
+
 def postgres_url(value: str) -> str:
     """Bring `postgres://`, `postgresql://` and `postgresql+psycopg://` to the one form that psycopg takes."""
     scheme, colon, rest = value.partition("://")

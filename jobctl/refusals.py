@@ -17,8 +17,9 @@ from typing import Any
 
 import psycopg
 from psycopg import pq
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from jobctl import parsing
 from jobctl.db import first_line
 from jobctl.errors import JobctlError, MisconfiguredError, UnreachableError
 
@@ -34,7 +35,6 @@ CODE = re.compile(rb' C "([0-9A-Z]{5})"')
 class Attempt:
     """How far a connection came."""
 
-    begun: bool  # whether anybody was to be asked at all
     connected: bool
     needs_password: bool
     messages: tuple[tuple[bytes, bytes, bytes], ...]  # direction (F: ours), name, what it says
@@ -55,6 +55,8 @@ def of_connecting(error: psycopg.Error, url: str, variable: str) -> JobctlError:
     said = first_line(error)
     if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
         return wrong(said, variable)  # the URL itself
+    if isinstance(error, psycopg.errors.ConnectionTimeout):
+        return passing(said)
     if error.sqlstate:
         return of_state(error.sqlstate, said, variable)
     return of_attempt(attempt(url), url, said, variable)
@@ -67,7 +69,7 @@ def of_state(state: str, said: str, variable: str = "DATABASE_URL") -> JobctlErr
 def of_attempt(made: Attempt, url: str, said: str, variable: str) -> JobctlError:
     if made.connected:
         return passing(said)  # it went by meanwhile
-    if not made.begun or made.needs_password:
+    if made.needs_password:
         return wrong(said, variable)
     if made.code == PROTOCOL:
         return of_pooler(made, url, said, variable)
@@ -75,7 +77,8 @@ def of_attempt(made: Attempt, url: str, said: str, variable: str) -> JobctlError
         return of_state(made.code, said, variable)
     answered, greeted = made.has(b"SSLResponse"), made.has(b"StartupMessage")
     # TLS: the server has none and the URL insists on it, or its certificate or ours is not accepted.
-    return wrong(said, variable) if answered and not greeted else passing(said)
+    refused = answered and not greeted
+    return wrong(said, variable) if refused or not is_sound(url) else passing(said)
 
 
 def of_pooler(made: Attempt, url: str, said: str, variable: str) -> JobctlError:
@@ -103,7 +106,7 @@ def attempt(url: str) -> Attempt:
         made = pq.PGconn.connect_start(conninfo)
         try:
             if made.status == pq.ConnStatus.BAD:
-                return Attempt(can_be_begun(url), connected=False, needs_password=False, messages=())
+                return Attempt(connected=False, needs_password=False, messages=())
             if sys.platform == "linux":
                 made.trace(trace.fileno())
             connected = poll(made)
@@ -114,7 +117,7 @@ def attempt(url: str) -> Attempt:
             made.finish()
         trace.seek(0)
         messages = tuple(MESSAGE.findall(trace.read()))
-    return Attempt(begun=True, connected=connected, needs_password=needs, messages=messages)
+    return Attempt(connected=connected, needs_password=needs, messages=messages)
 
 
 def poll(made: pq.abc.PGconn) -> bool:
@@ -132,14 +135,17 @@ def poll(made: pq.abc.PGconn) -> bool:
     return False
 
 
-def can_be_begun(url: str) -> bool:
-    """Tell whether what the URL says besides hosts is sound: whether it could be asked for of anybody."""
+def is_sound(url: str) -> bool:
+    """Tell whether what the URL says besides hosts could be asked for of anybody."""
+    ports = str(conninfo_to_dict(url).get("port") or "").split(",")
+    if not all(parsing.port_fits(each) for each in ports):
+        return False
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         here: dict[str, Any] = {"host": "127.0.0.1", "hostaddr": "", "port": nobody.getsockname()[1]}
         try:
             made = pq.PGconn.connect_start(make_conninfo(url, **here).encode())
         except psycopg.ProgrammingError:
             return False
-        begun = made.status != pq.ConnStatus.BAD
+        sound = made.status != pq.ConnStatus.BAD
         made.finish()
-        return begun
+        return sound

@@ -54,7 +54,7 @@ class Session(psycopg.Connection[Any]):
         """
         needed = {**NEEDED, **(SINCE_17 if self.info.server_version >= SEVENTEEN else {})}
         if self.schema is not None:
-            needed["search_path"] = '"' + self.schema.replace('"', '""') + '"'
+            needed["search_path"] = f'"{self.schema}"'
         each = f"set_config(%s, %s, {str(local).lower()})"
         calls = ", ".join([each] * len(needed)) + ", " + DURABLE.format(local=str(local).lower())
         values = [part for pair in needed.items() for part in pair]

@@ -65,7 +65,7 @@ class Settings:
         secret=True,
     )
     database_schema: str | None = setting(
-        parsing.text,
+        parsing.schema,
         None,
         "PostgreSQL schema that has jobctl's tables; empty: the first of the role's search_path",
         group="database",

@@ -298,7 +298,7 @@ def test_what_answers_nothing_passes() -> None:
 class TestSchemas:
     def test_two_installations_share_a_database(self, empty: Settings) -> None:
         """Each sees its own rows, and an upgrade makes the schema."""
-        ours, theirs = (replace(empty, database_schema=each) for each in ("ours", 'the "others"'))
+        ours, theirs = (replace(empty, database_schema=each) for each in ("ours", "Theirs"))
         for each in (ours, theirs):
             migrating.upgrade(each)
         with World(ours) as world, World(theirs) as others:

@@ -104,8 +104,7 @@ class Comparison:
             yield self.lack(table, f"{table} is emptied after a crash", f"ALTER TABLE {table} SET LOGGED")
         if self.found.filtered:
             why = f"row-level security may hide rows of {table} from jobctl's role"
-            advice = f"see that its policies show {self.found.role} every row"
-            yield self.lack(table, why, advice, grave=False)
+            yield self.lack(table, why, f"ALTER ROLE {self.found.role} BYPASSRLS")
 
     def of_a_column(self, name: str, wanted: Column, found: Column | None) -> Iterator[Lack]:
         column, made = f"{self.table}.{name}", f"ADD COLUMN {name} {written(wanted)}"

@@ -129,7 +129,9 @@ def constrain(table: Found, told: Any) -> None:
 
 def number(connection: Connection, sequences: list[tuple[Found, Any]], named: Mapping[int, str]) -> None:
     """Hold each sequence against the highest number of its table, where that may be read."""
-    readable = [(table, each) for table, each in sequences if "SELECT" not in table.refused]
+    readable = [
+        (table, each) for table, each in sequences if "SELECT" not in table.refused and not table.filtered
+    ]
     queries = [
         f'SELECT {n} AS n, max("{each.name}") AS highest FROM "{named[each.oid]}"'  # noqa: S608 (the catalogue's)
         for n, (_, each) in enumerate(readable)

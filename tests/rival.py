@@ -121,6 +121,14 @@ def insert(connection: Connection, table: Any, **values: Any) -> int:
     return int(key[0])
 
 
+def unordered(world: World) -> None:
+    """Have PostgreSQL find rows by scans of their tables, whose order is that of the last changes."""
+    with psycopg.connect(str(world.settings.database_url), autocommit=True) as connection:
+        for way in ("indexscan", "bitmapscan", "indexonlyscan"):
+            named = f"ALTER DATABASE {connection.info.dbname} SET enable_{way} = off"
+            connection.execute(named.encode())
+
+
 @contextmanager
 def once_chosen(world: World, change: Executable, chosen: str) -> Iterator[None]:
     """Have another connection commit a change as soon as a run has locked the rows that it found due.

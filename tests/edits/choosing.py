@@ -50,14 +50,16 @@ class Choice:
     def tests(self, edit: Edit) -> list[Recorded]:
         """Order the tests that ran over the edit, or else over its function, or else its file."""
         source = self.sources[edit.file]
+        whole = range(1, len(source.data.splitlines()) + 1)
         found = dict[str, Recorded]()
         for reach in (self.reached(source, edit), [(edit.file, function_lines(source, edit))]):
             for file, lines in reach:
                 found |= self.over(file, lines)
             if found:
                 break
-        else:
-            found = self.over(edit.file, range(1, len(source.data.splitlines()) + 1))
+        # What a module declares may be read where no name of it is used.
+        if not found or not function_lines(source, edit):
+            found |= self.over(edit.file, whole)
         return ordered(edit, suitable(edit, found.values()))
 
     def reached(self, source: Source, edit: Edit) -> Iterator[tuple[str, set[int]]]:

@@ -15,13 +15,19 @@ from jobctl.invariants.rule import Rule
 from jobctl.sandbox import Sandbox
 from jobctl.tables.findings import findings
 from jobctl.tables.journal import money_operations
-from jobctl.tables.marketplace import ledger_postings
+from jobctl.tables.marketplace import ledger_postings, wallet_transactions
 from jobctl.tables.notifications import notifications, users
 from jobctl.tables.sessions import orders
 from jobctl.tables.subscriptions import payments, plans, subscriptions
 from tests.bazaar import Bazaar
 from tests.conftest import Worlds
-from tests.invariants.breakers import BREAKERS, Breaker, capture_of
+from tests.invariants.breakers import (
+    BREAKERS,
+    Breaker,
+    a_currency_changed_while_it_is_held,
+    an_amount_changed_while_it_was_captured,
+    capture_of,
+)
 from tests.invariants.lived import Lived, live
 from tests.subscribers import Club
 from tests.world import NOW, World, ago, command
@@ -205,6 +211,24 @@ def a_release_in_another_currency(lived: Lived) -> None:
     asked.wallet(asked.asked(asked.moved(released).request_id).creator_id, currency="GHS")
     asked.wallet(None, currency="GHS")
     assert lived.world.run("escrow-release").counts == {"released": 1}
+
+
+@pytest.mark.parametrize(
+    ("breaker", "what"),
+    [(an_amount_changed_while_it_was_captured, "taken"), (a_currency_changed_while_it_is_held, "held")],
+)
+def test_what_an_order_is_not_of_is_told(lived: Lived, breaker: Breaker, what: str) -> None:
+    breaker(lived)
+    (row,) = checked("orders-are-of-what-was-taken")["orders-are-of-what-was-taken"]
+    assert row["what"] == what
+
+
+def test_a_refund_is_held_against_its_own_payment(lived: Lived) -> None:
+    """Whose number another may have at another provider."""
+    paid = lived.world.one(wallet_transactions, lived.escrowed)
+    of = {"subject": "transaction", "subject_id": lived.released, "payment_id": paid.reference}
+    lived.operation(kind="refund", **of, provider="stripe", amount_minor=1, currency="USD")
+    assert checked("refunds-are-of-what-was-paid") == {"refunds-are-of-what-was-paid": []}
 
 
 def test_of_two_postings_of_a_kind_the_one_that_is_wrong_is_named(lived: Lived) -> None:

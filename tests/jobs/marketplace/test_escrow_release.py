@@ -7,7 +7,6 @@ from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import select, update
 
@@ -18,6 +17,7 @@ from jobctl.tables.marketplace import ledger_entries, ledger_postings, requests,
 from jobctl.tables.notifications import users
 from tests import postgres
 from tests.bazaar import Bazaar
+from tests.rival import unordered
 from tests.world import NOW, ago
 
 JOB = "escrow-release"
@@ -245,10 +245,7 @@ class TestRivals:
         low, high = owned[first], owned[second]
         bazaar.world.change(wallets, low, status="closed")
         bazaar.world.change(wallets, low, status="active")  # a scan of the table meets it last by now
-        with psycopg.connect(str(bazaar.world.settings.database_url), autocommit=True) as connection:
-            for way in ("enable_indexscan", "enable_bitmapscan", "enable_indexonlyscan"):
-                named = connection.info.dbname
-                connection.execute(f"ALTER DATABASE {named} SET {way} = off".encode())
+        unordered(bazaar.world)
         choose = select(wallets.c.id).with_for_update()
         with bazaar.world.engine.connect() as rival, rival.begin():
             rival.execute(choose.where(wallets.c.id == low))

@@ -1,16 +1,18 @@
 """What is locked while answers are settled: whoever came between is seen, and not written over."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Executable, update
+from sqlalchemy import Executable, select, update
 
 from jobctl.errors import Exit
 from jobctl.tables.journal import money_operations
 from jobctl.tables.sessions import orders, sessions
+from tests import postgres
 from tests.jobs.sessions.test_rules import BOTH, FAR, extended
 from tests.payments import AUTHORIZER, CANCELLER, SETTLER, Market
-from tests.rival import while_held
+from tests.rival import unordered, while_held
 from tests.world import NOW, Done
 
 pytestmark = pytest.mark.only("postgresql")
@@ -43,6 +45,27 @@ def test_an_order_cancelled_while_its_hold_is_settled(market: Market, provider: 
     assert done.counts == {"held and to be undone": 1, "released": 1}
     assert [each.kind for each in market.sandbox.ledger()] == ["hold", "release"]
     market.agree()
+
+
+def test_subjects_are_locked_in_the_order_of_their_numbers(market: Market) -> None:
+    """So that nobody who does the same and the run wait for each other."""
+    low, high = market.order(), market.order()
+    assert market.run(AUTHORIZER).counts == {"held": 2}
+    for each in (low, high):
+        market.world.change(orders, each, payment_status="not_started")
+        (operation,) = market.operations(each)
+        market.world.change(money_operations, operation.id, settled_at=None)
+    market.world.change(orders, low, status="complete")  # a scan of the table meets it last by now
+    unordered(market.world)
+    choose = select(orders.c.id)
+    with ThreadPoolExecutor(1) as pool, market.world.engine.connect() as application:
+        application.execute(choose.where(orders.c.id == low).with_for_update())
+        run = pool.submit(market.run, SETTLER)
+        postgres.await_waiting(str(market.world.settings.database_url), 1)
+        application.execute(choose.where(orders.c.id == high).with_for_update(nowait=True))
+        application.commit()
+        assert run.result(30).exit_code == Exit.DONE
+    assert market.unsettled() == []
 
 
 def test_what_another_run_takes_up_is_passed_over_and_asked_about_once(market: Market) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, Executable, event, func, select, text
+from sqlalchemy import Connection, Engine, Executable, Table, event, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from jobctl.db import engine
@@ -121,12 +121,15 @@ def insert(connection: Connection, table: Any, **values: Any) -> int:
     return int(key[0])
 
 
-def unordered(world: World) -> None:
-    """Have PostgreSQL find rows by scans of their tables, whose order is that of the last changes."""
+def met_last(world: World, table: Table, row_id: int) -> None:
+    """Have PostgreSQL find rows by scans of their tables, and in this one a row after all others."""
     with psycopg.connect(str(world.settings.database_url), autocommit=True) as connection:
         for way in ("indexscan", "bitmapscan", "indexonlyscan"):
             named = f"ALTER DATABASE {connection.info.dbname} SET enable_{way} = off"
             connection.execute(named.encode())
+        last = f"SELECT id FROM {table} ORDER BY ctid DESC LIMIT 1".encode()
+        while connection.execute(last).fetchone() != (row_id,):
+            connection.execute(f"UPDATE {table} SET id = id WHERE id = {row_id}".encode())
 
 
 @contextmanager

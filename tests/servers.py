@@ -350,6 +350,12 @@ class HookServer(ThreadingHTTPServer):
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
 
     @property
+    def open(self) -> int:
+        """Count the connections that nobody has closed."""
+        with self._lock:
+            return len(self._open)
+
+    @property
     def port(self) -> int:
         return self.server_port
 

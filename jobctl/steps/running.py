@@ -118,9 +118,7 @@ class Running:
             raise
 
     def moment(self) -> At:
-        """Return what decisions made at this moment depend on; in a dry run time stands still."""
-        if self.options.dry_run:
-            return self.at
+        """Return what decisions made at this moment depend on. A dry run never asks: its time stands still."""
         passed = timedelta(seconds=time.monotonic() - self.began)
         return replace(self.at, moment=self.at.now + passed)
 

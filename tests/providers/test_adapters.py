@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from jobctl.providers.switchboard import PROVIDERS, Providers, compose
 from jobctl.providers.wire import moves_money
 from jobctl.providers.yookassa_reading import money, written
 from tests.providers.meanings import answering, means, settings
+from tests.sandbox.client import until
+from tests.servers import HookServer, Reply
 from tests.world import NOW
 
 ROOT = Path(__file__).parents[2]
@@ -146,6 +149,18 @@ def test_a_list_with_a_payment_that_has_no_number_is_not_complete(name: str) -> 
         with pytest.raises(ScopeDownError) as down:
             list(providers.listed(name, NOW - timedelta(hours=1), NOW))
         assert down.value.exit_code == Exit.UNREACHABLE
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_no_connection_is_left_open(name: str) -> None:
+    with HookServer() as server:
+        server.default = Reply(200, {"Content-Type": "application/json"}, b"{}")
+        addresses: Any = dict.fromkeys(("stripe_api_base", "yookassa_api_base", "paystack_url"), server.url)
+        providers = Providers(replace(settings(), **addresses), means())
+        with providers:
+            providers.retrieve(name, "payment-1")
+            assert server.open == 1
+        until(lambda: not server.open)
 
 
 @pytest.mark.parametrize(

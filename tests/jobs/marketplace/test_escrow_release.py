@@ -17,7 +17,7 @@ from jobctl.tables.marketplace import ledger_entries, ledger_postings, requests,
 from jobctl.tables.notifications import users
 from tests import postgres
 from tests.bazaar import Bazaar
-from tests.rival import unordered
+from tests.rival import met_last
 from tests.world import NOW, ago
 
 JOB = "escrow-release"
@@ -243,9 +243,7 @@ class TestRivals:
         _, second = completed_of_another(bazaar)
         owned = {each.user_id: each.id for each in bazaar.world.rows(wallets)}
         low, high = owned[first], owned[second]
-        bazaar.world.change(wallets, low, status="closed")
-        bazaar.world.change(wallets, low, status="active")  # a scan of the table meets it last by now
-        unordered(bazaar.world)
+        met_last(bazaar.world, wallets, low)
         choose = select(wallets.c.id).with_for_update()
         with bazaar.world.engine.connect() as rival, rival.begin():
             rival.execute(choose.where(wallets.c.id == low))

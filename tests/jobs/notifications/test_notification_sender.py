@@ -533,3 +533,11 @@ class TestWhatIsNotConfigured:
         assert (done.exit_code, world.row(message).status) == (Exit.DONE, "sent")
         assert "anna@example.com" in done.err
         assert done.document["counts"] == {"sent": 1}
+
+
+def test_in_a_dry_run_time_stands_still(world: World) -> None:
+    """What it shows is due and good at one instant, however long it takes to show it."""
+    world.configure(email_channel="console")
+    world.message(channel="email", expires_at=ahead(seconds=1e-6))
+    (shown,) = world.send(dry_run=True).document["rows"]
+    assert shown["outcome"] == "would be sent"

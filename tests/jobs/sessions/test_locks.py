@@ -12,7 +12,7 @@ from jobctl.tables.sessions import orders, sessions
 from tests import postgres
 from tests.jobs.sessions.test_rules import BOTH, FAR, extended
 from tests.payments import AUTHORIZER, CANCELLER, SETTLER, Market
-from tests.rival import unordered, while_held
+from tests.rival import met_last, while_held
 from tests.world import NOW, Done
 
 pytestmark = pytest.mark.only("postgresql")
@@ -55,8 +55,8 @@ def test_subjects_are_locked_in_the_order_of_their_numbers(market: Market) -> No
         market.world.change(orders, each, payment_status="not_started")
         (operation,) = market.operations(each)
         market.world.change(money_operations, operation.id, settled_at=None)
-    market.world.change(orders, low, status="complete")  # a scan of the table meets it last by now
-    unordered(market.world)
+    met_last(market.world, orders, low)
+    met_last(market.world, sessions, market.of(orders, low).session_id)
     choose = select(orders.c.id)
     with ThreadPoolExecutor(1) as pool, market.world.engine.connect() as application:
         application.execute(choose.where(orders.c.id == low).with_for_update())

@@ -118,7 +118,7 @@ class Running:
             raise
 
     def moment(self) -> At:
-        """Return what decisions made at this moment depend on. A dry run never asks: its time stands still."""
+        """Return what decisions of this moment depend on. A dry run never asks: its time stands still."""
         passed = timedelta(seconds=time.monotonic() - self.began)
         return replace(self.at, moment=self.at.now + passed)
 

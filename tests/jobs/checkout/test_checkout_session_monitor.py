@@ -13,13 +13,14 @@ from urllib.parse import unquote
 import pytest
 from sqlalchemy import insert, select, text, update
 
-from jobctl import db
+from jobctl import __version__, db
 from jobctl.errors import Exit, MisconfiguredError, UsageError
 from jobctl.sandbox import BILLING_KEY, Sandbox
 from jobctl.sandbox.protocol import Answer, Request
 from jobctl.tables.checkout import checkout_session
 from jobctl.tables.frame import idle_runs, runs
 from tests.servers import HookServer, Reply, closed_port
+from tests.test_processes import Hurried
 from tests.world import NOW, Done, World, ago, ahead
 
 JOB = "checkout-session-monitor"
@@ -116,6 +117,15 @@ def test_one_connection_serves_for_many_questions(till: Till) -> None:
         till.world.configure(billing_base_url=server.url)
         assert till.run(concurrency=1).exit_code == Exit.DONE
         assert (len(server.requests), server.connections) == (12, 1)
+        assert {each.headers["user-agent"] for each in server.requests} == {f"jobctl/{__version__}"}
+
+
+def test_each_tick_tells_of_its_own(till: Till) -> None:
+    till.several(2)
+    till.world.stop = Hurried()
+    lines = till.lines(every=timedelta(seconds=10), lasting=timedelta(seconds=30))
+    ends = [each.partition("complete: ")[2] for each in lines if "complete: " in each]
+    assert ends == ["2 success, 0 errors"] * 3
 
 
 class TestLines:

@@ -93,6 +93,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("kind", [each for each in kinds if not only or each in only.args])
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the kinds of database that a single parameter leaves out."""
+    items[:] = [each for each in items if of_its_kind(each)]
+
+
+def of_its_kind(item: pytest.Item) -> bool:
+    only, call = item.get_closest_marker("only"), getattr(item, "callspec", None)
+    return not (only and call and "kind" in call.params) or call.params["kind"] in only.args
+
+
 @pytest.fixture
 def empty(kind: str, tmp_path: Path) -> Iterator[Settings]:
     """Give the settings of a database that exists and is empty (SQLite: of one that doesn't exist)."""

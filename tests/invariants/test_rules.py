@@ -25,6 +25,7 @@ from tests.invariants.breakers import (
     BREAKERS,
     Breaker,
     a_currency_changed_while_it_is_held,
+    a_hold_for_who_was_deleted,
     an_amount_changed_while_it_was_captured,
     capture_of,
 )
@@ -221,6 +222,15 @@ def test_what_an_order_is_not_of_is_told(lived: Lived, breaker: Breaker, what: s
     breaker(lived)
     (row,) = checked("orders-are-of-what-was-taken")["orders-are-of-what-was-taken"]
     assert row["what"] == what
+
+
+@pytest.mark.parametrize("undoing", ["release", "refund"])
+def test_what_is_undone_was_asked_of_anybody(lived: Lived, undoing: str) -> None:
+    held = a_hold_for_who_was_deleted(lived)
+    payment = lived.world.one(money_operations, held).payment_id
+    open_one = {"status": "started", "settled_at": None, "amount_minor": None, "currency": None}
+    lived.operation(kind=undoing, subject_id=lived.authorized, payment_id=payment, **open_one)
+    assert checked("money-is-asked-of-who-owes-it") == {"money-is-asked-of-who-owes-it": []}
 
 
 def test_a_refund_is_held_against_its_own_payment(lived: Lived) -> None:

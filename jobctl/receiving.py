@@ -65,7 +65,8 @@ class Response(HTTPResponse):
     """An answer whose head is short, and which comes within the socket's time-out, all of it."""
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
-        self._bounded = _Bounded(sock)
+        self._bounded = Bounded(sock)
+        self._bounded.begin("answer", MOST)
         receiver: Any = _Receiver(self._bounded)  # of a socket HTTPResponse uses makefile alone
         super().__init__(receiver, *args, **options)
 
@@ -78,21 +79,27 @@ class Response(HTTPResponse):
 class _Receiver:
     """A socket as HTTPResponse wants it."""
 
-    def __init__(self, bounded: "_Bounded") -> None:
+    def __init__(self, bounded: "Bounded") -> None:
         self._bounded = bounded
 
     def makefile(self, _: str) -> io.BufferedReader:
         return io.BufferedReader(self._bounded)
 
 
-class _Bounded(io.RawIOBase):
-    """What a socket receives, all of it within the socket's time-out, and so many bytes of it."""
+class Bounded(io.RawIOBase):
+    """What a socket receives: an answer within the socket's time-out, all of it, and so many bytes."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock, self._raw = sock, sock.makefile("rb", buffering=0)
-        self._seconds = sock.gettimeout()
+        self._seconds: float | None = None
+        self._until: float | None = None
+        self._what, self._most, self._left = "answer", 0, 0
+
+    def begin(self, what: str, most: int) -> None:
+        """Let an answer begin, called `what` where it is longer than `most` bytes."""
+        self._seconds = self._sock.gettimeout()
         self._until = None if self._seconds is None else time.monotonic() + self._seconds
-        self.allow("answer", MOST)
+        self.allow(what, most)
 
     def allow(self, what: str, most: int) -> None:
         """Let so many bytes more come, which are the answer's `what`."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from jobctl import parsing
 from jobctl.channels.mime import CONTROL, DOMAIN, Letter, UnwritableError, compose, mailbox, seal
 from jobctl.channels.protocol import Answer, Message, Refused, Sent
+from jobctl.channels.smtp import Conversation, EncryptedConversation
 from jobctl.errors import MisconfiguredError
 from jobctl.job import Lost, NotBegunError, ScopeDownError
 from jobctl.settings import Settings
@@ -223,11 +224,11 @@ class Dialler:
         name, seconds = own_name(), self._settings.smtp_timeout.total_seconds()
         smtp: smtplib.SMTP
         if self._settings.smtp_tls == "implicit":
-            smtp = smtplib.SMTP_SSL(
+            smtp = EncryptedConversation(
                 self._host, self._port, local_hostname=name, timeout=seconds, context=self._tls
             )
         else:
-            smtp = smtplib.SMTP(self._host, self._port, local_hostname=name, timeout=seconds)
+            smtp = Conversation(self._host, self._port, local_hostname=name, timeout=seconds)
         if not name:
             smtp.local_hostname = literal(smtp)
         return smtp

@@ -151,6 +151,13 @@ def test_a_list_with_a_payment_that_has_no_number_is_not_complete(name: str) -> 
         assert down.value.exit_code == Exit.UNREACHABLE
 
 
+@pytest.mark.parametrize("number", [None, "", 7, {"id": "pi_1"}])
+def test_a_decline_without_a_payment_names_none(number: Any) -> None:
+    """There is nothing that its customer could still complete."""
+    told = of_card({"decline_code": "insufficient_funds"}, {"id": number, "status": "requires_action"})
+    assert (told.payment_id, told.unfinished, told.retryable) == (None, False, True)
+
+
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_no_connection_is_left_open(name: str) -> None:
     with HookServer() as server:

@@ -57,8 +57,6 @@ def changed(connection: Connection, table: Table, noted: Noted) -> Shown:
     """Show what becomes of the row itself, and what a person has to see to."""
     told = {"reason": "; ".join(noted.errors)} if noted.errors else {}
     values = {name: value for name, value in noted.values.items() if name not in UNAUDITED}
-    if not values:
-        return Shown(table.name, noted.row.id, noted.outcome, {}, {}, told)
     before = before_of(connection, table, noted.row.id, values)
     new = {name: value for name, value in values.items() if value != before[name]}
     return Shown(table.name, noted.row.id, noted.outcome, {name: before[name] for name in new}, new, told)

@@ -18,6 +18,12 @@ HALF = re.compile(r"[\ud800-\udfff]")
 UNSTORABLE = re.compile(f"{CONTROL.pattern}|{HALF.pattern}")
 ID = re.compile(r"[!-~]{1,255}")
 LARGEST = 2**63
+LONGEST_NAME = 100  # characters
+# Also what is not seen, and turns or hides what is: marks of direction, joiners, noncharacters.
+UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\xa0\xad\u061c\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufff0-\uffff\ud800-\udfff]"
+)
+NO_NAME = ("=?", "?=", "://", "www.")
 Hide = Callable[[str], str]
 
 
@@ -29,6 +35,16 @@ def storable(text: str, longest: int = LONGEST) -> str:
     """
     text = text[:longest]
     return HALF.sub("\ufffd", CONTROL.sub(" ", text)) if UNSTORABLE.search(text) else text
+
+
+def ornament(text: str) -> str:
+    """Return what somebody is called as it can be written anywhere: one line, of bounded length.
+
+    It is only ever an ornament: where it could be taken for something else, there is none. An encoded word
+    would be decoded by mail programs, a link clicked.
+    """
+    words = " ".join(UNPRINTABLE.sub(" ", text[: 10 * LONGEST_NAME]).split())[:LONGEST_NAME].rstrip()
+    return "" if any(each in words.lower() for each in NO_NAME) else words
 
 
 def is_id(value: object) -> TypeGuard[str]:

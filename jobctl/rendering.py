@@ -32,6 +32,8 @@ from jobctl.money import Money, major
 
 BUILT_IN = Path(__file__).with_name("templates")
 LAST_RESORT = "en"
+LONGEST_ZONE = 64  # characters
+TAG = re.compile(r"[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8}){0,4}")  # of a language, as in RFC 5646
 
 
 class RenderError(Exception):
@@ -74,13 +76,14 @@ class Templates:
             raise RenderError(f"{name!r} is no template's name: lower-case letters, digits and hyphens")
         path = name
         try:
-            language = self.language(name, reader.locale)
+            locale = reader.locale if reader.locale and TAG.fullmatch(reader.locale) else None
+            language = self.language(name, locale)
             path = f"{language}/{name}"
             values = {
                 **context,
                 "recipient": {"name": reader.name},
                 "language": language,
-                "locale": known_locale(reader.locale, language),
+                "locale": known_locale(locale, language),
                 "zone": known_zone(reader.time_zone),
             }
             subject = self.environment.get_template(f"{path}.subject.txt").render(values).strip()
@@ -147,7 +150,7 @@ def known_locale(tag: str | None, language: str) -> Locale:
 def known_zone(name: str | None) -> tzinfo:
     """Return the time zone of that name; UTC where there is none, which the text then says."""
     try:
-        return ZoneInfo(name) if name else UTC
+        return ZoneInfo(name) if name and len(name) <= LONGEST_ZONE else UTC
     except (LookupError, ValueError, OSError):
         return UTC
 

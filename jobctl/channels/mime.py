@@ -18,8 +18,10 @@ from jobctl.channels.protocol import Message
 from jobctl.settings import Settings
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-# The header parser of `email` decodes these, line ends included, and writes them out unencoded.
-ENCODED_WORD = re.compile(r"=\?.*\?=")
+# The header parser of `email` decodes encoded words, line ends included, and writes them out unencoded.
+ENCODED_WORD = "=?"
+LONGEST_QUOTED = 60  # characters of a name
+LONGEST_SUBJECT, LONGEST_ADDRESS = 500, 320  # characters; RFC 5321, 4.5.3.1: 64 and 255 of an address
 LOCAL_PART = re.compile(r'[^\s@<>()\[\]\\,;:"]+')
 # RFC 5321 allows more between quotes; neither brackets nor backslashes, which could end the address early.
 QUOTED_LOCAL = re.compile(r'"([\w !#$%&\'*+/=?^`{|}~.,;:@()-]{1,62})"', re.ASCII)
@@ -82,7 +84,6 @@ POLICY = SMTP.clone(cte_type="7bit", header_factory=HEADERS)  # 7bit: not every 
 def check(message: Message) -> None:
     """Raise UnwritableError where no e-mail can be made of the message, at far less than making it costs."""
     address(message.address, fit("name", message.recipient))
-    fit("subject", message.subject)
     try:
         for each in (message.recipient, message.subject, message.text, message.html or ""):
             each.encode()
@@ -100,7 +101,7 @@ def compose(message: Message, settings: Settings) -> EmailMessage:
         mail["To"] = address(message.address, fit("name", message.recipient))
         if settings.email_reply_to:
             mail["Reply-To"] = mailbox_header("Reply-To", settings.email_reply_to)
-        mail["Subject"] = fit("subject", message.subject)
+        mail["Subject"] = subject(message.subject)
         mail["Date"] = datetime.now(UTC)
         mail["Message-ID"] = f"<{fit('key', message.key)}@{sender.domain}>"
         mail["Auto-Submitted"] = "auto-generated"
@@ -144,20 +145,35 @@ def fit(what: str, text: str) -> str:
     """Refuse what could end a header line and begin another."""
     if CONTROL.search(text):
         raise UnwritableError(f"the {what} holds a line end or another control character")
-    if ENCODED_WORD.search(text):
+    if ENCODED_WORD in text:
         raise UnwritableError(f"the {what} holds an encoded word (=?...?=)")
     return text
 
 
+def subject(text: str) -> str:
+    """Bring a subject into one line, in which nothing is taken for an encoded word."""
+    words = " ".join(CONTROL.sub(" ", text).split()).replace(ENCODED_WORD, "= ?")
+    return words if len(words) <= LONGEST_SUBJECT else words[: LONGEST_SUBJECT - 1] + "…"
+
+
 def address(text: str, name: str = "") -> Address:
+    if len(text) > LONGEST_ADDRESS:
+        raise UnwritableError(f"an e-mail address has no more than {LONGEST_ADDRESS} characters")
     local, _, domain = fit("address", text).rpartition("@")
     with suppress(UnicodeError):  # of which idna's errors are
         # Not Python's own codec: by the old rules it makes strasse.example of straße.example.
         ascii_domain = domain if domain.isascii() else idna.encode(domain, uts46=True).decode()
         quoted = QUOTED_LOCAL.fullmatch(local)
         if (quoted or LOCAL_PART.fullmatch(local)) and DOMAIN.fullmatch(ascii_domain):
-            return Address(name, quoted[1] if quoted else local, ascii_domain)
+            return Address(cut(name), quoted[1] if quoted else local, ascii_domain)
     raise UnwritableError("no valid e-mail address")
+
+
+def cut(name: str) -> str:
+    """Cut a name so that its header need not be folded within it: `email` would lose its quotes there."""
+    while len(name) + sum(map(name.count, '"\\')) > LONGEST_QUOTED:
+        name = name[:-1]
+    return name.rstrip()
 
 
 def boundary(message: Message) -> str:

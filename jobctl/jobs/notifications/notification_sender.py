@@ -16,6 +16,7 @@ from jobctl.channels.switchboard import Switchboard, flaw, refuse_unconfigured, 
 from jobctl.channels.tray import Placed
 from jobctl.errors import Exit
 from jobctl.job import At, Broken, Call, Due, EffectStep, Lost, RowChanges, ScopeDownError
+from jobctl.outside_text import ornament
 from jobctl.tables.notifications import TRANSACTIONAL, channel_preferences, inbox, notifications, users
 from jobctl.tables.sessions import sessions
 from jobctl.tables.types import inline
@@ -176,7 +177,7 @@ def write(at: At, row: Queued, address: str) -> Call[Message] | Answer:
 
     rendered = Rendered(row.template, "", None)
     if row.channel != "webhook":  # a machine reads the context itself
-        reader = Reader(row.name or "", row.locale, row.time_zone)
+        reader = Reader(ornament(row.name or ""), row.locale, row.time_zone)
         try:
             found = templates(at.settings.templates_folder, at.settings.default_locale)
             rendered = found.render(row.template, reader, row.context)
@@ -206,7 +207,7 @@ def compose(at: At, row: Queued, address: str, rendered: "Rendered") -> Message:
         channel=row.channel,
         key=f"{at.installation}.notification-{row.id}",
         user_id=row.user_id,
-        recipient=row.name or "",
+        recipient=ornament(row.name or ""),
         address=address,
         template=row.template,
         category=row.category,

@@ -144,6 +144,7 @@ class Market:
     def agree(self) -> None:
         """Compare the provider's ledger with the orders, to the last cent, intent by intent."""
         assert self.unsettled() == []
+        assert [each.id for each in self.operations() if each.concluded_at and each.claimed_by] == []
         effects = self.sandbox.ledger()
         once = Counter((each.kind, each.intent) for each in effects if each.kind != "refund")
         assert set(once.values()) <= {1}

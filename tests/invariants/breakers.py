@@ -172,6 +172,13 @@ def no_hold_at_all(lived: Lived) -> int:
     return lived.change(orders, lived.authorized, payment_id=None)
 
 
+@breaks("authorized-orders-have-a-hold")
+def a_hold_that_was_declined(lived: Lived) -> int:
+    held = lived.of(money_operations, subject="order", subject_id=lived.authorized).id
+    lived.change(money_operations, held, status="declined")
+    return lived.authorized
+
+
 @breaks("orders-are-of-what-was-taken")
 def an_amount_changed_while_it_was_captured(lived: Lived) -> int:
     return lived.change(orders, lived.captured, amount_minor=4000)

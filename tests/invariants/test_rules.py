@@ -233,6 +233,15 @@ def test_what_is_undone_was_asked_of_anybody(lived: Lived, undoing: str) -> None
     assert checked("money-is-asked-of-who-owes-it") == {"money-is-asked-of-who-owes-it": []}
 
 
+def test_what_was_taken_for_something_else_is_no_orders(lived: Lived) -> None:
+    """Be it of the same number, and by the same payment."""
+    for order, kind in ((lived.authorized, "authorize"), (lived.captured, "charge")):
+        payment = lived.world.one(orders, order).payment_id
+        other = {"subject": "subscription", "subject_id": order, "payment_id": payment}
+        lived.operation(kind=kind, **other, amount_minor=1, currency="EUR", cycle=f"other-{kind}")
+    assert checked("orders-are-of-what-was-taken") == {"orders-are-of-what-was-taken": []}
+
+
 def test_a_refund_is_held_against_its_own_payment(lived: Lived) -> None:
     """Whose number another may have at another provider."""
     paid = lived.world.one(wallet_transactions, lived.escrowed)

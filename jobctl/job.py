@@ -245,6 +245,7 @@ class Lost:
     """A call that was, or may have been, begun and of which nobody can tell what it came to."""
 
     reason: str
+    blamed: bool = field(default=True, kw_only=True)  # whether nothing but this row can be the reason
 
 
 @dataclass(frozen=True)

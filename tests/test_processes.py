@@ -2,8 +2,10 @@
 
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -16,10 +18,12 @@ from jobctl.steps.running import Stop
 from jobctl.tables.frame import idle_runs, runs
 from jobctl.tables.notifications import notifications
 from tests import postgres
-from tests.servers import MailServer
+from tests.sandbox.client import until
+from tests.servers import HookServer, MailServer, Reply
 from tests.world import JOBCTL, World
 
 SENDER = "notification-sender"
+WEBHOOK_SECRET = "whsec_Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZQ=="
 
 
 def mail(server: MailServer) -> dict[str, str]:
@@ -57,6 +61,43 @@ def test_killed_and_run_again_nothing_is_missing_and_little_repeated(
     ids = {each.recipients[0]: each.parsed["Message-ID"] for each in server.messages}
     assert all(ids[each.recipients[0]] == each.parsed["Message-ID"] for each in server.messages)
     assert [each.outcome for each in world.rows(runs)] == ["died", "died", "done"]
+
+
+def test_one_that_kills_every_run_is_found_and_fails_alone(world: World) -> None:
+    """Whatever else a run had in hand as it died goes out, and lost no attempt by that."""
+    with HookServer() as server:
+        users = [world.user(webhook_url=f"{server.url}/{n}") for n in range(9)]
+        ids = [world.message(each, channel="webhook") for each in users]
+        deadly = ids[4]
+        held = Reply(200, after=threading.Event())
+        settings = {
+            "WEBHOOK_CHANNEL": "http",
+            "WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "WEBHOOK_ALLOW_PRIVATE": "true",
+            "NOTIFICATION_MAX_ATTEMPTS": "3",
+        }
+        # In the first run all are under way; later ones come to an end but for this one.
+        server.default = held
+        deaths = 0
+        while world.row(deadly).status == "queued" and deaths < 9:
+            process = world.process(SENDER, "--concurrency", "4", **settings)
+            asked = len(server.requests)
+            until(partial(has_come, server, asked, process))
+            if process.poll() is None:
+                process.kill()
+                deaths += 1
+            process.communicate()
+            server.default, server.replies["/4"] = Reply(200), held
+    assert world.row(deadly).status == "failed"
+    assert deaths == 1 + 3
+    assert {world.row(each).status for each in ids if each != deadly} == {"sent"}
+    assert {world.row(each).attempts for each in ids if each != deadly} == {1}
+
+
+def has_come(server: HookServer, asked: int, process: "subprocess.Popen[str]") -> bool:
+    """Tell whether the request that is held has come: of the first run four, later that of one path."""
+    new = [each.path for each in server.requests[asked:]]
+    return process.poll() is not None or (len(new) >= 4 if not server.replies else "/4" in new)
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,8 @@ class Claims:
         if rows:
             self.go_on_after(rows[-1])
 
-    def begin_again(self, ids: Sequence[Key]) -> None:
-        """Take these rows from now on, and no others."""
+    def begin_again(self, ids: Sequence[Key] | None) -> None:
+        """Take these rows from now on, and no others; None: whatever is due."""
         self.after, self.within = None, ids
 
     # ── what others have ─────────────────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, select
+from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from jobctl import db
 from jobctl.db import among, first_line
@@ -18,11 +18,13 @@ from jobctl.steps.claiming import AnyEffect, Claims
 from jobctl.steps.outcomes import Outcomes
 from jobctl.steps.running import Running
 from jobctl.steps.window import Answered, Window
+from jobctl.tables.frame import runs
 from jobctl.tables.types import Key
 
 log = logging.getLogger(__name__)
 PUT_BACK = "put back"
 FRESH = 1.0  # seconds for which what was read is taken for true
+DEAD = "died"  # the outcome of such a run
 DIED = "the run that had it ended before its outcome was known"
 
 
@@ -40,7 +42,7 @@ def decide(step: AnyEffect, at: At, row: Any) -> Any:
 def run(step: AnyEffect, running: Running) -> None:
     """Do one run of the step. Raises UnreachableError when the database goes away."""
     work = EffectRun(step, running)
-    work.recover()
+    again = work.recover()
     number = work.number_due()
     if not number:
         work.tell_opening(0)
@@ -50,6 +52,7 @@ def run(step: AnyEffect, running: Running) -> None:
         running.at, Means(running.stop, work.concurrency, running.out, clock=running.clock)
     ) as outside:
         work.tell_opening(number)
+        work.serve_singly(outside, again)
         work.serve(outside)
         work.serve_what_others_had(outside, work.outcomes.patience)
     if step.closing:
@@ -71,14 +74,23 @@ class EffectRun(Window):
         self.paces = {lane: Pace(rate) for lane, rate in paces.items() if rate}
         self.read_at: dict[Key, float] = {}  # when those that wait were read, by time.monotonic()
 
-    def recover(self) -> None:
-        """Settle as lost what dead runs had claimed; look-ups only have to be made again."""
+    def recover(self) -> list[Key]:
+        """Settle as lost what dead runs had claimed, and return it; look-ups only have to be made again."""
         with self.running.transaction() as connection:
             dead = dead_claims(self.step, self.running, connection)
+            lost = [] if self.step.looks_up else lost_claims(self.due.table, dead, connection)
         if self.step.looks_up:
             self.outcomes.free({row.id: row.claimed_by for row in dead})
-        else:
-            self.outcomes.settle([(row, Lost(DIED)) for row in dead])
+        self.outcomes.settle(lost)
+        return [row.id for row, _ in lost]
+
+    def serve_singly(self, outside: Any, ids: Sequence[Key]) -> None:
+        """Serve first, one by one, what dead runs had in hand, so that one that ends a run is alone then."""
+        for each in ids:
+            if self.goes_on():
+                self.begin_again([each])
+                self.serve(outside)
+        self.begin_again(None)
 
     def number_due(self) -> int:
         """Return how many rows are due, or with no opening to tell it in, whether any is; open the record."""
@@ -199,6 +211,8 @@ class EffectRun(Window):
     # ── what others had ──────────────────────────────────────────────────────────────────────
 
     def passed_over(self) -> list[Key]:
+        if not self.claims.passes_over:
+            return []
         with self.running.transaction() as connection:
             return self.claims.passed_over(connection)
 
@@ -207,10 +221,9 @@ class EffectRun(Window):
             return self.claims.others(connection, ids)
 
     def goes_on(self) -> bool:
-        closed = self.closed and self.step.lane is None
-        return self.claims.passes_over and not closed and super().goes_on()
+        return not (self.closed and self.step.lane is None) and super().goes_on()
 
-    def begin_again(self, ids: Sequence[Key]) -> None:
+    def begin_again(self, ids: Sequence[Key] | None) -> None:
         self.claims.begin_again(ids)
         self.exhausted = False
 
@@ -238,6 +251,20 @@ def dead_claims(step: AnyEffect, running: Running, connection: Connection) -> li
         theirs.append(due.key == running.options.only)
     found = select(*columns).select_from(due.rows).where(*theirs).order_by(due.key)
     return [step.row(*row) for row in connection.execute(found)]
+
+
+def lost_claims(table: Table, dead: Sequence[Any], connection: Connection) -> list[Answered]:
+    """Return rows of dead runs as lost; to be blamed is what a run had alone, or left on purpose.
+
+    What was killed with several in hand was killed by one of them at most.
+    """
+    owner = table.c.claimed_by
+    owners = {row.claimed_by for row in dead}
+    several = select(owner).where(owner.in_(owners)).group_by(owner).having(func.count() > 1)
+    by_itself = runs.c.ended_at.is_not(None) & (runs.c.outcome != DEAD)
+    ended = select(runs.c.id).where(runs.c.id.in_(owners), by_itself)
+    spared = set(connection.scalars(several)) - set(connection.scalars(ended)) if owners else set()
+    return [(row, Lost(DIED, blamed=row.claimed_by not in spared)) for row in dead]
 
 
 def dead_owners(table: Table, connection: Connection, locks: Locks) -> set[int]:

@@ -10,7 +10,7 @@ from jobctl.changes import UNAUDITED
 from jobctl.db import first_line
 from jobctl.job import Call, EffectStep, ListStep, Lost, Means, NotBegunError, ScopeDownError
 from jobctl.steps import listing
-from jobctl.steps.effect import DIED, PUT_BACK, dead_claims, decide
+from jobctl.steps.effect import PUT_BACK, dead_claims, decide, lost_claims
 from jobctl.steps.running import Running
 from jobctl.steps.selection import Selection
 from jobctl.steps.settling import forget_known, looking, note, note_listed, tell_drift
@@ -24,11 +24,11 @@ def preview_effect(
     due = step.due(running.at)
     again: list[Key] = []
     look = looking(connection, locking=False)
-    for row in dead_claims(step, running, connection):
+    for row, lost in lost_claims(due.table, dead_claims(step, running, connection), connection):
         if step.looks_up:
             again.append(row.id)
             continue
-        noted = note(step, running.at, row, Lost(DIED), look)
+        noted = note(step, running.at, row, lost, look)
         if noted.values.get("status", "queued") == "queued":
             again.append(row.id)
         else:

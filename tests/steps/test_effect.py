@@ -304,14 +304,17 @@ class TestDryRun:
 
     def test_a_dead_runs_claim_is_shown_as_the_real_run_handles_it(self, world: World) -> None:
         message = world.message(claimed_by=77, attempts=1)
-        last = world.message(claimed_by=77, attempts=5)
+        last = world.message(claimed_by=78, attempts=5)
+        spared = [world.message(claimed_by=79, attempts=4) for _ in range(2)]
         shown = world.send(dry_run=True).document
         assert {each["row_id"]: each["outcome"] for each in shown["rows"]} == {
             last: "failed",
             message: "sent",
+            **dict.fromkeys(spared, "sent"),
         }
         world.send()
-        assert world.statuses() == {message: "sent", last: "failed"}
+        assert world.statuses() == {message: "sent", last: "failed", **dict.fromkeys(spared, "sent")}
+        assert [world.row(each).attempts for each in spared] == [4, 4]
 
     def test_on_a_terminal_the_first_twenty_and_the_totals(self, world: World) -> None:
         world.messages(25)

@@ -237,8 +237,7 @@ def settle(at: At, row: Queued, answer: Answer | Final | Broken | ScopeDownError
         case Lost() if row.channel in at.settings.on_uncertain.hold:
             return held(at, row, answer.reason, change)
         case Lost() | Refused(permanent=False):
-            wait = answer.retry_after if isinstance(answer, Refused) else None
-            return again(at, row, answer.reason, change, at_least=wait)
+            return again(at, row, answer, change)
     return failed(at, answer.reason, change)
 
 
@@ -259,12 +258,17 @@ def sent(at: At, row: Queued, answer: Sent, change: RowChanges) -> str:
     return "sent"
 
 
-def again(at: At, row: Queued, reason: str, change: RowChanges, at_least: timedelta | None = None) -> str:
+def again(at: At, row: Queued, answer: Lost | Refused, change: RowChanges) -> str:
     """Queue it again after a wait that doubles with each attempt; give it up where none is left."""
+    reason = answer.reason
+    if isinstance(answer, Lost) and not answer.blamed:
+        change.update(status="queued", next_attempt_at=None, reason=reason, attempts=row.attempts - 1)
+        return "queued again"
     # A row that a dead run had claimed was read with that attempt counted, a fresh one without.
     made = row.attempts if row.claimed_by else row.attempts + 1
     if made >= at.settings.notification_max_attempts:
         return failed(at, f"{reason} (attempt {made}, the last)", change)
+    at_least = answer.retry_after if isinstance(answer, Refused) else None
     delay = min(at.settings.notification_retry_delay * 2 ** (made - 1), LONGEST_WAIT)
     delay *= random.uniform(0.75, 1.25)  # noqa: S311 (jitter, so that a burst doesn't come back as one)
     if row.claimed_by:

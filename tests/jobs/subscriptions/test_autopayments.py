@@ -267,7 +267,7 @@ class TestBesidePayments:
         """However lately it was asked: what succeeded meanwhile is applied, and the charge has no reason."""
         made = club.member()
         number = club.pay(club.of(made).user_id)
-        asked = {"looks": 9, "next_look_at": ahead(minutes=50), "seen_pending_at": ago(minutes=10)}
+        asked = {"looks": 9, "next_look_at": ahead(minutes=50), "seen_pending_at": ago(minutes=5)}
         club.begun(club.of(made).user_id, number, subscription_id=made, created_at=ago(hours=5), **asked)
         club.run(MATCHER)
         assert (club.of(made).ended_at, charged(club)) == (NEXT, False)

@@ -287,8 +287,8 @@ def held(at: At, row: Queued, reason: str, change: RowChanges) -> str:
 
 
 def put_back(at: At, row: Queued, down: ScopeDownError, change: RowChanges) -> str:
-    """Give the attempt back; a row that the channel went down with lets the others go first next time."""
-    change.update(attempts=row.attempts)
+    """Give the attempt back, and keep the reason; a row that the channel went down with goes after others."""
+    change.update(attempts=row.attempts, reason=down.reason)
     if down.exit_code == Exit.UNREACHABLE:
         change.update(next_attempt_at=at.present + at.settings.notification_retry_delay)
     return PUT_BACK

@@ -557,6 +557,18 @@ NAMES = {
 }
 
 
+def test_what_an_outage_put_back_says_why_until_it_is_sent(world: World) -> None:
+    with MailServer() as server:
+        world.configure(**mail_settings(server))
+        message = world.message(channel="email")
+        server.script("MAIL", "421 4.3.2 closing for maintenance", times=1)
+        assert world.send().exit_code == Exit.UNREACHABLE
+        row = world.row(message)
+        assert (row.status, row.attempts, "closing for maintenance" in row.reason) == ("queued", 0, True)
+        assert world.send(now=ahead(minutes=1)).counts == {"sent": 1}
+    assert world.row(message).reason is None
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_an_ornament(world: World, name: str) -> None:
     """Its owner gets the message, whatever they call themselves, and so does everybody else."""

@@ -15,7 +15,7 @@ from jobctl.invariants.rule import Rule
 from jobctl.sandbox import Sandbox
 from jobctl.tables.findings import findings
 from jobctl.tables.journal import money_operations
-from jobctl.tables.marketplace import ledger_postings, wallet_transactions
+from jobctl.tables.marketplace import ledger_postings, wallet_transactions, wallets
 from jobctl.tables.notifications import notifications, users
 from jobctl.tables.sessions import orders
 from jobctl.tables.subscriptions import payments, plans, subscriptions
@@ -231,6 +231,11 @@ def test_what_is_undone_was_asked_of_anybody(lived: Lived, undoing: str) -> None
     open_one = {"status": "started", "settled_at": None, "amount_minor": None, "currency": None}
     lived.operation(kind=undoing, subject_id=lived.authorized, payment_id=payment, **open_one)
     assert checked("money-is-asked-of-who-owes-it") == {"money-is-asked-of-who-owes-it": []}
+
+
+def test_a_wallet_may_be_empty(lived: Lived) -> None:
+    lived.change(wallets, lived.wallet, balance_minor=0)
+    assert checked("no-negative-balance") == {"no-negative-balance": []}
 
 
 def test_what_was_taken_for_something_else_is_no_orders(lived: Lived) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -149,6 +150,23 @@ def test_a_list_with_a_payment_that_has_no_number_is_not_complete(name: str) -> 
         with pytest.raises(ScopeDownError) as down:
             list(providers.listed(name, NOW - timedelta(hours=1), NOW))
         assert down.value.exit_code == Exit.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("metadata", "fits"),
+    [
+        ({"x" * 32: "y" * 512}, True),
+        ({"x" * 33: "y"}, False),
+        ({"x": "y" * 513}, False),
+        ({str(n): "y" for n in range(15)}, True),
+        ({str(n): "y" for n in range(16)}, False),
+    ],
+    ids=["longest", "name", "value", "most", "more"],
+)
+def test_what_yookassa_takes_as_metadata(metadata: dict[str, str], fits: bool) -> None:
+    asked = Charge(Money(1000, "RUB"), "cus_1", "pm_1", metadata=metadata)
+    with nullcontext() if fits else pytest.raises(UnrepresentableError):
+        compose("yookassa", asked, "key")
 
 
 @pytest.mark.parametrize("number", [None, "", 7, {"id": "pi_1"}])

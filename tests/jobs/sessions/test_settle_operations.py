@@ -295,6 +295,14 @@ def test_a_dry_run_shows_what_a_dead_run_left_and_not_what_a_live_one_has(
     assert shown["row_id"] == market.operations(ids[1])[0].id
 
 
+def test_of_many_whose_outcome_is_unknown_five_are_named(market: Market) -> None:
+    for _ in range(7):
+        market.order()
+    market.sandbox.fault("lost_answer", "authorize", times=7)
+    (complaint,) = market.run(AUTHORIZER).document["complaints"]
+    assert (complaint.count(" of order "), "(7: " in complaint) == (5, True)
+
+
 def test_a_limit_is_of_new_rows_alone(market: Market) -> None:
     """What an earlier run left open is recovered beside them."""
     lost(market)

@@ -68,7 +68,7 @@ class Claims:
     def page(self, selection: Selection, dialect: str, *, some: bool) -> Select[Any]:
         page = selection.page(first=self.after is None)
         if self.closed and self.lane is not None:
-            page = page.where(self.lane.not_in(sorted(self.closed)))
+            page = page.where(self.lane.not_in(list(self.closed)))
         return page.where(among_parameter(self.due.key, dialect)) if some else page
 
     def next(self, connection: Connection, room: int, *, ours: bool = True) -> Sequence[Any]:

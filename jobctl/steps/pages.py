@@ -99,7 +99,7 @@ class Pages:
 
     def lock_beside(self, connection: Connection, rows: FromClause, ids: set[Key], *, wait: bool) -> set[Key]:
         """Lock rows of a joined table, in the order of their ids lest two runs wait for each other."""
-        theirs = select(rows.c.id).where(among(rows.c.id, sorted(ids), self.dialect)).order_by(rows.c.id)
+        theirs = select(rows.c.id).where(among(rows.c.id, list(ids), self.dialect)).order_by(rows.c.id)
         return set(connection.scalars(theirs.with_for_update(skip_locked=not wait)))
 
     def still_of(self, ids: Sequence[Key], running: Running) -> Sequence[Key]:

@@ -15,6 +15,7 @@ import pytest
 from jobctl.errors import Exit
 from jobctl.job import ScopeDownError
 from jobctl.money import Money
+from jobctl.providers.flutterwave import Flutterwave
 from jobctl.providers.protocol import (
     Capture,
     Charge,
@@ -26,6 +27,7 @@ from jobctl.providers.protocol import (
 )
 from jobctl.providers.stripe_answers import of_card
 from jobctl.providers.switchboard import PROVIDERS, Providers, compose
+from jobctl.providers.tokens import Ask
 from jobctl.providers.wire import moves_money
 from jobctl.providers.yookassa_reading import money, written
 from tests.providers.meanings import answering, means, settings
@@ -150,6 +152,16 @@ def test_a_list_with_a_payment_that_has_no_number_is_not_complete(name: str) -> 
         with pytest.raises(ScopeDownError) as down:
             list(providers.listed(name, NOW - timedelta(hours=1), NOW))
         assert down.value.exit_code == Exit.UNREACHABLE
+
+
+def test_no_connection_to_the_token_server_is_left_open() -> None:
+    with HookServer() as server:
+        server.default = Reply(400, {"Content-Type": "application/json"}, b"{}")
+        tokens = Flutterwave(replace(settings(), flutterwave_token_url=server.url), means())
+        with tokens:
+            tokens.token(Ask("client", "secret", NOW))
+            assert server.open == 1
+        until(lambda: not server.open)
 
 
 @pytest.mark.parametrize(

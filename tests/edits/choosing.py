@@ -57,10 +57,12 @@ class Choice:
                 found |= self.over(file, lines)
             if found:
                 break
+        chosen = ordered(edit, suitable(edit, found.values()))
         # What a module declares may be read where no name of it is used.
         if not found or not function_lines(source, edit):
-            found |= self.over(edit.file, whole)
-        return ordered(edit, suitable(edit, found.values()))
+            others = self.over(edit.file, whole)
+            chosen += ordered(edit, suitable(edit, [others[each] for each in others.keys() - found.keys()]))
+        return chosen
 
     def reached(self, source: Source, edit: Edit) -> Iterator[tuple[str, set[int]]]:
         """Tell the lines that the edit decides on: its own, or those that use what it is a part of."""

@@ -397,6 +397,7 @@ def webhook_secret(value: str) -> bytes:
     return key
 
 
+SQLITE = "sqlite:"
 POSTGRES_SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
 # A URL's password, and what a query may hold of them.
 PASSWORDS = re.compile(r"(?<=://)([^:@/?#]*:)([^@]*)(?=@)|(?<=[?&])((?:ssl)?password=)([^&]+)")
@@ -404,12 +405,12 @@ PASSWORDS = re.compile(r"(?<=://)([^:@/?#]*:)([^@]*)(?=@)|(?<=[?&])((?:ssl)?pass
 
 def database_url(value: str) -> str | Path:
     """Return the path of an SQLite database, or a PostgreSQL URL in the one form that psycopg takes."""
-    if not value.startswith("sqlite:"):
+    if not value.startswith(SQLITE):
         return postgres_url(value)
     path = value.removeprefix("sqlite:///")
     if not path.startswith("/") or "?" in path:
         raise ValueError("a PostgreSQL URL, or sqlite:/// and an absolute path: sqlite:////var/lib/jobctl.db")
-    return Path(path)
+    return Path("/" + path.lstrip("/"))
 
 
 def schema(value: str) -> str:
@@ -444,6 +445,8 @@ def is_url(value: str) -> bool:
 
 def secret_parts(value: str) -> list[str]:
     """Return what of a secret must never be printed: of a database URL its passwords, of others the whole."""
+    if value.startswith(SQLITE):
+        return []
     if not is_url(value):
         return [value]
     found = [match[2] or match[4] for match in PASSWORDS.finditer(value)]

@@ -264,8 +264,13 @@ class Loop:
         """Write the end into the run record, and say what the run came to."""
         if self.record.id is not None:
             # Where the database is gone the record stays open, and the next run closes it as died.
-            with suppress(JobctlError, DBAPIError), self.database.transaction() as connection:
-                now = self.invocation.now or clock(connection)
-                self.record.close(connection, now, self.exit_code, "; ".join(self.complaints) or None)
-                self.locks.release_run(self.record.id)
+            try:
+                with suppress(JobctlError), self.database.transaction() as connection:
+                    now = self.invocation.now or clock(connection)
+                    self.record.close(connection, now, self.exit_code, "; ".join(self.complaints) or None)
+                    self.locks.release_run(self.record.id)
+            except DBAPIError as error:
+                if not (told := in_the_way(error)):
+                    raise
+                self.fail(told.exit_code, str(told))
         self.invocation.output.summary(self.record, self.exit_code, self.complaints)

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event, select, text, update
 
-from jobctl import db, registry
+from jobctl import db, registry, session
 from jobctl.errors import Exit
 from jobctl.locks import Locks
 from jobctl.registry import Entry
 from jobctl.steps.running import Stop
 from jobctl.tables.findings import findings
+from jobctl.tables.frame import runs
 from jobctl.tables.notifications import notifications
 from jobctl.tables.subscriptions import payments
 from tests.servers import closed_port
@@ -280,6 +281,24 @@ class TestWhatOthersHaveLocked:
 
         monkeypatch.setattr(effect_job, "MEANWHILE", let_go)
         assert world.run("call", concurrency=4).counts == {"sent": 5}
+
+    def test_a_record_that_cannot_be_closed_is_told(
+        self, world: World, rival: Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was sent is sent; the next run closes the record."""
+        monkeypatch.setitem(session.NEEDED, "lock_timeout", "100ms")
+        (message,) = world.messages(1)
+        monkeypatch.setattr(
+            effect_job, "MEANWHILE", lambda: rival.execute(text("LOCK TABLE runs IN SHARE MODE"))
+        )
+        done = world.run("call")
+        assert (done.exit_code, done.counts) == (Exit.UNREACHABLE, {"sent": 1})
+        rival.rollback()
+        assert world.row(message).status == "sent"
+        world.messages(1)
+        monkeypatch.setattr(effect_job, "MEANWHILE", lambda: None)
+        world.run("call")
+        assert [each.outcome for each in world.rows(runs)] == ["died", "done"]
 
     def test_what_stays_due_is_served_once(self, world: World) -> None:
         for _ in range(3):

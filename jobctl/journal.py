@@ -202,7 +202,6 @@ def concluded(at: At, status: str, code: str | None, reason: str | None) -> dict
         "status": status,
         "code": code,
         "reason": reason,
-        "claimed_by": None,
         "answer_by": None,
         "concluded_at": at.present,
     }
@@ -215,7 +214,7 @@ def took_effect(at: At, payment_id: str, when: datetime) -> dict[str, Any]:
 def succeeded_late(
     at: At, operation: Operation, payment_id: str, when: datetime, look: Look
 ) -> dict[str, Any]:
-    """Return what becomes of an operation, which is locked, that was taken for declined or rejected.
+    """Return what becomes of an operation that was taken for declined or rejected.
 
     Its own step settles it anew: where its place is taken meanwhile, it is undone.
     """

@@ -53,7 +53,6 @@ def of_number(
 def missed(at: At, operation: Operation) -> dict[str, Any]:
     """Return what the journal has of an operation that a list lacks for the first time."""
     return {
-        "claimed_by": None,
         "status": "unknown",
         "code": operation.code or "not_listed",  # of the answer to the request, which says how to go on
         "reason": MISSED,
@@ -77,7 +76,7 @@ def looked_for(at: At, operation: Operation) -> dict[str, Any]:
 
 def looked_again(at: At, operation: Operation, answer: Answer) -> dict[str, Any]:
     """Return what becomes of an operation that was taken for absent, and is not seen to have succeeded."""
-    values: dict[str, Any] = {"claimed_by": None, "asked": operation.asked + 1}
+    values: dict[str, Any] = {"asked": operation.asked + 1}
     if isinstance(answer, Declined):
         return values | {"look_until": None, "answer_by": None}
     if isinstance(answer, NoEffect | NotListed):

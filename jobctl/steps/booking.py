@@ -218,7 +218,7 @@ class Books:
             answer = doubtful(answer)  # else the journal has it: what is known is not doubted again
         if isinstance(answer, NotBegunError):
             if item.restore is not None:
-                return Conclusion(operation, PUT_BACK, {**item.restore, "claimed_by": None})
+                return Conclusion(operation, PUT_BACK, dict(item.restore))
             answer = NOTHING_SENT
         subject = None if row is None else Noted(row, looking(connection))
         try:
@@ -262,9 +262,12 @@ class Books:
         return rows
 
     def write(self, connection: Connection, steps: Mapping[int, AnyMoney], taken: Taken) -> None:
-        """Write conclusions: first the operations, whose places on their subjects are then free."""
+        """Write conclusions: first the operations, whose places on their subjects are then free.
+
+        With its conclusion, whatever it is, an operation is no run's any more.
+        """
         made = taken.conclusions
-        facts = {each.operation.id: each.values for each in made}
+        facts = {each.operation.id: {"claimed_by": None, **each.values} for each in made}
         changes.update_each(connection, money_operations, facts, None, self.author)
         for step in {id(each): each for each in steps.values()}.values():
             theirs = [each for each in made if steps[each.operation.id] is step]

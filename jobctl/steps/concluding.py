@@ -130,7 +130,7 @@ def mismatched(
         done = Succeeded(str(operation.payment_id or answer.payment_id))
         return decided(at, step, operation, subject, done)
     if not is_news(operation, "mismatched"):
-        return Conclusion(operation, "known already", {"claimed_by": None})
+        return Conclusion(operation, "known already")
     told = answer.amount
     values = known_as(at, operation, "mismatched", answer) | {
         "settled_at": at.present,
@@ -178,7 +178,7 @@ def still_absent(at: At, operation: Operation, answer: Any) -> Conclusion:
 
 def undecided(at: At, operation: Operation, answer: Pending | Unknown | Lost | OtherAccount) -> Conclusion:
     if not operation.is_open:  # somebody else was told more
-        return Conclusion(operation, "known already", {"claimed_by": None})
+        return Conclusion(operation, "known already")
     if isinstance(answer, OtherAccount):
         return at_another_account(operation, answer)
     if isinstance(answer, Pending):
@@ -187,7 +187,7 @@ def undecided(at: At, operation: Operation, answer: Pending | Unknown | Lost | O
 
 
 def unknown(at: At, operation: Operation, answer: Unknown) -> Conclusion:
-    values: dict[str, Any] = {"claimed_by": None, "reason": answer.reason}
+    values: dict[str, Any] = {"reason": answer.reason}
     if may_become(operation, "unknown"):
         values |= {"status": "unknown", "code": answer.code}
     if overdue(at, operation) and not answer.closes:
@@ -198,7 +198,7 @@ def unknown(at: At, operation: Operation, answer: Unknown) -> Conclusion:
 def at_another_account(operation: Operation, answer: OtherAccount) -> Conclusion:
     """Leave it open, and tell a person; once the account can be asked again, it is settled as ever."""
     found = out_of_reach(operation, answer.named)
-    values = {"claimed_by": None, "code": OTHER_ACCOUNT, "reason": found.reason}
+    values = {"code": OTHER_ACCOUNT, "reason": found.reason}
     if operation.first_sent_at is not None:
         values["status"] = "unknown"
     return Conclusion(operation, "at another account", values, finding=found)
@@ -219,7 +219,7 @@ def out_of_reach(operation: Operation, named: str = "") -> Finding:
 
 
 def pending(at: At, operation: Operation, answer: Pending) -> Conclusion:
-    values = {"claimed_by": None, "payment_id": answer.payment_id, **asked_again(at, operation)}
+    values = {"payment_id": answer.payment_id, **asked_again(at, operation)}
     if may_become(operation, "pending"):
         values["status"] = "pending"
     return Conclusion(operation, "pending", values)
@@ -238,7 +238,7 @@ def rejected(
 ) -> Conclusion:
     """Conclude what certainly had no effect; what must not get lost is written down anew."""
     if not is_news(operation, "rejected"):
-        return Conclusion(operation, "known already", {"claimed_by": None})
+        return Conclusion(operation, "known already")
     values = known_as(at, operation, "rejected", answer) | {"settled_at": at.present}
     made = Conclusion(operation, "put back" if answer in (NOTHING_SENT, UNWANTED) else "rejected", values)
     if subject is not None:
@@ -284,7 +284,7 @@ def is_news(operation: Operation, status: str) -> bool:
 def known_as(at: At, operation: Operation, status: str, answer: Rejected | Mismatched) -> dict[str, Any]:
     """Return what the journal is to keep of an answer; nothing where it has it, and its subject follows."""
     if operation.status == status:
-        return {"claimed_by": None}
+        return {}
     return journal.concluded(at, status, answer.code, answer.reason)
 
 
@@ -294,8 +294,8 @@ def decided(
     """Record a fact, and settle the subject by it."""
     status = "succeeded" if isinstance(answer, Succeeded) else "declined"
     if not is_news(operation, status):
-        return Conclusion(operation, "known already", {"claimed_by": None})
-    known = {"claimed_by": None} if operation.status == status else fact(at, answer)
+        return Conclusion(operation, "known already")
+    known = {} if operation.status == status else fact(at, answer)
     made = Conclusion(operation, status, known | {"settled_at": at.present, "look_until": None})
     if isinstance(answer, Declined) and operation.undoes:
         made.error = f"its {operation.kind} was declined ({answer.code}): {answer.reason}"

@@ -95,7 +95,7 @@ def settle_listed(at: At, match: Match, change: RowChanges) -> str:
 def succeeded_late(at: At, key: str, paid: Paid, change: RowChanges) -> str:
     """Record on its operation what was taken for declined, or never begun; its own step settles it."""
     journal = select(*READ.values()).where(money_operations.c.key == key)
-    operation = Operation(*change.look(journal, lock=money_operations))
+    operation = Operation(*change.look(journal))
     if operation.status not in GIVEN_UP:
         return "known already"
     if reason := mismatch(operation, paid):

@@ -429,8 +429,10 @@ class TestManyAtOnce:
     def test_of_an_active_session_nothing_is_written(self, till: Till) -> None:
         """Every five seconds that would be much for nothing."""
         till.several(3)
-        before = till.world.everything()["checkout_session"]
-        assert till.run().counts == {"success": 3}
+        before, asking = till.world.everything()["checkout_session"], list[Any]()
+        till.service.before = lambda _: asking.append(till.world.everything()["checkout_session"])
+        assert till.run(concurrency=1).counts == {"success": 3}
+        assert asking == [before] * 3
         assert till.world.everything()["checkout_session"] == before
 
     def test_a_slow_service_piles_nothing_up(self, till: Till) -> None:

@@ -11,7 +11,7 @@ from tests.rival import once_read, while_held
 from tests.world import NOW, ago, ahead
 
 pytestmark = pytest.mark.only("postgresql")
-EXPIRY, WARNING = "credit-expiry", "credit-expiry-warning"
+EXPIRY, WARNING, RESET = "credit-expiry", "credit-expiry-warning", "monthly-credits-reset"
 
 
 @pytest.mark.parametrize("moment", ["before the balance is free", "once the balance was read"])
@@ -38,3 +38,10 @@ def test_who_is_deleted_while_they_are_warned_is_not(office: Office) -> None:
     gone = update(users).values(deleted_at=NOW)
     assert while_held(office.world, gone, lambda: office.run(WARNING)).counts == {}
     assert office.told("credits-expiring") == []
+
+
+def test_who_is_deleted_before_their_first_credits_gets_none(office: Office) -> None:
+    office.professional(balance=None)
+    gone = update(users).values(deleted_at=NOW)
+    assert while_held(office.world, gone, lambda: office.run(RESET)).counts == {}
+    assert office.world.rows(credit_balances) == []

@@ -10,7 +10,13 @@ from sqlalchemy.exc import DBAPIError
 from jobctl.errors import Exit
 from jobctl.tables.findings import findings
 from jobctl.tables.journal import money_operations
-from jobctl.tables.marketplace import ledger_postings, requests, wallet_transactions, wallets
+from jobctl.tables.marketplace import (
+    ledger_postings,
+    provider_silences,
+    requests,
+    wallet_transactions,
+    wallets,
+)
 from tests.bazaar import Bazaar
 from tests.rival import while_held
 from tests.world import NOW, ago
@@ -114,6 +120,15 @@ class TestLocks:
         resolve = update(findings).where(findings.c.id == found).values(by_hand)
         assert while_held(bazaar.world, resolve, lambda: bazaar.run(SETTLER)).counts == {"refunded": 1}
         assert bazaar.world.one(findings, found).resolution == "called Paystack"
+
+    def test_a_provider_that_answers_while_another_run_notes_its_silence_is_not_taken_for_silent(
+        self, bazaar: Bazaar
+    ) -> None:
+        bazaar.at_paystack(pending(bazaar), "failed")
+        silence = bazaar.world.add(provider_silences, {"provider": "paystack", "since": None})
+        silent = update(provider_silences).values(since=ago(days=90))
+        assert while_held(bazaar.world, silent, lambda: bazaar.run(CLEANUP)).counts == {"failed": 1}
+        assert bazaar.world.one(provider_silences, silence).since is None
 
     def test_a_refund_that_another_run_takes_up_is_asked_about_once(self, bazaar: Bazaar) -> None:
         """Paystack has no keys: whoever has it locked is the one who asks."""

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from jobctl.errors import Exit
 from jobctl.journal import PATIENT
@@ -15,6 +15,7 @@ from jobctl.tables.findings import findings
 from jobctl.tables.frame import runs
 from jobctl.tables.journal import money_operations
 from jobctl.tables.subscriptions import payments, subscriptions
+from tests.rival import while_held
 from tests.subscribers import Club
 from tests.world import NOW, ago, ahead
 
@@ -316,6 +317,14 @@ class TestRenewals:
         assert (club.of(made).ended_at, payment.status, payment.failure) == (NEXT, "succeeded", None)
         club.agree()
         assert club.run(JOB).counts == {}
+
+    @pytest.mark.only("postgresql")
+    def test_one_that_another_job_sees_to_meanwhile_is_left_to_that(self, club: Club) -> None:
+        self.given_up(club, "declined")
+        seen = update(money_operations).values(status="succeeded", payment_id="theirs", settled_at=NOW)
+        assert while_held(club.world, seen, lambda: club.run(JOB)).exit_code == Exit.DONE
+        (operation,) = club.world.rows(money_operations)
+        assert (operation.payment_id, operation.settled_at) == ("theirs", NOW)
 
     def test_one_that_succeeded_and_whose_payment_is_gone_is_not_lost(self, club: Club) -> None:
         made = self.given_up(club, "declined")

@@ -26,8 +26,11 @@ class Results:
         self.path, self.state = path, state
         self.known = dict[str, Outcome]()
         self.sound = set[str]()  # the tests that pass where nothing is edited
+        self.noticed = dict[str, str]()  # by which test, whatever the code was like then
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         for told in map(json.loads, lines):
+            if "outcome" in told and (by := Outcome(*told["outcome"]).by):
+                self.noticed[told["outcome"][0]] = by
             if told["state"] == state:
                 self._take(told)
 

@@ -17,7 +17,7 @@ from tests.edits.recording import Recorded, read
 from tests.edits.results import Results, state_of
 from tests.edits.sampling import sample
 from tests.edits.source import Edit
-from tests.edits.trying import Copy, Outcome, server, try_edit
+from tests.edits.trying import Copy, Outcome, batches, server, try_edit
 
 # The code that decides about money and messages.
 DEFAULT = (
@@ -97,9 +97,17 @@ def run_all(
             raise ClickException("Nothing is recorded yet: python -m tests.edits record [PATHS]")
         choice = Choice(recorded, checkout.sources)
         with copies(checkout.root, jobs) as free:
-            try_them([(each, choice.tests(each)) for each in left], free, results, jobs=jobs, limit=limit)
+            tests = [(each, noticed_first(choice.tests(each), results.noticed.get(each.id))) for each in left]
+            try_them(tests, free, results, jobs=jobs, limit=limit)
             prove(results, free.get())
     return {each: results.known[each.id] for each in edits if each.id in results.known}
+
+
+def noticed_first(tests: Sequence[Recorded], by: str | None) -> list[list[Recorded]]:
+    """Part tests into those that are run together, before all others the one that noticed it last."""
+    before = [each for each in tests if each.id == by]
+    others = batches([each for each in tests if each.id != by])
+    return [before, *others] if before else others
 
 
 @contextmanager
@@ -115,14 +123,14 @@ def copies(root: Path, number: int) -> Iterator["SimpleQueue[Copy]"]:
 
 
 def try_them(
-    left: Sequence[tuple[Edit, list[Recorded]]],
+    left: Sequence[tuple[Edit, list[list[Recorded]]]],
     free: "SimpleQueue[Copy]",
     results: Results,
     *,
     jobs: int,
     limit: float,
 ) -> None:
-    def attempt(pair: tuple[Edit, list[Recorded]]) -> tuple[Edit, Outcome]:
+    def attempt(pair: tuple[Edit, list[list[Recorded]]]) -> tuple[Edit, Outcome]:
         copy = free.get()
         try:
             return pair[0], try_edit(copy, *pair, limit)

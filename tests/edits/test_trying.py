@@ -9,6 +9,7 @@ from tests.edits.choosing import Choice
 from tests.edits.equivalents import Equivalent, stale
 from tests.edits.recording import Recorded, Recording, read, record
 from tests.edits.results import Results
+from tests.edits.running import noticed_first
 from tests.edits.source import Source
 from tests.edits.test_edits import ROOT, edits
 from tests.edits.trying import Copy, Outcome, try_edit
@@ -105,6 +106,17 @@ def test_results_are_kept_for_the_same_code_only(tmp_path: Path) -> None:
     assert not Results(path, "that").known
 
 
+def test_the_test_that_noticed_an_edit_before_is_tried_alone_first(tmp_path: Path) -> None:
+    """Also where the code has changed since; it is nothing but the likeliest then."""
+    path = tmp_path / "results.jsonl"
+    Results(path, "this").keep(Outcome("1", "tests/b.py::t", 1, 1, cut=False, seconds=5))
+    tests = [Recorded(f"tests/{each}.py::t", 0.1, passed=True, processes=0) for each in "abc"]
+    known = Results(path, "that").noticed
+    order = [[each.id[6] for each in batch] for batch in noticed_first(tests, known.get("1"))]
+    assert order == [["b"], ["a", "c"]]
+    assert noticed_first(tests, known.get("2")) == [tests]
+
+
 def test_an_equivalent_that_fits_no_line_any_more_is_stale() -> None:
     (edit,) = edits("def f(a):\n    return a < 1\n")
     known = Equivalent(edit.file, "f", "return a < 1", "return a <= 1", "why")
@@ -168,7 +180,7 @@ def test_a_recording_tells_what_to_run_and_an_edit_is_noticed_or_not(tmp_path: P
     found = {each.after: each for each in decisions.all_edits(source, {}) if each.function in ("fee", "show")}
 
     def tried(after: str) -> Outcome:
-        return try_edit(copy, found[after], choice.tests(found[after]), 60)
+        return try_edit(copy, found[after], noticed_first(choice.tests(found[after]), None), 60)
 
     assert tried("if amount <= 100:")[1:4] == (None, 2, 2)
     assert tried("return 0 if False else 3")[1:4] == (

@@ -52,6 +52,19 @@ def test_the_creator_gets_it_less_the_platforms_fee(bazaar: Bazaar) -> None:
     assert bazaar.balances() == {creator: 9_000, None: 1_000}
 
 
+def test_what_somebody_sets_back_by_hand_is_not_released_again(bazaar: Bazaar) -> None:
+    """Its posting is there; what has none is released as ever."""
+    payment, creator = completed(bazaar)
+    bazaar.world.run(JOB)
+    back = {"escrow_status": "pending", "released_at": None, "release_reason": None}
+    bazaar.world.change(wallet_transactions, payment, **back)
+    _, other = completed_of_another(bazaar)
+    done = bazaar.world.run(JOB)
+    assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"released": 1, "failed": 1})
+    assert bazaar.world.failed(done) == [payment]
+    assert bazaar.balances() == {creator: 9_000, other: 9_000, None: 2_000}
+
+
 @pytest.mark.parametrize(
     ("table", "fact"),
     [

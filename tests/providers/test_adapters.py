@@ -188,6 +188,11 @@ def test_a_decline_without_a_payment_names_none(number: Any) -> None:
     assert (told.payment_id, told.unfinished, told.retryable) == (None, False, True)
 
 
+def test_words_of_a_provider_are_kept_as_far_as_somebody_reads_them() -> None:
+    told = of_card({"code": "c" * 250, "message": " " + "word " * 60}, {})
+    assert (told.code, told.reason) == ("c" * 200, "word " * 40)
+
+
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_no_connection_is_left_open(name: str) -> None:
     with HookServer() as server:

@@ -9,12 +9,17 @@ from pathlib import PurePath
 
 from tests.edits.recording import Recorded, Recording
 from tests.edits.source import FUNCTIONS, SCOPES, Edit, Source
-from tests.edits.uses import bound_by, users
+from tests.edits.uses import bound_by, imports_any, users
 
 
 class Choice:
-    def __init__(self, recordings: Sequence[Recording], sources: Mapping[str, Source]) -> None:
-        self.recordings, self.sources = recordings, sources
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        sources: Mapping[str, Source],
+        tests: Iterable[Source] = (),
+    ) -> None:
+        self.recordings, self.sources, self.test_files = recordings, sources, tests
         self.same_lines = cache(self._same_lines)
 
     @cached_property
@@ -60,9 +65,17 @@ class Choice:
         chosen = ordered(edit, suitable(edit, found.values()))
         # What a module declares may be read where no name of it is used.
         if not found or not function_lines(source, edit):
-            others = self.over(edit.file, whole)
+            others = self.over(edit.file, whole) | self.importing(source, edit)
             chosen += ordered(edit, suitable(edit, [others[each] for each in others.keys() - found.keys()]))
         return chosen
+
+    def importing(self, source: Source, edit: Edit) -> dict[str, Recorded]:
+        """Return the tests of the files that import what the edit's statement declares."""
+        names = bound_by(source, innermost(source, edit.start))
+        files = {each.file for each in self.test_files if imports_any(each, source.file, names)}
+        pairs = zip(self.recordings, self.usable, strict=True)
+        tests = [test for each, usable in pairs for test in tests_of(usable, each.tests)]
+        return {test.id: test for test in tests if test.id.partition("::")[0] in files}
 
     def reached(self, source: Source, edit: Edit) -> Iterator[tuple[str, set[int]]]:
         """Tell the lines that the edit decides on: its own, or those that use what it is a part of."""

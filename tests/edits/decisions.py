@@ -41,6 +41,10 @@ def product(root: Path) -> list[str]:
     return sorted(each.relative_to(root).as_posix() for each in (root / "jobctl").rglob("*.py"))
 
 
+def tests(root: Path) -> list[Source]:
+    return read(root, sorted(each.relative_to(root).as_posix() for each in (root / "tests").rglob("*.py")))
+
+
 def chosen_files(root: Path, globs: Sequence[str]) -> list[str]:
     """`*` crosses folders; a folder's name means all in it."""
     wanted = [f"{each.rstrip('/')}/*" if (root / each).is_dir() else each for each in globs]

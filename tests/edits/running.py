@@ -95,7 +95,7 @@ def run_all(
         recorded = read(recordings)
         if not recorded:
             raise ClickException("Nothing is recorded yet: python -m tests.edits record [PATHS]")
-        choice = Choice(recorded, checkout.sources)
+        choice = Choice(recorded, checkout.sources, decisions.tests(checkout.root))
         with copies(checkout.root, jobs) as free:
             tests = [(each, noticed_first(choice.tests(each), results.noticed.get(each.id))) for each in left]
             try_them(tests, free, results, jobs=jobs, limit=limit)

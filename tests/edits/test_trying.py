@@ -87,6 +87,14 @@ class TestChoice:
         made = recorded(user, {"t::h": [5], "t::other": [4]}, file="jobctl/b.py")
         assert chosen(text, [made], 1, "limit", others=user) == ["t::h"]
 
+    def test_also_by_a_test_itself(self) -> None:
+        """Which runs over none of its lines."""
+        text, rules = "RULES = (1, 2)\n", Source("tests/r.py", b"from jobctl.a import RULES\n")
+        made = recorded(text, {"tests/r.py::t": [], "tests/s.py::t": []})
+        (edit, *_) = edits(text)
+        choice = Choice([made], {"jobctl/a.py": Source("jobctl/a.py", text.encode())}, [rules])
+        assert [each.id for each in choice.tests(edit)] == ["tests/r.py::t"]
+
     def test_sqlite_tells_nothing_of_row_locks(self) -> None:
         text = "def f(a):\n    return a.with_for_update()\n"
         made = recorded(text, {"t::one[sqlite]": [2], "t::one[postgresql]": [2]})

@@ -59,6 +59,10 @@ def names_here(user: Source, file: str, name: str) -> set[str]:
     return {alias.asname or name for alias in imports(user, module_of(file)) if alias.name == name}
 
 
+def imports_any(user: Source, file: str, names: set[str]) -> bool:
+    return any(names_here(user, file, each) for each in names) or bool(modules_here(user, module_of(file)))
+
+
 def modules_here(user: Source, module: str) -> set[str]:
     package, _, last = module.rpartition(".")
     return {alias.asname or last for alias in imports(user, package) if alias.name == last}

@@ -1,7 +1,7 @@
 """Which tests run over an edit, the likeliest to notice it first."""
 
 import ast
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import cache, cached_property
@@ -136,13 +136,17 @@ def suitable(edit: Edit, tests: Iterable[Recorded]) -> list[Recorded]:
 
 
 def ordered(edit: Edit, tests: Iterable[Recorded]) -> list[Recorded]:
-    """Put the likeliest first; of those with several parameters one each, before a second of any."""
-    met: Counter[str] = Counter()
+    """Put the likeliest first; of those with several parameters one each, before a second of any.
+
+    All functions get the same time: of quick ones many are run before the second one of those that are slow.
+    """
+    met: dict[str, float] = defaultdict(float)
     ranked = []
     for each in sorted(tests, key=lambda test: (test.lines, test.id)):
         function = each.id.partition("[")[0]
-        ranked.append((*likelihood(edit, each), met[function], each))
-        met[function] += 1
+        rank = met[function] + each.seconds if function in met else 0
+        ranked.append((*likelihood(edit, each), rank, each))
+        met[function] += each.seconds
     return [each for *_, each in sorted(ranked, key=lambda rank: rank[:-1])]
 
 

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from tests.edits import decisions, equivalents
-from tests.edits.choosing import Choice
+from tests.edits.choosing import Choice, ordered
 from tests.edits.equivalents import Equivalent, stale
 from tests.edits.recording import Recorded, Recording, read, record
 from tests.edits.results import Results
@@ -53,6 +53,13 @@ class TestChoice:
         made = recorded(self.text, {"t::one[a]": [2], "t::one[b]": [2], "t::two[a]": [2, 3]})
         found = chosen(self.text, [made], 2, "comparison")
         assert found == ["t::one[a]", "t::two[a]", "t::one[b]"]
+
+    def test_of_quick_ones_many_come_before_a_second_slow_one(self) -> None:
+        seconds = {"slow": 1.0, "quick": 0.2}
+        tests = [Recorded(f"t::{name}[{n}]", each, True, 0) for name, each in seconds.items() for n in "abc"]
+        (edit, *_) = edits(self.text)
+        order = [each.id[3:] for each in ordered(edit, tests)]
+        assert order == ["quick[a]", "slow[a]", "quick[b]", "quick[c]", "slow[b]", "slow[c]"]
 
     def test_lines_may_have_moved_since(self) -> None:
         moved = "X = None\n" + self.text

@@ -189,6 +189,30 @@ def lost(market: Market) -> int:
     return order
 
 
+def unsent(market: Market) -> int:
+    """Add an order whose hold was written down, as by a run that had to stop then."""
+    order = market.order()
+    market.sandbox.fault("http_429", "authorize", seconds=3600)
+    market.run(AUTHORIZER)
+    market.sandbox.clear_faults()
+    (operation,) = market.operations(order)
+    nothing: dict[str, Any] = dict.fromkeys(("first_sent_at", "answer_by", "settled_at", "code", "reason"))
+    market.world.change(money_operations, operation.id, status="started", concluded_at=None, **nothing)
+    return order
+
+
+def test_a_dry_run_shows_what_was_never_sent_as_it_will_be(market: Market) -> None:
+    order = unsent(market)
+    (operation,) = market.operations(order)
+    (shown,) = market.run(SETTLER, dry_run=True).document["rows"]
+    assert (shown["row_id"], shown["outcome"]) == (operation.id, "would be sent")
+    asked = operation.request
+    told = {"kind": "authorize", "key": operation.key, "provider": "stripe"}
+    told |= {"request": f"POST {asked['path']}", "fields": dict(asked["fields"])}
+    assert shown["request"] == told
+    assert market.run(SETTLER).counts == {"held": 1}
+
+
 def test_a_dry_run_asks_nobody_and_shows_what_the_run_asks(market: Market) -> None:
     order = lost(market)
     market.pass_time(minutes=5)
@@ -313,13 +337,7 @@ def test_a_limit_is_of_new_rows_alone(market: Market) -> None:
 
 def test_what_never_went_out_is_asked_of_the_account_that_there_is_now(market: Market) -> None:
     """Nothing was sent, so that nothing is lost with the account that it was written down for."""
-    order = market.order()
-    market.sandbox.fault("http_429", "authorize", seconds=3600)
-    market.run(AUTHORIZER)
-    market.sandbox.clear_faults()
-    (operation,) = market.operations(order)
-    unsent: dict[str, Any] = dict.fromkeys(("first_sent_at", "answer_by", "settled_at", "code", "reason"))
-    market.world.change(money_operations, operation.id, status="started", concluded_at=None, **unsent)
+    order = unsent(market)
     market.world.configure(stripe_account="another")
     assert market.run(SETTLER).counts == {"put back": 1}
     assert market.run(AUTHORIZER).counts == {"held": 1}

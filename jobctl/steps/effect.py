@@ -249,7 +249,7 @@ def dead_claims(step: AnyEffect, running: Running, connection: Connection) -> li
     theirs: list[ColumnElement[bool]] = [due.table.c.claimed_by.in_(dead)]
     if running.options.only is not None:
         theirs.append(due.key == running.options.only)
-    found = select(*columns).select_from(due.rows).where(*theirs).order_by(due.key)
+    found = select(*columns).select_from(due.rows).where(*theirs)
     return [step.row(*row) for row in connection.execute(found)]
 
 

@@ -1180,6 +1180,7 @@ def test_a_card_is_saved_only_where_it_may_be_charged_again(
         {"currency": "u\0d"},
         {"amount_received": 10**19},
         {"amount_received": -1},
+        {"amount_received": 0},
         {"amount_received": "many"},
         {"customer": "cus_\0", "setup_future_usage": "off_session"},
     ],

@@ -412,6 +412,10 @@ class TestUnpaidRequests:
         bazaar.transaction(bazaar.request(), status=status, created_at=ago(hours=1))
         assert bazaar.run(JOB).counts == {}
 
+    def test_nor_one_whose_payment_has_just_begun_and_has_no_number_yet(self, bazaar: Bazaar) -> None:
+        bazaar.transaction(bazaar.request(), reference=None, created_at=ago(hours=1))
+        assert bazaar.run(JOB).counts == {}
+
     def test_one_whose_payment_failed_is(self, bazaar: Bazaar) -> None:
         bazaar.transaction(bazaar.request(), status="failed", escrow_status="void")
         assert bazaar.run(JOB).counts == {"declined": 1}

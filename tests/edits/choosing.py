@@ -62,10 +62,12 @@ class Choice:
                 found |= self.over(file, lines)
             if found:
                 break
+        declared = not function_lines(source, edit)
+        found |= self.importing(source, edit) if declared else {}
         chosen = ordered(edit, suitable(edit, found.values()))
         # What a module declares may be read where no name of it is used.
-        if not found or not function_lines(source, edit):
-            others = self.over(edit.file, whole) | self.importing(source, edit)
+        if not found or declared:
+            others = self.over(edit.file, whole)
             chosen += ordered(edit, suitable(edit, [others[each] for each in others.keys() - found.keys()]))
         return chosen
 

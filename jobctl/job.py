@@ -294,15 +294,17 @@ class Means:
 class EffectStep(Generic[RowT, PayloadT, AnswerT, OutsideT]):
     """A send, poll, look-up or token: repeatable, no money.
 
-    The claim is `claimed_by` in the table of `due`; an `attempts` column there counts at the claim.
-    Its `row` has an `id` and the `claimed_by` that it was read with. `ask` returns a `Call`, or an answer
-    where none is needed. `settle` gets the answer, `Lost`, `Broken` or the ScopeDownError, and
-    returns the word under which the row is counted. What was answered and the database refuses comes again
-    as `Lost`; the row then counts as failed. looks_up: the calls change nothing there, so that a dry
-    run makes them too, and one that a dead run made is as good as none. polls: they are made again and again
-    about the same rows, of which nothing is written unless they change; a row is then claimed only where runs
-    share the work, until the run that has it is through. opening and closing: lines that a run
-    prints before its rows, whose number they get, and after them, instead of the usual sentence.
+    The claim is `claimed_by` in the table of `due`; an `attempts` column there counts at the claim. Its `row`
+    has an `id` and the `claimed_by` that it was read with. `ask` returns a `Call`, or an answer where none is
+    needed. `settle` gets the answer, `Lost`, `Broken` or the ScopeDownError, and returns the word under which
+    the row is counted. What was answered and the database refuses comes again as `Lost`; the row then counts
+    as failed. passing: tells which answers are a failure that may pass; where as many of these follow one
+    another as calls are under way, without a success between, the scope of those calls is closed, and they
+    are settled with that instead. looks_up: the calls change nothing there, so that a dry run makes them too,
+    and one that a dead run made is as good as none. polls: they are made again and again about the same rows,
+    of which nothing is written unless they change; a row is then claimed only where runs share the work,
+    until the run that has it is through. opening and closing: lines that a run prints before its rows, whose
+    number they get, and after them, instead of the usual sentence.
     """
 
     row: type[RowT]
@@ -316,6 +318,7 @@ class EffectStep(Generic[RowT, PayloadT, AnswerT, OutsideT]):
     pace: Callable[[Settings], Mapping[str, Rate | None]] = lambda _: {}  # of lanes, by their names
     looks_up: bool = False
     polls: bool = False
+    passing: Callable[[At, RowT, AnswerT | Lost], bool] = lambda *_: False
     opening: Callable[[At, int], str] | None = None
     closing: Callable[[At, int, Mapping[str, int]], str] | None = (
         None  # with what the rows were counted under

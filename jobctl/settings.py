@@ -94,12 +94,12 @@ class Settings:
         example="20s",
     )
 
-    notification_max_attempts: int = setting(
-        parsing.whole(1),
-        "5",
-        "attempts before a message is given up",
+    notification_retry_for: timedelta = setting(
+        parsing.duration,
+        "2d",
+        "how long a message is tried again that fails for a passing reason; outages of its channel aside",
         group="notifications",
-        example="8",
+        example="12h",
     )
     notification_retry_delay: timedelta = setting(
         parsing.duration,
@@ -107,6 +107,13 @@ class Settings:
         "wait after a first failed attempt; doubles with each, up to 1h, with jitter",
         group="notifications",
         example="1m",
+    )
+    notification_max_attempts: int = setting(
+        parsing.whole(1),
+        "5",
+        "processes that may end while they send a message before that is given up",
+        group="notifications",
+        example="8",
     )
     notification_concurrency: int = setting(
         parsing.whole(1, 1000),

@@ -1,10 +1,9 @@
 """`jobctl notifications`: look at messages, and queue failed ones again."""
 
-from datetime import UTC, datetime
 from functools import partial
 
 import click
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import select
 
 from jobctl.commands.by_hand import change_by_hand
 from jobctl.commands.shared import NUMBER, as_json, loaded, show
@@ -24,7 +23,7 @@ def notifications() -> None:
 
 
 @notifications.command(name="list")
-@click.option("--failed", is_flag=True, help="Those that need someone: failed, held, or out of attempts.")
+@click.option("--failed", is_flag=True, help="Those that need someone: failed, or held.")
 @click.option("--status", type=click.Choice(STATUSES), help="Those in this status.")
 @click.option("--user", "user_id", type=NUMBER, metavar="ID", help="Those to this user.")
 @click.option("--limit", type=NUMBER, default=50, show_default=True, help="Newest so many.")
@@ -45,7 +44,7 @@ def list_(*, failed: bool, status: str | None, user_id: int | None, limit: int, 
     )
     query = select(*(ours[name] for name in names)).order_by(ours.id.desc()).limit(limit)
     settings = loaded().settings
-    query = query.where(unfinished(At(datetime.now(UTC), settings))) if failed else query
+    query = query.where(UNFINISHED) if failed else query
     query = query.where(ours.status == status) if status else query
     query = query.where(ours.user_id == user_id) if user_id else query
     with open_database(settings, read_only=True) as database, database.transaction() as connection:
@@ -66,29 +65,22 @@ def retry(ids: tuple[int, ...], *, everything: bool) -> None:
     click.echo(f"{count} queued again; the next run of notification-sender sends them.")
 
 
-def unfinished(at: At) -> ColumnElement[bool]:
-    """Return what nobody goes on with, such as messages left over when the setting was lowered."""
-    ours = messages.c
-    used_up = ours.attempts >= at.settings.notification_max_attempts
-    return UNFINISHED | ((ours.status == inline("queued")) & used_up & ours.claimed_by.is_(None))
-
-
 def again(ids: tuple[int, ...]) -> SetStep:
-    def due(at: At) -> Due:
-        needs_someone = unfinished(at)
-        wanted = {"it failed or is held, or its attempts are used up": needs_someone}
+    def due(_: At) -> Due:
+        wanted = {"it failed or is held": UNFINISHED}
         return Due(messages, wanted | ({"it was named": messages.c.id.in_(ids)} if ids else {}))
 
     def change(_: At, batch: BatchChanges) -> None:
-        batch.update(status="queued", attempts=0, next_attempt_at=None, settled_at=None, reason=None)
+        anew = {"attempts": 0, "crashes": 0, "next_attempt_at": None, "settled_at": None, "reason": None}
+        batch.update(status="queued", **anew)
 
     return SetStep(due, change, "queued again")
 
 
-def refuse_others(ids: tuple[int, ...], at: At, database: Database) -> None:
+def refuse_others(ids: tuple[int, ...], _: At, database: Database) -> None:
     """Raise UsageError where a number names no failed or held message."""
     with database.transaction() as connection:
-        known = set(connection.scalars(select(messages.c.id).where(unfinished(at), messages.c.id.in_(ids))))
+        known = set(connection.scalars(select(messages.c.id).where(UNFINISHED, messages.c.id.in_(ids))))
     if others := sorted(set(ids) - known):
         named = ", ".join(str(each) for each in others)
         raise UsageError(f"neither failed nor held, or erased: {named}; nothing was queued")

@@ -23,6 +23,7 @@ from jobctl.tables.types import Key
 
 log = logging.getLogger(__name__)
 PUT_BACK = "put back"
+FEWEST = 3  # failures in a row that close a scope: one message, or two, may be at fault themselves
 FRESH = 1.0  # seconds for which what was read is taken for true
 DEAD = "died"  # the outcome of such a run
 DIED = "the run that had it ended before its outcome was known"
@@ -73,6 +74,8 @@ class EffectRun(Window):
         paces = step.pace(running.at.settings)
         self.paces = {lane: Pace(rate) for lane, rate in paces.items() if rate}
         self.read_at: dict[Key, float] = {}  # when those that wait were read, by time.monotonic()
+        self.at_once: Counter[str] = Counter()  # the most calls that were under way, of each scope
+        self.down: dict[str, ScopeDownError] = {}  # the scopes that are
 
     def recover(self) -> list[Key]:
         """Settle as lost what dead runs had claimed, and return it; look-ups only have to be made again."""
@@ -113,7 +116,7 @@ class EffectRun(Window):
     def decide(self, item: Any) -> Any:
         asked = decide(self.step, self.at, item)
         if isinstance(asked, Call):
-            self.outcomes.called.add(item.id)
+            self.outcomes.called[item.id] = asked.scopes
         return asked
 
     def lane_of(self, item: Any) -> str:
@@ -135,6 +138,49 @@ class EffectRun(Window):
     def make(self, outside: Any, payload: Any) -> Any:
         return self.step.call(outside, payload)
 
+    def sift(self, answered: Sequence[Answered]) -> Sequence[Answered]:
+        """Withhold failures that may pass, until it is known whether it is the scope that fails.
+
+        It is, where as many of them follow one another as calls were under way at once.
+        """
+        under_way = Counter(self.scope_of(each) for each in self.begun)
+        under_way.subtract(self.scope_of(row.id) for row, _ in self.withheld)
+        self.at_once |= under_way
+        settled: list[Answered] = []
+        for row, answer in answered:
+            if isinstance(answer, ScopeDownError):
+                self.down.setdefault(answer.scope, answer)
+            if row.id not in self.begun or isinstance(answer, NotBegunError | ScopeDownError):
+                settled.append((row, answer))
+            elif self.step.passing(self.at, row, answer):
+                self.withheld.append((row, answer))
+                settled += self.closed_by(self.scope_of(row.id), answer.reason)
+            else:
+                settled += [*self.let_out(self.scope_of(row.id)), (row, answer)]
+        return settled
+
+    def scope_of(self, row_id: Key) -> str:
+        """Return the narrowest scope of a call."""
+        return self.outcomes.called[row_id][-1]
+
+    def closed_by(self, scope: str, reason: str) -> list[Answered]:
+        """Close the scope where enough has failed in a row, and return what failed so."""
+        failed = sum(self.scope_of(row.id) == scope for row, _ in self.withheld)
+        if scope not in self.down:
+            if failed < max(FEWEST, self.at_once[scope]):
+                return []
+            self.down[scope] = ScopeDownError(scope, reason)
+        return self.let_out(scope)
+
+    def let_out(self, scope: str | None = None) -> list[Answered]:
+        """Return what was withheld, of one scope or all, as failed by what it needs where that is down."""
+        out = [each for each in self.withheld if scope in (None, self.scope_of(each[0].id))]
+        self.withheld = [each for each in self.withheld if each not in out]
+        return [(row, self.down_for(row) or answer) for row, answer in out]
+
+    def down_for(self, row: Any) -> ScopeDownError | None:
+        return next((self.down[each] for each in self.outcomes.called[row.id] if each in self.down), None)
+
     # ── turns ────────────────────────────────────────────────────────────────────────────────
 
     def settle_and_claim(self, answered: Sequence[Answered], wanted: int) -> Sequence[Any]:
@@ -144,7 +190,8 @@ class EffectRun(Window):
         settled = [(row, answer) for row, answer in answered if row.id not in returned]
         self.outcomes.at = self.at
         found = self.commit(settled, returned, min(wanted, self.running.left()))
-        self.outcomes.called -= {row.id for row, _ in answered}
+        for row, _ in answered:
+            self.outcomes.called.pop(row.id, None)
         return found
 
     def commit(self, answered: Sequence[Answered], returned: Sequence[Key], room: int) -> Sequence[Any]:

@@ -38,6 +38,7 @@ class Window(ABC):
         self.claimed: dict[Key, Any] = {}
         self.begun: set[Key] = set()  # of those, whose calls were begun
         self.answers: queue.SimpleQueue[tuple[Key, Any]] = queue.SimpleQueue()
+        self.withheld: list[Answered] = []  # answered, and not to be settled yet
         self.exhausted = False
         self.paces: dict[str, Pace] = {}
 
@@ -109,18 +110,31 @@ class Window(ABC):
         waiting: list[Any] = []  # claimed ahead, or for a slot of their lane
         while True:
             self.heed_the_lock()
-            places = self.concurrency - len(self.claimed) + len(waiting) + len(answered)
-            waiting += self.turn(answered, self.wanted(places - len(waiting)))
+            places = self.concurrency - self.in_hand() + len(waiting) + len(answered)
+            waiting += self.turn(self.sift(answered), self.wanted(places - len(waiting)))
             answered, waiting = self.begin(waiting, places, pool)
-            if not self.claimed:
+            if not self.in_hand():
                 if self.has_all() or self.running.stopping:
+                    self.turn(self.let_out(), 0)
                     return
                 continue
             answered += self.arrived(0.0 if answered else self.patience(waiting))
             if not answered and self.running.stop.grace_left() == 0.0:
                 # What is under way stays claimed, for the next run to settle.
-                self.turn([(item, NotBegunError()) for item in waiting], 0)
+                self.turn([*self.let_out(), *((item, NotBegunError()) for item in waiting)], 0)
                 return
+
+    def in_hand(self) -> int:
+        """Return how many items have no answer yet, or one that is settled with the next turn."""
+        return len(self.claimed) - len(self.withheld)
+
+    def sift(self, answered: Sequence[Answered]) -> Sequence[Answered]:
+        """Return which answers are to be settled now; those that are withheld come with a later turn."""
+        return answered
+
+    def let_out(self) -> list[Answered]:
+        """Return the answers that were withheld, which nothing can change any more."""
+        return []
 
     def has_all(self) -> bool:
         """Tell whether there is nothing left to claim."""
@@ -128,7 +142,7 @@ class Window(ABC):
 
     def patience(self, waiting: Sequence[Any]) -> float | None:
         """Return how long to wait for answers: until a slot, or the end of the grace; None: for ever."""
-        lanes = map(self.lane_of, waiting) if len(self.claimed) - len(waiting) < self.concurrency else ()
+        lanes = map(self.lane_of, waiting) if self.in_hand() - len(waiting) < self.concurrency else ()
         paced = [self.paces[lane].delay() for lane in lanes if lane in self.paces]
         left = self.running.stop.grace_left()
         return min([*paced, *([] if left is None else [left])], default=None)

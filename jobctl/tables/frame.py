@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Identity, Integer, Table, Text
+from sqlalchemy import Column, ColumnElement, Identity, Integer, Table, Text, UniqueConstraint
 
 from jobctl.tables.types import Id, Instant, Json, forms, index, metadata, one_of
 
@@ -76,6 +76,20 @@ def named_in(key: ColumnElement[Any]) -> str:
     """Return the column of the trail, and of errors, that names a row of a table with this primary key."""
     return "row_key" if isinstance(key.type, Text) else "row_id"
 
+
+# What was found down, and has not been found up again; `the run` where a job could not begin at all.
+_circuits = (
+    Column("id", Id, Identity(), primary_key=True),
+    Column("job", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("exit_code", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("asked_again_at", Instant),  # not before, as it said itself
+    Column("run_id", Id),  # the run that found it so, if it got so far
+)
+circuits = Table("circuits", metadata, *_circuits, UniqueConstraint("job", "scope"), *forms(*_circuits))
 
 # A job that runs every few seconds mostly finds nothing; it must not fill the table of runs.
 _idle_runs = (

@@ -69,6 +69,7 @@ _notifications = (
     Column("topic", Text),  # a newer message to the same user on the same topic supersedes this one
     Column("status", Text, nullable=False, server_default="queued"),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("crashes", Integer, nullable=False, server_default="0"),  # runs that ended while they sent it
     Column("queued_at", Instant, nullable=False),
     Column("send_after", Instant),
     Column("next_attempt_at", Instant),

@@ -67,7 +67,7 @@ class TestWaiting:
 
     @pytest.mark.parametrize(
         "fact",
-        [{"status": "sent"}, {"status": "failed"}, {"attempts": 5}],
+        [{"status": "sent"}, {"status": "failed"}, {"status": "held"}],
         ids=str,
     )
     def test_others_are_not(self, world: World, fact: dict[str, Any]) -> None:

@@ -144,16 +144,6 @@ class TestRetry:
         expected = {number: "queued" if status in UNFINISHED else status for status, number in made.items()}
         assert world.statuses() == expected
 
-    def test_one_that_ran_out_of_attempts_because_the_setting_was_lowered(
-        self, world: World, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """No run takes it any more; it must not be queued for ever."""
-        message, other = world.message(attempts=3), world.message(attempts=2)
-        monkeypatch.setenv("NOTIFICATION_MAX_ATTEMPTS", "3")
-        assert [each["id"] for each in listed("--failed")] == [message]
-        assert command("notifications", "retry", "--all").exit_code == Exit.DONE
-        assert [world.row(each).attempts for each in (message, other)] == [0, 2]
-
     def test_an_erased_one_has_nothing_left_to_send(self, world: World) -> None:
         message = given_up(world, erased_at=NOW)
         assert listed("--failed") == []

@@ -16,7 +16,7 @@ from tests.world import Done, World, command
 
 pytestmark = pytest.mark.usefixtures("environment")
 SENDER = "notification-sender"
-STATUS, ATTEMPTS, TIME = "it is queued", "attempts are left", "its time to be sent has come"
+STATUS, TIME = "it is queued", "its time to be sent has come"
 TOMORROW = timedelta(days=1)  # from when the test runs
 PERSONAL = {
     "name": "Wilhelmina",
@@ -68,7 +68,7 @@ def run_of(world: World, **values: Any) -> int:
 def test_a_due_message(world: World) -> None:
     explanation = explained(queued(world))
     assert explanation["due"] is True
-    assert [each["condition"] for each in explanation["conditions"]] == [STATUS, ATTEMPTS, TIME]
+    assert [each["condition"] for each in explanation["conditions"]] == [STATUS, TIME]
     assert failing(explanation) == []
     assert (explanation["due_at"], explanation["claim"]) == (None, None)
 
@@ -77,10 +77,9 @@ def test_the_conditions_come_with_the_rows_values(world: World) -> None:
     at = present(minutes=-3)
     values = {
         each["condition"]: {name.rpartition(".")[2]: value for name, value in each["values"].items()}
-        for each in explained(queued(world, queued_at=at, attempts=2))["conditions"]
+        for each in explained(queued(world, queued_at=at))["conditions"]
     }
     assert values[STATUS] == {"status": "queued"}
-    assert values[ATTEMPTS] == {"attempts": 2}
     assert instant(values[TIME]["due_at"]) == at
 
 
@@ -91,8 +90,6 @@ def test_the_conditions_come_with_the_rows_values(world: World) -> None:
             ({"status": each}, STATUS)
             for each in ("sent", "failed", "held", "expired", "skipped", "cancelled")
         ),
-        ({"attempts": 5}, ATTEMPTS),
-        ({"attempts": 6}, ATTEMPTS),
         ({"send_after": TOMORROW}, TIME),
         ({"next_attempt_at": TOMORROW}, TIME),
         ({"queued_at": TOMORROW}, TIME),
@@ -107,20 +104,23 @@ def test_one_changed_fact_breaks_one_condition(world: World, fact: dict[str, Any
 
 
 def test_several_conditions_are_told_of_at_once(world: World) -> None:
-    message = queued(world, status="failed", attempts=5, send_after=present(days=1))
-    assert failing(explained(message)) == [STATUS, ATTEMPTS, TIME]
+    message = queued(world, status="failed", send_after=present(days=1))
+    assert failing(explained(message)) == [STATUS, TIME]
 
 
 def test_the_settings_are_those_that_a_run_would_have(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    message = queued(world, attempts=5)
-    monkeypatch.setenv("NOTIFICATION_MAX_ATTEMPTS", "6")
-    assert explained(message)["due"] is True
+    old = present(days=-10)
+    run = str(run_of(world, started_at=old, ended_at=old, outcome="done"))
+    for retention, due in (("20d", False), ("5d", True)):
+        monkeypatch.setenv("RUN_RETENTION", retention)
+        found = command("why", "history-prune", run, "--json").document
+        assert [each["due"] for each in found if each["table"] == "runs"] == [due]
 
 
 def test_what_the_terminal_shows_is_the_same(world: World) -> None:
-    done = command("why", SENDER, str(queued(world, attempts=5)))
+    done = command("why", SENDER, str(queued(world, status="failed")))
     marks = [line.strip().partition(" ")[0] for line in done.out.splitlines() if line.startswith("  ")]
-    assert (done.exit_code, marks) == (Exit.DONE, ["✓", "✗", "✓", "✓"])
+    assert (done.exit_code, marks) == (Exit.DONE, ["✗", "✓", "✓"])
 
 
 class TestWhenItWillBeDue:
@@ -138,7 +138,7 @@ class TestWhenItWillBeDue:
         due_at = instant(explained(queued(world, send_after=early, next_attempt_at=late))["due_at"])
         assert timedelta(0) <= due_at - late < timedelta(seconds=1)
 
-    @pytest.mark.parametrize("fact", [{"status": "sent"}, {"attempts": 5}], ids=str)
+    @pytest.mark.parametrize("fact", [{"status": "sent"}, {"status": "failed"}], ids=str)
     def test_there_is_none_where_time_does_not_help(self, world: World, fact: dict[str, Any]) -> None:
         assert explained(queued(world, send_after=present(hours=1), **fact))["due_at"] is None
 
@@ -216,13 +216,12 @@ class TestSql:
     def test_it_finds_the_due_rows_and_no_others(self, world: World) -> None:
         due = {
             queued(world),
-            queued(world, attempts=4),
+            queued(world, attempts=40),
             queued(world, send_after=present(seconds=-1)),
             queued(world, next_attempt_at=present(seconds=-1)),
         }
         run = run_of(world)
         queued(world, status="sent")
-        queued(world, attempts=5)
         queued(world, send_after=present(hours=1))
         queued(world, next_attempt_at=present(hours=1))
         queued(world, claimed_by=run)

@@ -99,7 +99,8 @@ class TestClaims:
         self.claim(world, message, 900)
         done = world.send()
         assert done.counts == {"queued again": 1, "sent": 1}
-        assert (world.row(message).status, world.row(message).attempts) == ("sent", 2)
+        row = world.row(message)
+        assert (row.status, row.attempts, row.crashes) == ("sent", 1, 1)
         dead = next(each for each in world.rows(runs) if each.id == 900)
         assert (dead.outcome, dead.ended_at) == ("died", NOW)
 
@@ -113,10 +114,9 @@ class TestClaims:
         assert world.send().counts == {}
 
     def test_a_message_that_kills_its_process_cannot_loop(self, world: World) -> None:
-        """Attempts count at the claim: the fifth death is the last."""
-        message = world.message()
+        """The fifth death is the last."""
+        message = world.message(crashes=4)
         self.claim(world, message, 900)
-        world.change(notifications, message, attempts=5)
         assert world.send().exit_code == Exit.ITEMS_FAILED
         assert world.row(message).status == "failed"
 
@@ -304,7 +304,7 @@ class TestDryRun:
 
     def test_a_dead_runs_claim_is_shown_as_the_real_run_handles_it(self, world: World) -> None:
         message = world.message(claimed_by=77, attempts=1)
-        last = world.message(claimed_by=78, attempts=5)
+        last = world.message(claimed_by=78, attempts=1, crashes=4)
         spared = [world.message(claimed_by=79, attempts=4) for _ in range(2)]
         shown = world.send(dry_run=True).document
         assert {each["row_id"]: each["outcome"] for each in shown["rows"]} == {

@@ -17,6 +17,7 @@ from jobctl.channels.tray import Placed
 from jobctl.errors import Exit
 from jobctl.job import At, Broken, Call, Due, EffectStep, Lost, RowChanges, ScopeDownError
 from jobctl.outside_text import ornament
+from jobctl.settings import Settings
 from jobctl.tables.notifications import TRANSACTIONAL, channel_preferences, inbox, notifications, users
 from jobctl.tables.sessions import sessions
 from jobctl.tables.types import inline
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from jobctl.rendering import Rendered
 
 LONGEST_WAIT = timedelta(hours=1)
-PUT_BACK = "put back"
+PUT_BACK, AGAIN = "put back", "queued again"
 
 
 class Queued(NamedTuple):
@@ -41,6 +42,7 @@ class Queued(NamedTuple):
     template: str
     context: Any
     attempts: int
+    crashes: int
     queued_at: datetime
     expires_at: datetime | None
     superseded_by: int | None
@@ -119,7 +121,6 @@ def due(at: At) -> Due:
         recipients,
         {
             "it is queued": ours.status == inline("queued"),
-            "attempts are left": ours.attempts < at.settings.notification_max_attempts,
             # The latest of queued_at, send_after and next_attempt_at, computed by the database.
             "its time to be sent has come": ours.due_at <= at.now,
         },
@@ -223,6 +224,13 @@ def call(outside: Switchboard, message: Message) -> Answer:
     return outside.send(message)
 
 
+def may_pass(at: At, row: Queued, answer: Answer | Final) -> bool:
+    """Tell whether an answer is a failure that may be the channel's; what is to be held is no such."""
+    if isinstance(answer, Lost):
+        return row.channel not in at.settings.on_uncertain.hold
+    return isinstance(answer, Refused) and not answer.permanent
+
+
 def settle(at: At, row: Queued, answer: Answer | Final | Broken | ScopeDownError, change: RowChanges) -> str:
     match answer:
         case ScopeDownError():
@@ -259,25 +267,44 @@ def sent(at: At, row: Queued, answer: Sent, change: RowChanges) -> str:
 
 
 def again(at: At, row: Queued, answer: Lost | Refused, change: RowChanges) -> str:
-    """Queue it again after a wait that doubles with each attempt; give it up where none is left."""
-    reason = answer.reason
-    if isinstance(answer, Lost) and not answer.blamed:
-        change.update(status="queued", next_attempt_at=None, reason=reason, attempts=row.attempts - 1)
-        return "queued again"
-    # A row that a dead run had claimed was read with that attempt counted, a fresh one without.
-    made = row.attempts if row.claimed_by else row.attempts + 1
-    if made >= at.settings.notification_max_attempts:
-        return failed(at, f"{reason} (attempt {made}, the last)", change)
+    """Queue it again after a wait that doubles with each attempt, as long as it is to be tried.
+
+    Counted are the waits that were meant. While its channel is closed a message is not tried.
+    """
+    if isinstance(answer, Lost) and row.claimed_by:
+        return crashed(at, row, answer, change)
+    made = row.attempts + 1  # it was read without this one
+    waits = [wait(at.settings, each) for each in range(1, made + 1)]
+    if sum(waits, timedelta()) > at.settings.notification_retry_for:
+        return failed(at, f"{answer.reason} (attempt {made}, the last)", change)
+    delay = waits[-1] * random.uniform(0.75, 1.25)  # noqa: S311 (jitter, so that a burst doesn't come back as one)
     at_least = answer.retry_after if isinstance(answer, Refused) else None
-    delay = min(at.settings.notification_retry_delay * 2 ** (made - 1), LONGEST_WAIT)
-    delay *= random.uniform(0.75, 1.25)  # noqa: S311 (jitter, so that a burst doesn't come back as one)
-    if row.claimed_by:
-        change.update(status="queued", next_attempt_at=None, reason=reason)
-    else:
-        change.update(
-            status="queued", next_attempt_at=at.present + max(delay, at_least or delay), reason=reason
-        )
-    return "queued again"
+    change.update(
+        status="queued", next_attempt_at=at.present + max(delay, at_least or delay), reason=answer.reason
+    )
+    return AGAIN
+
+
+def wait(settings: Settings, attempt: int) -> timedelta:
+    """Return how long to wait after so many attempts."""
+    times: int = 2 ** min(attempt - 1, 20)  # by then it is the longest wait, whatever it began with
+    return min(settings.notification_retry_delay * times, LONGEST_WAIT)
+
+
+def crashed(at: At, row: Queued, lost: Lost, change: RowChanges) -> str:
+    """Queue it again, with the attempt that the run which ended had counted; at last it is given up."""
+    crashes = row.crashes + 1 if lost.blamed else row.crashes
+    if crashes >= at.settings.notification_max_attempts and lost.blamed:
+        change.update(crashes=crashes)
+        return failed(at, f"{lost.reason} ({crashes} times)", change)
+    change.update(
+        status="queued",
+        next_attempt_at=None,
+        reason=lost.reason,
+        attempts=max(0, row.attempts - 1),
+        crashes=crashes,
+    )
+    return AGAIN
 
 
 def held(at: At, row: Queued, reason: str, change: RowChanges) -> str:
@@ -309,5 +336,6 @@ JOB = EffectStep(
     settle=settle,
     concurrency=lambda settings: settings.notification_concurrency,
     lane=ours.channel,
+    passing=may_pass,
     pace=lambda settings: {"email": settings.email_rate_limit, "webhook": settings.webhook_rate_limit},
 )

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -43,7 +44,6 @@ def test_the_tray_puts_it_into_the_inbox(world: World) -> None:
     [
         {"status": "sent"},
         {"status": "failed"},
-        {"attempts": 5},
         {"send_after": ahead(seconds=1)},
         {"next_attempt_at": ahead(seconds=1)},
     ],
@@ -260,12 +260,64 @@ class TestMail:
 
     def test_the_wait_doubles_and_the_last_attempt_fails(self, world: World, server: MailServer) -> None:
         server.script("RCPT", "451 later")
+        world.configure(notification_retry_for=timedelta(minutes=8))
         message = world.message(channel="email", attempts=3)
         world.send()
         assert ahead(minutes=3) < world.row(message).next_attempt_at < ahead(minutes=6)
         world.change(notifications, message, next_attempt_at=None)
         assert world.send().exit_code == Exit.ITEMS_FAILED
         assert (world.row(message).status, world.row(message).attempts) == ("failed", 5)
+
+    @pytest.mark.parametrize(("attempts", "status"), [(52, "queued"), (53, "failed")])
+    def test_it_is_tried_for_two_days_hourly_in_the_end(
+        self, world: World, server: MailServer, attempts: int, status: str
+    ) -> None:
+        server.script("RCPT", "451 later")
+        message = world.message(channel="email", attempts=attempts)
+        world.send()
+        assert world.row(message).status == status
+        if status == "queued":
+            assert ahead(minutes=45) <= world.row(message).next_attempt_at <= ahead(minutes=75)
+
+    @pytest.mark.parametrize(
+        ("stage", "reply"), [("RCPT", "451 busy"), ("CONTENT", "452 full"), ("CONTENT", DROP)], ids=str
+    )
+    def test_as_many_passing_failures_in_a_row_as_are_under_way_are_the_channels(
+        self, world: World, server: MailServer, stage: Any, reply: Any
+    ) -> None:
+        server.script(stage, reply)
+        ids = world.messages(40, channel="email")
+        done = world.send(concurrency=4)
+        assert (done.exit_code, set(done.counts)) == (Exit.UNREACHABLE, {"put back"})
+        rows = [world.row(each) for each in ids]
+        assert {(each.status, each.attempts, each.claimed_by) for each in rows} == {("queued", 0, None)}
+        tried = [each for each in rows if each.reason]
+        assert 3 <= len(tried) <= 8
+        assert all(ahead(seconds=30) <= each.next_attempt_at < ahead(seconds=35) for each in tried)
+        server.unscript()
+        assert world.send(now=ahead(minutes=1)).counts == {"sent": 40}
+        assert {world.row(each).attempts for each in ids} == {1}
+
+    @pytest.mark.parametrize("concurrency", [1, 4])
+    def test_with_a_success_between_they_are_the_messages_own(
+        self, world: World, server: MailServer, concurrency: int
+    ) -> None:
+        """Also where it comes after them, and where nothing comes after the last."""
+        ids = world.messages(6, channel="email")
+        for n in (0, 1, 5):
+            server.script("RCPT", "451 greylisted", f"u{n}@example.com")
+        done = world.send(concurrency=concurrency)
+        assert (done.exit_code, done.counts) == (Exit.DONE, {"sent": 3, "queued again": 3})
+        assert [world.row(each).attempts for each in ids] == [1] * 6
+
+    def test_what_is_to_be_held_is_held_however_many_there_are(
+        self, world: World, server: MailServer
+    ) -> None:
+        world.configure(on_uncertain=uncertain("email=hold"))
+        server.script("CONTENT", DROP)
+        ids = world.messages(9, channel="email")
+        assert world.send(concurrency=3).exit_code == Exit.ITEMS_FAILED
+        assert {world.row(each).status for each in ids} == {"held"}
 
     def test_an_acknowledgement_lost_is_sent_again_under_the_same_id(
         self, world: World, server: MailServer

@@ -65,6 +65,8 @@ class Due:
     read: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)  # the row that `ask` gets
     locks: Sequence[Table] = ()  # of inner joins: what else must stay as it is while the row is changed
     locks_first: bool = False  # whether others write rows beside it, too, that are read: once they let it go
+    waits_since: ColumnElement[Any] | None = None  # when a row that is due came to be so
+    put_off: ColumnElement[bool] | None = None  # what holds of rows that wait, since they were put off
     locks_then: Sequence[FromClause] = ()  # of outer joins: what else must stay as it is; locked by their ids
 
     @property
@@ -262,9 +264,16 @@ class ScopeDownError(Exception):
     then could not begin go back as they were.
     """
 
-    def __init__(self, scope: str, reason: str, exit_code: Exit = Exit.UNREACHABLE) -> None:
+    def __init__(
+        self,
+        scope: str,
+        reason: str,
+        exit_code: Exit = Exit.UNREACHABLE,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        """retry_after: for so long it is not to be asked, as it says itself."""
         super().__init__(reason)
-        self.scope, self.reason, self.exit_code = scope, reason, exit_code
+        self.scope, self.reason, self.exit_code, self.retry_after = scope, reason, exit_code, retry_after
 
 
 class NotBegunError(Exception):

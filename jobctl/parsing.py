@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from jobctl.registry import JOBS
+
 Parser = Callable[[str], Any]
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
 WHOLE = 10_000  # basis points, of which a percentage has a hundred
@@ -85,6 +87,29 @@ def durations(value: str) -> tuple[timedelta, ...]:
     if found[-1] > timedelta(seconds=UNITS["y"]):
         raise ValueError(expected)
     return found
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How long something of a job may take."""
+
+    job: str
+    span: timedelta
+    written: str
+
+    def __str__(self) -> str:
+        return f"{self.job}={self.written}"
+
+
+def limits(value: str) -> tuple[Limit, ...]:
+    """Read `job=duration`, several with commas between; none where there is nothing."""
+    found: list[Limit] = []
+    for part in value.split(",") if value.strip() else ():
+        job, _, written = part.strip().partition("=")
+        if job not in {each.name for each in JOBS} or job in {each.job for each in found}:
+            raise ValueError("job=duration, with commas between, each job once: jobctl jobs")
+        found.append(Limit(job, duration(written), written))
+    return tuple(found)
 
 
 def day_numbers(value: str) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from jobctl import history, logs
+from jobctl import circuits, history, logs
 from jobctl.db import Database, clock, first_line, in_the_way, open_database
 from jobctl.errors import Exit, JobctlError, LockHeldError, UsageError, worst
 from jobctl.history import RunRecord
@@ -150,7 +150,7 @@ def real_run(invocation: Invocation, database: Database, locks: Locks) -> Exit:
         for _ in ticks(invocation, started):
             loop.tick()
     except JobctlError as error:
-        loop.fail(error.exit_code, str(error))
+        loop.refused(error)
     except Exception as error:
         if not (told := in_the_way(error)):
             loop.fail(Exit.UNEXPECTED, f"{type(error).__name__}: {first_line(error)}")
@@ -252,9 +252,24 @@ class Loop:
             self.fail(Exit.ITEMS_FAILED)
         idle = running.exit_code if self.record.counts.total() == counted else None
         success = self.record.errors == errors and went_well(running)
-        if idle is not None or success:
-            with self.database.transaction() as connection:
+        dues = [each.due(running.at) for each in due_steps(self.invocation.entry)]
+        nothing_due = idle == Exit.DONE and not running.options.bounded
+        with self.database.transaction() as connection:
+            author = circuits.Author(self.record.job, running.at.now, self.record.id)
+            up = {*running.up, circuits.RUN}
+            waits = circuits.note(connection, author, running.down, up, dues if nothing_due else None)
+            if idle is not None or success:
+                success = success and not waits
                 history.note_tick(connection, self.record.job, running.at.now, idle=idle, success=success)
+
+    def refused(self, error: JobctlError) -> None:
+        """Note what keeps the run from beginning, or going on; where that can be written down, there too."""
+        self.fail(error.exit_code, str(error))
+        with suppress(JobctlError, DBAPIError), self.database.transaction() as connection:
+            author = circuits.Author(
+                self.record.job, self.invocation.now or clock(connection), self.record.id
+            )
+            circuits.note(connection, author, circuits.refused(error), ())
 
     def fail(self, exit_code: Exit, *complaints: str) -> None:
         self.exit_code = worst(self.exit_code, exit_code)

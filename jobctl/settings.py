@@ -616,6 +616,15 @@ class Settings:
         example="1h",
     )
 
+    health_waiting: tuple[parsing.Limit, ...] = setting(
+        parsing.limits,
+        "",
+        "how long rows may be due, to `jobctl health`: job=duration, with commas between; else until "
+        "HEALTH_GRACE after the job's next scheduled time",
+        group="health",
+        example="notification-sender=5m,payment-cleanup=6h",
+    )
+
     database_file: Path | None = None  # the embedded database that DATABASE_URL names
 
     @property

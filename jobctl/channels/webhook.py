@@ -25,6 +25,7 @@ LONGEST_DELAY = timedelta(days=1)
 MOST_READ = 64 * 1024  # bytes of an answer's body; a connection whose answer goes on is not reused
 UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")  # a backslash is read as a slash by some and not by others
 LATER = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 LOCKED_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
@@ -155,7 +156,9 @@ def judge(status: int, retry_after: str | None, where: str) -> Answer:
             raise ScopeDownError(where, said)
         case 4 if status not in LATER:
             return Refused(said, permanent=True)
-    return Refused(said, permanent=False, retry_after=delay(retry_after, datetime.now(UTC)))
+    if (pause := delay(retry_after, datetime.now(UTC))) and status in BUSY:
+        raise ScopeDownError(where, said, retry_after=pause)
+    return Refused(said, permanent=False, retry_after=pause)
 
 
 def delay(retry_after: str | None, now: datetime) -> timedelta | None:

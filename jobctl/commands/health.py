@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ import click
 from cronsim import CronSim
 from sqlalchemy import Connection, Row, select
 
+from jobctl import circuits
 from jobctl.commands.shared import as_json, loaded
 from jobctl.db import (
     SCHEMA,
@@ -23,6 +24,7 @@ from jobctl.db import (
     wrong_schema,
 )
 from jobctl.errors import Exit, JobctlError, UnreachableError
+from jobctl.job import At
 from jobctl.logs import redact
 from jobctl.output import legible, readable, to_json
 from jobctl.registry import JOBS, Entry
@@ -43,6 +45,8 @@ class Check:
     job: str | None = None
     last_success_at: datetime | None = None
     due_at: datetime | None = None  # the first scheduled time after that
+    down: Sequence[str] = ()
+    waits_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,9 @@ class Known:
     last_success_at: datetime | None
     first_run_at: datetime | None  # where it never succeeded; as far as anything was kept of it
     exit_code: int | None  # of its last idle run
+    overlapped: int = 0
+    down: Sequence[str] = ()  # what is said of each scope that is down
+    waits_since: datetime | None = None  # when the oldest row that is due came to be so
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,10 @@ def health(jobs: tuple[str, ...], *, as_json: bool) -> int:
 
     The database is reachable, its migrations are current, and each job, or each that is named, has succeeded
     since the last of its scheduled times (UTC) that is HEALTH_GRACE ago. A success is a run with exit code 0,
-    even if nothing was due, that neither --since, --limit nor --only bounded. A job that never ran is a fault
-    only where it is named. Where none is, money that waits too long is one as well.
+    even if nothing was due, that neither --since, --limit nor --only bounded, and after which nothing that
+    the job needs is known to be down. A success in the future is a fault. No row may be due for longer than
+    until HEALTH_GRACE after the next scheduled time, or HEALTH_WAITING. A job that never ran is a fault only
+    where it is named, or rows wait for it. Where none is named, money that waits too long is one as well.
     """
     entries = [each for each in JOBS if not jobs or each.name in jobs]
     made = list(checks(entries, named=bool(jobs)))
@@ -170,7 +179,8 @@ def look(settings: Settings, entries: Sequence[Entry], *, named: bool) -> Found:
             now, seconds = clock(connection), time.monotonic() - began
             revision = current_revision(connection)
             lacking = None if revision == SCHEMA else wrong_schema(revision, connection)
-            jobs = {} if lacking else known(connection, entries)
+            at = At(now, settings)
+            jobs = {} if lacking else known(connection, entries, at)
             waiting = () if named or lacking else look_for_money(connection, now, settings)
     finally:
         database.close()
@@ -183,11 +193,21 @@ def look_for_money(connection: Connection, now: datetime, settings: Settings) ->
     return list(too_long(connection, now, settings))
 
 
-def known(connection: Connection, entries: Sequence[Entry]) -> dict[str, Known]:
-    """Return what is known of those jobs that ever ran."""
+def known(connection: Connection, entries: Sequence[Entry], at: At) -> dict[str, Known]:
+    """Return what is known of those jobs that ever ran, or for which rows wait."""
+    from jobctl.backlog import oldest_of  # noqa: PLC0415 (it loads the jobs)
+
     noted = {each.job: each for each in connection.execute(select(idle_runs))}
-    found = {each.name: known_of(each.name, noted.get(each.name), connection) for each in entries}
-    return {name: each for name, each in found.items() if each}
+    down = circuits.open_ones(connection)
+    found = dict[str, Known]()
+    for each in entries:
+        said = [circuits.sentence(circuit) for circuit in down if circuit["job"] == each.name]
+        ran = known_of(each.name, noted.get(each.name), connection)
+        waits_since = oldest_of(each, at, connection)
+        if ran or said or waits_since:
+            ran = ran or Known(None, None, None)
+            found[each.name] = replace(ran, down=said, waits_since=waits_since)
+    return found
 
 
 def known_of(job: str, noted: Row[Any] | None, connection: Connection) -> Known | None:
@@ -204,15 +224,39 @@ def known_of(job: str, noted: Row[Any] | None, connection: Connection) -> Known 
 
 
 def judged(entry: Entry, found: Found, settings: Settings, *, named: bool) -> Check:
-    """Hold a job's last success, or else its first run, against its schedule."""
+    """Hold a job's last success, or first run, and the oldest row that is due against its schedule."""
     if not (job := found.jobs.get(entry.name)):
         return Check("job", False if named else None, "never ran", entry.name)
+    healthy, said, due = succeeds(entry, job, found.now, settings)
+    waits = waits_too_long(entry, job.waits_since, found.now, settings)
+    said = "; ".join(
+        [said, *([f"rows are due since {readable(job.waits_since)}"] if waits else []), *job.down]
+    )
+    healthy = False if waits else healthy
+    since = job.last_success_at
+    return Check("job", healthy, said, entry.name, since, due, job.down, job.waits_since)
+
+
+def succeeds(
+    entry: Entry, job: Known, now: datetime, settings: Settings
+) -> tuple[bool | None, str, datetime | None]:
+    """Tell whether its last success is young enough, what to say of that, and when it was due again."""
     since = job.last_success_at or job.first_run_at
+    if not since and job.exit_code is None:
+        return (False if job.down else None), "never ran", None
     if not since:
-        said = f"never succeeded; its last run ended with exit code {job.exit_code}: jobctl jobs"
-        return Check("job", False, said, entry.name)
+        return False, f"never succeeded; its last run ended with exit code {job.exit_code}: jobctl jobs", None
     due = next(CronSim(entry.cron, since + SKEW))
-    late = due <= found.now - settings.health_grace
+    late = due <= now - settings.health_grace
+    early = since > now + SKEW
     success = f"succeeded {readable(since)}" if job.last_success_at else "has not succeeded yet"
-    said = f"{success}, due {readable(due)}" + (" and late: jobctl jobs" if late else "")
-    return Check("job", not late, said, entry.name, job.last_success_at, due)
+    fault = " and late: jobctl jobs" if late else ", a time that is still to come" if early else ""
+    return not late and not early, f"{success}, due {readable(due)}{fault}", due
+
+
+def waits_too_long(entry: Entry, since: datetime | None, now: datetime, settings: Settings) -> bool:
+    if since is None:
+        return False
+    limits = {each.job: each.span for each in settings.health_waiting}
+    served = next(CronSim(entry.cron, since + SKEW)) + settings.health_grace
+    return now >= (since + limits[entry.name] if entry.name in limits else served)

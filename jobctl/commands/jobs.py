@@ -4,30 +4,32 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 
+from jobctl import circuits
+from jobctl.backlog import MOST, backlog_of
 from jobctl.commands.runs import outcome
 from jobctl.commands.shared import as_json, loaded, show
 from jobctl.db import clock, open_database
 from jobctl.history import outcome_of
-from jobctl.job import At, Due
+from jobctl.job import At
 from jobctl.locks import Locks, open_locks
+from jobctl.logs import redact
+from jobctl.output import legible, to_json
 from jobctl.registry import JOBS, Entry
-from jobctl.runner import due_steps
-from jobctl.steps.effect import dead_owners
-from jobctl.steps.selection import Selection
 from jobctl.tables.frame import idle_runs, runs
-from jobctl.tables.types import Key
 
-MOST = 10_000  # waiting rows are counted no further than one more
+SHOWN = ("job", "schedule", "last_run", "outcome", "waiting", "put_off", "oldest")
 
 
 @click.command()
 @as_json
 def jobs(*, as_json: bool) -> None:
-    """List every job with its schedule, last run and waiting rows.
+    """List every job with its schedule, last run and waiting rows, and what is down.
 
-    Waiting rows are counted up to 10,001, so that a backlog of millions answers as fast.
+    Rows are counted up to 10,001, so that a backlog of millions answers as fast: those that are due, and
+    those that were put off since something failed. JSON has more: how many of them a dead run has claimed,
+    the last success, overlaps.
     """
     settings = loaded().settings
     with (
@@ -37,16 +39,42 @@ def jobs(*, as_json: bool) -> None:
     ):
         at = At(clock(connection), settings, installation=database.installation)
         rows = [row_of(each, at, connection, locks) for each in JOBS]
-    header = ("job", "schedule", "last_run", "outcome", "waiting", "summary")
-    if not as_json:
-        rows = [(*row[:4], f"more than {MOST:,}" if row[4] > MOST else row[4], row[5]) for row in rows]
-    show(header, rows, json=as_json, empty="")
+        down = circuits.open_ones(connection)
+    if as_json:
+        click.echo(to_json([{**row, "down": of(row["job"], down)} for row in rows]))
+        return
+    show(SHOWN, [tuple(cell(row[name]) for name in SHOWN) for row in rows], json=False, empty="")
+    for each in down:
+        click.echo(f"{each['job']}: {legible(redact(circuits.sentence(each)))}")
 
 
-def row_of(entry: Entry, at: At, connection: Connection, locks: Locks) -> tuple[Any, ...]:
-    schedule = f"every {entry.every}" if entry.every else entry.cron
-    last = last_run(entry, connection, locks)
-    return (entry.name, schedule, *last, waiting(entry, at, connection, locks), entry.summary)
+def of(job: str, down: Sequence[RowMapping]) -> list[dict[str, Any]]:
+    theirs = [dict(each) for each in down if each["job"] == job]
+    return [{name: each[name] for name in each if name not in ("id", "job")} for each in theirs]
+
+
+def cell(value: Any) -> Any:
+    return f"more than {MOST:,}" if isinstance(value, int) and value > MOST else value
+
+
+def row_of(entry: Entry, at: At, connection: Connection, locks: Locks) -> dict[str, Any]:
+    last, told = last_run(entry, connection, locks)
+    waits = backlog_of(entry, at, connection, locks)
+    noted = connection.execute(select(idle_runs).where(idle_runs.c.job == entry.name)).first()
+    return {
+        "job": entry.name,
+        "schedule": f"every {entry.every}" if entry.every else entry.cron,
+        "last_run": last,
+        "outcome": told,
+        "waiting": waits.due,
+        "put_off": waits.put_off,
+        "oldest": waits.oldest,
+        "claimed_by_dead": waits.claimed_by_dead,
+        "last_success": noted and noted.last_success_at,
+        "overlapped": noted.overlapped if noted else 0,
+        "last_overlap": noted and noted.last_overlap_at,
+        "summary": entry.summary,
+    }
 
 
 def last_run(entry: Entry, connection: Connection, locks: Locks) -> tuple[object, str]:
@@ -60,16 +88,3 @@ def last_run(entry: Entry, connection: Connection, locks: Locks) -> tuple[object
     if not at:
         return None, "never ran"
     return at, outcome_of(exit_code) if exit_code else "nothing was due"
-
-
-def waiting(entry: Entry, at: At, connection: Connection, locks: Locks) -> int:
-    dues = [step.due(at) for step in due_steps(entry)]
-    selections = [Selection(each, None, None, also=left_behind(each, connection, locks)) for each in dues]
-    return min(MOST + 1, sum(connection.scalar(each.count(MOST + 1)) or 0 for each in selections))
-
-
-def left_behind(due: Due, connection: Connection, locks: Locks) -> Sequence[Key]:
-    """Return the rows that runs had claimed which died; nothing else keeps these from the next run."""
-    if "claimed_by" not in due.table.c or not (dead := dead_owners(due.table, connection, locks)):
-        return ()
-    return connection.scalars(select(due.key).where(due.table.c.claimed_by.in_(dead))).all()

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
-from jobctl import db
+from jobctl import circuits, db
 from jobctl.db import among, first_line
 from jobctl.errors import JobctlError
 from jobctl.job import At, Broken, Call, Lost, Means, NotBegunError, ScopeDownError
@@ -75,7 +75,8 @@ class EffectRun(Window):
         self.paces = {lane: Pace(rate) for lane, rate in paces.items() if rate}
         self.read_at: dict[Key, float] = {}  # when those that wait were read, by time.monotonic()
         self.at_once: Counter[str] = Counter()  # the most calls that were under way, of each scope
-        self.down: dict[str, ScopeDownError] = {}  # the scopes that are
+        self.down: dict[str, ScopeDownError] = {}  # the scopes that were found so
+        self.held: dict[str, ScopeDownError] = {}  # those that are not to be asked yet, as they said before
 
     def recover(self) -> list[Key]:
         """Settle as lost what dead runs had claimed, and return it; look-ups only have to be made again."""
@@ -105,6 +106,7 @@ class EffectRun(Window):
                 number = int(connection.scalar(selection.one()) is not None)
             if number:
                 self.running.open_record(connection)
+                self.held = circuits.still_down(connection, self.running.record.job, self.at.now)
         return number
 
     def tell_opening(self, number: int) -> None:
@@ -116,7 +118,8 @@ class EffectRun(Window):
     def decide(self, item: Any) -> Any:
         asked = decide(self.step, self.at, item)
         if isinstance(asked, Call):
-            self.outcomes.called[item.id] = asked.scopes
+            self.outcomes.called.add(item.id)
+            return next((self.held[each] for each in asked.scopes if each in self.held), asked)
         return asked
 
     def lane_of(self, item: Any) -> str:
@@ -161,7 +164,7 @@ class EffectRun(Window):
 
     def scope_of(self, row_id: Key) -> str:
         """Return the narrowest scope of a call."""
-        return self.outcomes.called[row_id][-1]
+        return self.begun[row_id][-1]
 
     def closed_by(self, scope: str, reason: str) -> list[Answered]:
         """Close the scope where enough has failed in a row, and return what failed so."""
@@ -179,7 +182,10 @@ class EffectRun(Window):
         return [(row, self.down_for(row) or answer) for row, answer in out]
 
     def down_for(self, row: Any) -> ScopeDownError | None:
-        return next((self.down[each] for each in self.outcomes.called[row.id] if each in self.down), None)
+        return next((self.down[each] for each in self.begun[row.id] if each in self.down), None)
+
+    def proves(self, item: Any, answer: Any) -> bool:
+        return not self.step.passing(self.at, item, answer)
 
     # ── turns ────────────────────────────────────────────────────────────────────────────────
 
@@ -190,8 +196,7 @@ class EffectRun(Window):
         settled = [(row, answer) for row, answer in answered if row.id not in returned]
         self.outcomes.at = self.at
         found = self.commit(settled, returned, min(wanted, self.running.left()))
-        for row, _ in answered:
-            self.outcomes.called.pop(row.id, None)
+        self.outcomes.called -= {row.id for row, _ in answered}
         return found
 
     def commit(self, answered: Sequence[Answered], returned: Sequence[Key], room: int) -> Sequence[Any]:

@@ -61,6 +61,7 @@ def follow(step: AnyList, source: str, outside: Any, running: Running) -> None:
             if running.stopping or not running.left():
                 return
         place.prove()
+        running.up.add(source)
     except NotBegunError:  # told to stop between two pages
         return
     except ScopeDownError as down:

@@ -19,7 +19,7 @@ from jobctl.errors import Exit, JobctlError
 from jobctl.job import Call, Due, Means, MoneyStep, RecoveryStep, SettleStep
 from jobctl.journal import Operation
 from jobctl.providers.proof import proved
-from jobctl.providers.protocol import REFUSED_AGAIN, Answer, Inquiry, NotListed, Rejected
+from jobctl.providers.protocol import REFUSED_AGAIN, Answer, Inquiry, NotListed, Rejected, Unknown
 from jobctl.providers.switchboard import Providers, account, horizon, repeats_500
 from jobctl.steps.booking import Books, Item, Owners, Taken, owners_of
 from jobctl.steps.concluding import (
@@ -383,6 +383,9 @@ class MoneyRun(Window):
             theirs = among_named(key, bindparam("the_ids", type_=id_list_type(key, dialect)), dialect)
             self.again = selection.rows().where(theirs).order_by(selection.order, key)
         return connection.execute(self.again, {"the_ids": id_list(ids, dialect)}).all()
+
+    def proves(self, item: Any, answer: Any) -> bool:
+        return not isinstance(answer, Unknown) and closing(item.operation.provider, answer) is None
 
     # ── what others had ──────────────────────────────────────────────────────────────────────
 

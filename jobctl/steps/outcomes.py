@@ -41,7 +41,7 @@ class Outcomes:
     def __init__(self, step: AnyEffect, running: Running, claims: Claims) -> None:
         self.step, self.running, self.claims = step, running, claims
         self.at = running.at  # renewed with every turn
-        self.called: dict[Key, Sequence[str]] = {}  # of those about whom a call was made, its scopes
+        self.called: set[Key] = set()  # those about whom a call was made, until they are settled
         self.kept: set[Key] = set()  # those whose claims stay, for the next run to settle
         self.patience = db.PATIENCE  # that is left to wait for locks of others, in the whole run
 

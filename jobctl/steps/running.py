@@ -94,6 +94,8 @@ class Running:
     complaints: list[str] = field(default_factory=list)
     stuck: set[tuple[str, Key]] = field(default_factory=set)  # rows that stay claimed, and were named
     closed: set[str] = field(default_factory=set)  # scopes that were found down, for all steps
+    down: dict[str, ScopeDownError] = field(default_factory=dict)  # those, with the reason
+    up: set[str] = field(default_factory=set)  # scopes that were found up
 
     @property
     def stopping(self) -> bool:
@@ -136,6 +138,7 @@ class Running:
 
     def close_scope(self, down: ScopeDownError) -> None:
         self.closed.add(down.scope)
+        self.down.setdefault(down.scope, down)
         self.fail(down.exit_code, f"{down.scope} is closed for this run: {down.reason}")
 
     def fail(self, exit_code: Exit, complaint: str) -> None:

@@ -36,7 +36,7 @@ class Window(ABC):
         self.at = running.at  # renewed with every turn: its `present` moves on
         self.closed = running.closed
         self.claimed: dict[Key, Any] = {}
-        self.begun: set[Key] = set()  # of those, whose calls were begun
+        self.begun: dict[Key, Sequence[str]] = {}  # of those whose calls were begun, what they need
         self.answers: queue.SimpleQueue[tuple[Key, Any]] = queue.SimpleQueue()
         self.withheld: list[Answered] = []  # answered, and not to be settled yet
         self.exhausted = False
@@ -53,6 +53,10 @@ class Window(ABC):
     @abstractmethod
     def make(self, outside: Any, payload: Any) -> Any:
         """Make a call, in a pool thread without a database; return the answer."""
+
+    @abstractmethod
+    def proves(self, item: Any, answer: Any) -> bool:
+        """Tell whether an answer, if a call was made, proves that what it needs is up."""
 
     @abstractmethod
     def passed_over(self) -> list[Any]:
@@ -157,13 +161,15 @@ class Window(ABC):
         self.at = self.running.moment()
         if not answered and not wanted:
             return []
-        for _, answer in answered:
+        for item, answer in answered:
             if isinstance(answer, ScopeDownError):
                 self.close_scope(answer)
+            elif not isinstance(answer, Lost | NotBegunError) and self.proves(item, answer):
+                self.running.up.update(self.begun.get(item.id, ()))
         items = self.settle_and_claim(answered, wanted)
         for item, _ in answered:
             del self.claimed[item.id]
-            self.begun.discard(item.id)
+            self.begun.pop(item.id, None)
         self.claimed |= {item.id: item for item in items}
         return items
 
@@ -193,7 +199,7 @@ class Window(ABC):
             return [(item, NotBegunError())]
         if (lane := self.lane_of(item)) in self.paces:
             self.paces[lane].take()
-        self.begun.add(item.id)
+        self.begun[item.id] = asked.scopes
         pool.begin(item.id, asked.payload)
         return []
 

@@ -7,7 +7,7 @@ old one and needs someone: it stays so until the credentials change, and is trie
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import or_
+from sqlalchemy import and_, or_
 
 from jobctl.job import At, Broken, Call, Due, EffectStep, Lost, Means, RowChanges, ScopeDownError
 from jobctl.providers.switchboard import concurrency
@@ -51,6 +51,7 @@ def due(at: At) -> Due:
             ),
         },
         since=ours.updated_at,
+        put_off=and_(ours.active, ours.refused_at > at.now - AGAIN),
         read={name: ours[name] for name in Credential._fields},
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 
 from jobctl.errors import Exit
 from jobctl.job import (
@@ -36,7 +36,7 @@ from jobctl.providers.protocol import (
 )
 from jobctl.providers.switchboard import Providers, account, concurrency, connect, horizon
 from jobctl.tables.marketplace import provider_silences, wallet_transactions
-from jobctl.tables.types import inline
+from jobctl.tables.types import Later, inline
 
 ours, silence = wallet_transactions.c, provider_silences.c
 UNVERIFIED = "payment unverified"
@@ -77,6 +77,10 @@ def due(at: At) -> Due:
         # What was asked about in vain lets others go first: of an account that has none of the oldest, say.
         order=func.coalesce(ours.next_look_at, ours.created_at),
         read=READ,
+        waits_since=func.coalesce(
+            ours.next_look_at, Later(ours.created_at, at.settings.payment_verify_after)
+        ),
+        put_off=and_(*pending(at).values(), ours.next_look_at > at.now),
     )
 
 

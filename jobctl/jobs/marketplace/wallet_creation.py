@@ -31,6 +31,7 @@ def verified(_: At) -> Due:
             "the user has no wallet": ~exists(select(wallets.c.id).where(wallets.c.user_id == users.c.id)),
         },
         since=users.c.verified_at,
+        waits_since=users.c.verified_at,
     )
 
 

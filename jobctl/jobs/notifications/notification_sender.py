@@ -127,6 +127,8 @@ def due(at: At) -> Due:
         since=ours.queued_at,
         order=ours.due_at,
         read={name: READ[name] for name in Queued._fields},
+        waits_since=ours.due_at,
+        put_off=(ours.status == inline("queued")) & (ours.next_attempt_at > at.now),
     )
 
 
@@ -317,7 +319,8 @@ def put_back(at: At, row: Queued, down: ScopeDownError, change: RowChanges) -> s
     """Give the attempt back, and keep the reason; a row that the channel went down with goes after others."""
     change.update(attempts=row.attempts, reason=down.reason)
     if down.exit_code == Exit.UNREACHABLE:
-        change.update(next_attempt_at=at.present + at.settings.notification_retry_delay)
+        pause = down.retry_after or at.settings.notification_retry_delay
+        change.update(next_attempt_at=at.present + pause)
     return PUT_BACK
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Column, ColumnElement, Text, and_, case, or_, select
 
 from jobctl.job import At, BatchChanges, Due, SetStep
 from jobctl.tables.sessions import attendees, sessions
-from jobctl.tables.types import inline
+from jobctl.tables.types import Later, inline
 
 ours = sessions.c
 
@@ -42,6 +42,7 @@ def due(at: At) -> Due:
             ),
         },
         since=ours.over_at,
+        waits_since=Later(ours.over_at, at.settings.session_attendance_grace),
         order=ours.over_at,
         read={"result": result},
     )

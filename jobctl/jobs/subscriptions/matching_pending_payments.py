@@ -7,7 +7,7 @@ period that it was for.
 
 from collections.abc import Sequence
 
-from sqlalchemy import or_, select
+from sqlalchemy import and_, or_, select
 
 from jobctl.job import (
     At,
@@ -47,6 +47,7 @@ def due(at: At) -> Due:
         },
         order=ours.created_at,
         read=matching.READ,
+        put_off=and_(ours.status == inline("pending"), ours.next_look_at > at.now),
     )
 
 

@@ -52,11 +52,12 @@ def test_the_help_loads_neither_sqlalchemy_nor_requests() -> None:
 
 
 def test_a_probe_loads_only_what_it_needs(world: World) -> None:
-    modules = loaded(world, "health")
+    modules = loaded(world, "health", "wallet-creation")
     ours = {each for each in modules - unavoidable(world) if each.partition(".")[0] in HEAVY}
     assert not ours
     assert "sqlalchemy.orm" not in modules
-    assert not {each for each in modules if each.startswith(("jobctl.jobs", "jobctl.steps"))}
+    jobs = {each for each in modules if each.startswith("jobctl.jobs.") and each.count(".") > 2}
+    assert jobs == {"jobctl.jobs.marketplace.wallet_creation"}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ The only raw SQL of the product is here and in the locks.
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -38,6 +39,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from jobctl import private
 from jobctl.errors import JobctlError, MisconfiguredError, UnreachableError
 from jobctl.settings import Settings
 from jobctl.tables.types import FIXED_WIDTH, Instant, Json
@@ -223,6 +225,8 @@ def sqlite_engine(path: Path, *, read_only: bool, create: bool) -> Engine:
 
     def connect() -> sqlite3.Connection:
         # With two slashes a path would begin with the name of a machine.
+        if create and not path.exists() and not path.is_symlink():
+            os.close(private.open_file(path, write=True))  # what SQLite makes anybody may read
         uri = f"file:///{quote(str(path.absolute()).lstrip('/'))}?mode={mode}"
         # isolation_level None: the driver leaves BEGIN to us.
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)

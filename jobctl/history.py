@@ -4,7 +4,7 @@ import logging
 import os
 import platform
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -136,6 +136,12 @@ def note(connection: Connection, job: str, values: Mapping[str, Any], counted: s
         return
     fresh = {"job": job, "idle_runs": 0, "overlapped": 0, **values, **dict.fromkeys(more, 1)}
     connection.execute(insert_once(idle_runs, ("job",), fresh, connection.dialect.name))
+
+
+def unfinished(connection: Connection, job: str) -> Sequence[Any]:
+    """Return the runs of a job whose records are open, the newest first."""
+    open_ones = select(runs.c.id, runs.c.started_at).where(runs.c.job == job, runs.c.ended_at.is_(None))
+    return connection.execute(open_ones.order_by(runs.c.id.desc())).all()
 
 
 def mark_the_dead(database: Database, locks: Locks, now: datetime) -> None:

@@ -5,6 +5,8 @@ locks on a connection of their own) frees a dead process's locks at once. Nothin
 """
 
 import contextlib
+import os
+import platform
 import select
 import threading
 import zlib
@@ -13,18 +15,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
+from jobctl import private
 from jobctl.db import first_line
-from jobctl.errors import MisconfiguredError, UnreachableError
+from jobctl.errors import LockHeldError, MisconfiguredError, UnreachableError
 from jobctl.settings import Settings
 
 if TYPE_CHECKING:
     from jobctl.session import Session
 
-# The first halves of our advisory lock keys: "jobj", "jobr" and "jobs" in ASCII.
-JOB_KEY, RUN_KEY, SAME_KEY = 0x6A6F626A, 0x6A6F6272, 0x6A6F6273
+SAME_KEY = 0x6A6F6273  # "jobs" in ASCII, as the first half of an advisory lock's key
+LONGEST = 200  # bytes that name a process
 HELD = (
     "FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 "
-    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND classid = %s"
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND classid::bigint = %s"
+)
+WHO = (
+    "SELECT split_part(application_name, ': ', 2) || ', since ' || to_char(backend_start AT TIME ZONE 'UTC', "
+    "'YYYY-MM-DD HH24:MI:SS') || 'Z' FROM pg_stat_activity WHERE pid = %s"
 )
 MOUNTS = Path("/proc/mounts")
 NETWORK_FILE_SYSTEMS = {
@@ -46,6 +53,10 @@ class Locks(Protocol):
     """The locks of one process; all of them end with it, or with `close`."""
 
     def take_job(self, job: str, *, share: bool) -> bool: ...
+
+    def holder_of(self, job: str) -> str:
+        """Name the process that has a job's lock: its host and number, and since when where that is known."""
+        ...
 
     def hold_run(self, run_id: int) -> None: ...
 
@@ -80,10 +91,10 @@ def wait_for(take: Callable[[], bool], patience: float, wait: Callable[[float], 
 
 
 class FileLocks:
-    """`flock` on files in a folder beside the database.
+    """`flock` on files in a folder beside the database that nobody else may enter.
 
     A job's file is never deleted: a lock on an unlinked file excludes nobody. A run's file may go once
-    the run is over, since no other run ever has its number.
+    the run is over, since no other run ever has its number. Who has a lock is written in its file.
     """
 
     def __init__(self, database: Path) -> None:
@@ -94,8 +105,16 @@ class FileLocks:
     def take_job(self, job: str, *, share: bool) -> bool:
         return self.take(f"job-{job}", share=share)
 
+    def holder_of(self, job: str) -> str:
+        try:
+            with os.fdopen(private.open_file(self.folder / f"job-{job}", write=False), "rb") as file:
+                return file.read(LONGEST).decode(errors="replace")
+        except OSError:
+            return ""
+
     def hold_run(self, run_id: int) -> None:
-        self.take(f"run-{run_id}", share=False)
+        if not self.take(f"run-{run_id}", share=False):
+            raise LockHeldError(f"somebody else has the lock of run {run_id}, in {self.folder}")
 
     def release_run(self, run_id: int) -> None:
         name = f"run-{run_id}"
@@ -112,8 +131,8 @@ class FileLocks:
         import fcntl  # noqa: PLC0415 (not on every system that can show --help)
 
         try:
-            self.folder.mkdir(exist_ok=True)
-            file = (self.folder / name).open("wb")
+            private.make_folder(self.folder)
+            file = os.fdopen(private.open_file(self.folder / name, write=True), "r+b", buffering=0)
         except OSError as error:
             raise MisconfiguredError(
                 f"lock files cannot be written in {self.folder} ({error.strerror}): check its permissions"
@@ -124,6 +143,8 @@ class FileLocks:
             file.close()
             return False
         self.held[name] = file
+        file.truncate()
+        file.write(ourselves().encode())
         return True
 
     @staticmethod
@@ -131,7 +152,7 @@ class FileLocks:
         import fcntl  # noqa: PLC0415 (not on every system that can show --help)
 
         try:
-            with path.open("rb") as file:
+            with os.fdopen(private.open_file(path, write=False), "rb") as file:
                 # Shared, so that two who look don't take each other for the run.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
@@ -147,6 +168,11 @@ class FileLocks:
         for file in self.held.values():
             file.close()
         self.held.clear()
+
+
+def ourselves() -> str:
+    """Name this process to whoever finds our locks: at most 63 bytes, as PostgreSQL keeps them."""
+    return f"{platform.node()[:35]}, process {os.getpid()}"
 
 
 def refuse_network(folder: Path) -> None:
@@ -170,7 +196,9 @@ class PostgresLocks:
     def __init__(self, settings: Settings) -> None:
         self.url = str(settings.database_lock_url or settings.database_url)
         self.variable = "DATABASE_LOCK_URL" if settings.database_lock_url else "DATABASE_URL"
+        self.schema = settings.database_schema
         self.connection = self.connect(self.url, self.variable)
+        self.names: dict[str, int] = {}
         self.poll = select.poll()
         self.poll.register(self.connection.fileno(), select.POLLIN)
         self.guard = threading.Lock()
@@ -182,11 +210,12 @@ class PostgresLocks:
             self.connection.close()
             raise
 
-    @staticmethod
-    def connect(url: str, variable: str) -> "Session":
+    def connect(self, url: str, variable: str) -> "Session":
         from jobctl import session  # noqa: PLC0415 (no start on SQLite pays for it)
 
-        made = session.connect(url, variable=variable, name="jobctl locks")
+        made = session.connect(
+            url, variable=variable, name=f"jobctl locks: {ourselves()}", schema=self.schema
+        )
         made.prepare_threshold = None
         return made
 
@@ -236,16 +265,32 @@ class PostgresLocks:
             ) from error
         return row and row[0]
 
+    def named(self, what: str) -> int:
+        """Return the first half of the keys of this installation's locks: others have the database, too."""
+        if what not in self.names:
+            name = self.ask("SELECT id FROM installation")
+            self.names[what] = zlib.crc32(f"jobctl {what} of {name}".encode())
+        return self.names[what]
+
     def take_job(self, job: str, *, share: bool) -> bool:
         shared = "_shared" if share else ""
         query = f"SELECT pg_try_advisory_lock{shared}(%s, %s)"
-        return bool(self.ask(query, JOB_KEY, signed(zlib.crc32(job.encode()))))
+        return bool(self.ask(query, signed(self.named("jobs")), signed(zlib.crc32(job.encode()))))
+
+    def holder_of(self, job: str) -> str:
+        held = f"SELECT min(pid) {HELD} AND objid::bigint = %s"
+        pid = self.ask(held, self.named("jobs"), zlib.crc32(job.encode()))
+        return (self.ask(WHO, pid) if pid else None) or ""
 
     def hold_run(self, run_id: int) -> None:
-        self.ask("SELECT pg_advisory_lock(%s, %s)", RUN_KEY, signed(run_id & 0xFFFFFFFF))
+        if not self.ask("SELECT pg_try_advisory_lock(%s, %s)", *self.of_run(run_id)):
+            raise LockHeldError(f"somebody else has the lock of run {run_id}: pg_locks tells who")
 
     def release_run(self, run_id: int) -> None:
-        self.ask("SELECT pg_advisory_unlock(%s, %s)", RUN_KEY, signed(run_id & 0xFFFFFFFF))
+        self.ask("SELECT pg_advisory_unlock(%s, %s)", *self.of_run(run_id))
+
+    def of_run(self, run_id: int) -> tuple[int, int]:
+        return signed(self.named("runs")), signed(run_id & 0xFFFFFFFF)
 
     def alive(self, run_ids: Iterable[int]) -> set[int]:
         wanted = {each & 0xFFFFFFFF: each for each in run_ids}
@@ -253,7 +298,7 @@ class PostgresLocks:
             return set()
         held = self.ask(
             f"SELECT array_agg(objid::bigint) {HELD} AND objid::bigint = ANY(%s::bigint[])",
-            RUN_KEY,
+            self.named("runs"),
             list(wanted),
         )
         return {wanted[each] for each in held or ()}

@@ -3,22 +3,26 @@
 import secrets
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, inspect, text
+from sqlalchemy import Connection, func, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.schema import CreateSchema
 
-from jobctl import db
-from jobctl.errors import MisconfiguredError
+from jobctl import db, logs
+from jobctl.errors import LockHeldError, MisconfiguredError, UnreachableError
 from jobctl.locks import FileLocks, wait_for
 from jobctl.settings import Settings
 from jobctl.tables.frame import installation
 
 UPGRADE_LOCK = zlib.crc32(b"jobctl db upgrade")
 ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+TRIES, PAUSE = 10, 1.0  # seconds between
+BRIEFLY = 2  # seconds to wait for a table that others have locked
+# The first halves of the keys of the locks up to migration 0008, "jobj" and "jobr" in ASCII.
+FORMER_KEYS = (0x6A6F626A, 0x6A6F6272)
 PATIENCE = 60.0  # seconds; another pod's upgrade may take its time
 KEY_LENGTH = 8
 # A table or an index by the same name is there already; there is no schema to make them in.
@@ -46,11 +50,29 @@ def upgrade(settings: Settings, name: str | None = None) -> tuple[str | None, st
     """
     if not settings.database_url:
         prepare_embedded(settings)
-    with db.translated(settings), exclusive(settings) as connection:
+    with db.translated(settings):
+        for left in reversed(range(TRIES)):
+            try:
+                return once(settings, name)
+            except DBAPIError as error:
+                if not db.gave_up_waiting(error):
+                    raise
+                if not left:
+                    said = f"a table is in use by others ({db.first_line(error.orig or error)})"
+                    raise UnreachableError(f"{said}: nothing was changed, run it again") from error
+                logs.complain("a table is in use by others: trying again")
+            time.sleep(PAUSE)
+    raise AssertionError("the last try returns, or raises")
+
+
+def once(settings: Settings, name: str | None) -> tuple[str | None, str]:
+    with exclusive(settings) as connection:
         if connection.dialect.name == "postgresql":
             refuse_old_postgres(connection)
             make_schema(connection, settings)
         before = db.current_revision(connection)
+        if before is not None and before < "0009" and connection.dialect.name == "postgresql":
+            refuse_former_runs(connection)
         if before is not None and before > db.SCHEMA:
             raise MisconfiguredError(db.wrong_schema(before))
         if before != db.SCHEMA:
@@ -97,11 +119,14 @@ def exclusive(settings: Settings) -> Iterator[Connection]:
     engine = db.engine(settings, create=True, name="jobctl db upgrade")
     if settings.database_url:
         with engine.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
+            ours = select(func.pg_try_advisory_xact_lock(UPGRADE_LOCK))
+            await_others(lambda: bool(connection.scalar(ours)))
+            # Whoever wants to read a table that we wait for waits behind us.
+            connection.execute(text(f"SET LOCAL lock_timeout = '{BRIEFLY}s'"))
             yield connection
         return
     with FileLocks(settings.embedded_path) as locks:
-        wait_for(lambda: locks.take("upgrade", share=False), PATIENCE, waiting)
+        await_others(lambda: locks.take("upgrade", share=False))
         plain = engine.raw_connection()
         # Readers and one writer at once; the file remembers it. No transaction may be open.
         plain.cursor().execute("PRAGMA journal_mode = WAL")
@@ -110,9 +135,33 @@ def exclusive(settings: Settings) -> Iterator[Connection]:
             yield connection
 
 
+def await_others(take: Callable[[], bool]) -> None:
+    """Wait for another upgrade, and say so; raises LockHeldError where that takes too long."""
+    if take():
+        return
+    logs.complain("another upgrade is at work: waiting for it")
+    if not wait_for(take, PATIENCE, waiting):
+        raise LockHeldError(f"another upgrade is still at work after {PATIENCE:.0f} s; nothing was changed")
+
+
 def waiting(seconds: float) -> bool:
     time.sleep(seconds)
     return False
+
+
+def refuse_former_runs(connection: Connection) -> None:
+    """Raise LockHeldError where a run of an earlier version is at work: its locks exclude none of ours."""
+    database = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    granted = f"locktype = 'advisory' AND granted AND objsubid = 2 AND {database}"
+    held = f"SELECT DISTINCT pid FROM pg_locks WHERE {granted} AND classid::bigint IN (:jobs, :runs)"  # noqa: S608
+    jobs, runs = FORMER_KEYS
+    pids = connection.scalars(text(held), {"jobs": jobs, "runs": runs}).all()
+    if pids:
+        named = ", ".join(map(str, sorted(pids)))
+        raise LockHeldError(
+            f"runs of an earlier version are at work in this database (its processes {named} hold their "
+            "locks): let them end, start no others, and upgrade then; nothing was changed"
+        )
 
 
 def refuse_old_postgres(connection: Connection) -> None:

@@ -78,11 +78,12 @@ class Output:
         """Return where a job prints what is not its report: with --json, stdout is JSON and nothing else."""
         return sys.stderr if self.as_json else sys.stdout
 
-    def overlapped(self, job: str) -> None:
+    def overlapped(self, job: str, held_by: str) -> None:
         if self.as_json:
-            say(to_json({"job": job, "outcome": "overlap", "exit_code": 0}))
+            said = held_by.strip(" ()")
+            say(to_json({"job": job, "outcome": "overlap", "exit_code": 0, "counts": {}, "held_by": said}))
         elif self.talks_when_idle:
-            say(f"{job}: another run has its lock; nothing was done.")
+            say(f"{job}: another run has its lock{held_by}; nothing was done.")
 
     def failed(self, job: str, exit_code: Exit, complaint: str) -> None:
         """With --json tell on stdout too of what ended the job before its summary."""

@@ -143,7 +143,7 @@ def real_run(invocation: Invocation, database: Database, locks: Locks) -> Exit:
     options, job = invocation.options, invocation.entry.name
     patience = options.every.total_seconds() if options.every else 0.0
     if not wait_for(lambda: locks.take_job(job, share=options.share), patience, invocation.stop.wait):
-        return overlapped(invocation, database)
+        return overlapped(invocation, database, locks)
     loop = Loop(invocation, database, locks, invocation.record())
     try:
         history.mark_the_dead(database, locks, loop.now())
@@ -162,14 +162,25 @@ def real_run(invocation: Invocation, database: Database, locks: Locks) -> Exit:
     return loop.exit_code
 
 
-def overlapped(invocation: Invocation, database: Database) -> Exit:
+def overlapped(invocation: Invocation, database: Database, locks: Locks) -> Exit:
     """Leave the work to the run that has it, and count that we did."""
+    held_by = who_has(invocation.entry.name, database, locks)
     with database.transaction() as connection:
         history.note_overlap(connection, invocation.entry.name, clock(connection))
     if invocation.options.fail_if_locked:
-        raise LockHeldError(f"another run of {invocation.entry.name} holds its lock: jobctl runs list")
-    invocation.output.overlapped(invocation.entry.name)
+        raise LockHeldError(f"another run of {invocation.entry.name} holds its lock{held_by}")
+    invocation.output.overlapped(invocation.entry.name, held_by)
     return invocation.stop.exit_code or Exit.DONE
+
+
+def who_has(job: str, database: Database, locks: Locks) -> str:
+    """Say which process has a job's lock, and of which run, as far as that is known."""
+    with database.transaction() as connection:
+        at_work = history.unfinished(connection, job)
+    run = next((each for each in at_work if each.id in locks.alive([each.id])), None)
+    said = [f"run {run.id}, since {run.started_at:%Y-%m-%d %H:%M:%SZ}"] if run else []
+    said += [holder] if (holder := locks.holder_of(job)) else []
+    return f" ({'; '.join(said)})" if said else ""
 
 
 def ticks(invocation: Invocation, started: float) -> Iterator[None]:

@@ -1,8 +1,11 @@
 """The migrations build what the tables say, and the indexes carry the statements that they are for."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from alembic import command as command_of_alembic
 from alembic.autogenerate import compare_metadata
@@ -16,6 +19,8 @@ from sqlalchemy.schema import CreateSchema
 
 from jobctl import db, migrating
 from jobctl.db import VERSION_TABLE
+from jobctl.errors import LockHeldError, UnreachableError
+from jobctl.locks import FileLocks
 from jobctl.settings import Settings
 from jobctl.tables.every import metadata
 from jobctl.tables.notifications import notifications
@@ -96,15 +101,22 @@ def test_the_code_is_written_for_the_newest_migration() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [db.SCHEMA]
 
 
-def test_an_upgrade_keeps_the_audit_trail(empty: Settings) -> None:
-    """On SQLite its table is made anew, so that rows may be named by text."""
+@contextmanager
+def at_migration(empty: Settings, revision: str) -> Iterator[Connection]:
+    """Bring a database to an earlier migration, and give the transaction that does."""
     config = Config()
     config.set_main_option("script_location", str(migrating.migrations()))
-    said = "'2026-03-02T12:00:00.000000Z', 'users', 17, '{}', '{\"a\": 1}'"
     with migrating.exclusive(empty) as connection:
         config.attributes["connection"] = connection
-        command_of_alembic.upgrade(config, "0006")
+        command_of_alembic.upgrade(config, revision)
         connection.execute(text("INSERT INTO installation (id) VALUES ('aaaaaaaa')"))
+        yield connection
+
+
+def test_an_upgrade_keeps_the_audit_trail(empty: Settings) -> None:
+    """On SQLite its table is made anew, so that rows may be named by text."""
+    said = "'2026-03-02T12:00:00.000000Z', 'users', 17, '{}', '{\"a\": 1}'"
+    with at_migration(empty, "0006") as connection:
         columns = "id, run_id, at, table_name, row_id, before, after"
         connection.exec_driver_sql(f"INSERT INTO audit_trail ({columns}) VALUES (5, 3, {said})")
     assert migrating.upgrade(empty) == ("0006", db.SCHEMA)
@@ -359,3 +371,55 @@ def test_sqlite_takes_an_instant_at_any_edge(world: World, instant: str) -> None
         statement = text("UPDATE notifications SET send_after = :instant WHERE id = :id")
         connection.execute(statement, {"instant": instant, "id": message})
     assert world.row(message).send_after.isoformat(timespec="microseconds") == instant.replace("Z", "+00:00")
+
+
+@pytest.mark.only("postgresql")
+class TestOthersAtWork:
+    """What others do in the database while it is upgraded."""
+
+    @contextmanager
+    def held(self, empty: Settings, statement: str) -> Iterator[None]:
+        with psycopg.connect(str(empty.database_url)) as connection:
+            connection.execute(statement.encode())
+            yield
+
+    def test_a_run_of_an_earlier_version_keeps_it_from_being_upgraded(self, empty: Settings) -> None:
+        """The locks of the two exclude nobody."""
+        with at_migration(empty, "0008"):
+            pass
+        with self.held(empty, "SELECT pg_advisory_lock(1785684594, 7)"), pytest.raises(LockHeldError):
+            migrating.upgrade(empty)
+        assert migrating.upgrade(empty) == ("0008", db.SCHEMA)
+
+    def test_a_table_in_use_is_waited_for_briefly_and_often(
+        self, empty: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(migrating, "PAUSE", 0.01)
+        monkeypatch.setattr(migrating, "TRIES", 2)
+        with at_migration(empty, "0008"):
+            pass
+        in_use = self.held(empty, "LOCK TABLE notifications IN ACCESS SHARE MODE")
+        with in_use, pytest.raises(UnreachableError):
+            migrating.upgrade(empty)
+        assert migrating.upgrade(empty) == ("0008", db.SCHEMA)
+
+
+def test_another_upgrade_is_waited_for_no_longer_than_that(
+    empty: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrating, "PATIENCE", 0.3)
+    with other_upgrade(empty), pytest.raises(LockHeldError):
+        migrating.upgrade(empty)
+    assert migrating.upgrade(empty) == (None, db.SCHEMA)
+
+
+@contextmanager
+def other_upgrade(empty: Settings) -> Iterator[None]:
+    if not empty.database_url:
+        with FileLocks(empty.embedded_path) as locks:
+            assert locks.take("upgrade", share=False)
+            yield
+        return
+    with psycopg.connect(str(empty.database_url)) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [migrating.UPGRADE_LOCK])
+        yield

@@ -1,5 +1,7 @@
 """Real processes: kills, stop signals, several at once, the database cut off."""
 
+import os
+import platform
 import signal
 import subprocess
 import threading
@@ -7,6 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -20,7 +23,7 @@ from jobctl.tables.notifications import notifications
 from tests import postgres
 from tests.sandbox.client import until
 from tests.servers import HookServer, MailServer, Reply
-from tests.world import JOBCTL, World
+from tests.world import JOBCTL, NOW, World
 
 SENDER = "notification-sender"
 WEBHOOK_SECRET = "whsec_Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZQ=="
@@ -245,6 +248,11 @@ def test_two_runs_share_the_work(world: World, server: MailServer) -> None:
     assert min(each.counts["sent"] for each in world.rows(runs)) >= 40
 
 
+def of_this_process() -> dict[str, Any]:
+    values = {"job": SENDER, "started_at": NOW, "outcome": "running", "counts": {}, "options": {}}
+    return values | {"host": platform.node(), "pid": os.getpid(), "version": "0"}
+
+
 class TestOverlap:
     def test_a_second_start_leaves_at_once_and_is_counted(self, world: World) -> None:
         world.message()
@@ -257,7 +265,18 @@ class TestOverlap:
     def test_it_is_an_error_where_asked_for(self, world: World) -> None:
         with open_locks(world.settings) as rival:
             assert rival.take_job(SENDER, share=False)
-            assert world.call(SENDER, "--fail-if-locked").exit_code == Exit.LOCK_HELD
+            done = world.call(SENDER, "--fail-if-locked")
+            assert (done.exit_code, f"process {os.getpid()}" in done.err) == (Exit.LOCK_HELD, True)
+
+    def test_it_says_who_has_the_lock(self, world: World) -> None:
+        """The host, the process, the run where it has one, and since when."""
+        with open_locks(world.settings) as rival:
+            assert rival.take_job(SENDER, share=False)
+            run = world.add(runs, of_this_process())
+            rival.hold_run(run)
+            said = world.call(SENDER, "--json").document["held_by"]
+        assert said.startswith(f"run {run}, since {NOW:%Y-%m-%d %H:%M:%SZ}; {platform.node()[:35]}, ")
+        assert f"process {os.getpid()}" in said
 
     def test_those_that_share_exclude_those_that_do_not(self, world: World) -> None:
         with open_locks(world.settings) as rival, open_locks(world.settings) as other:

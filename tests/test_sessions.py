@@ -15,6 +15,7 @@ from sqlalchemy import make_url, text
 from jobctl import migrating, session
 from jobctl.db import Database
 from jobctl.errors import Exit, JobctlError
+from jobctl.locks import open_locks
 from jobctl.settings import Settings
 from jobctl.tables.notifications import notifications
 from tests.pooler import MODES, POOLERS, pooled
@@ -309,6 +310,21 @@ class TestSchemas:
             assert world.send().counts == {"sent": 3}
             assert {world.row(each).status for each in ids} == {"sent"}
             assert world.call("db", "check", DATABASE_SCHEMA="ours").exit_code == Exit.DONE
+
+    def test_their_runs_keep_no_lock_from_each_other(self, empty: Settings) -> None:
+        """Also where runs have the same numbers; a dead one of ours is not kept alive by theirs."""
+        ours, theirs = (replace(empty, database_schema=each) for each in ("ours", "theirs"))
+        for each in (ours, theirs):
+            migrating.upgrade(each)
+        with World(ours) as world, open_locks(theirs) as others:
+            assert others.take_job("notification-sender", share=False)
+            others.hold_run(7)
+            message = world.message(claimed_by=7, attempts=1)
+            assert world.send().counts["sent"] == 1
+            assert world.row(message).status == "sent"
+            with open_locks(ours) as locks:
+                locks.hold_run(7)
+                assert locks.alive([7]) == others.alive([7]) == {7}
 
     def test_where_there_are_tables_is_said(self, empty: Settings) -> None:
         migrating.upgrade(replace(empty, database_schema="ours"))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from jobctl import private
 from jobctl.channels import mime
 from jobctl.channels.protocol import Answer, Message, Refused, Sent
 from jobctl.errors import Exit
@@ -62,8 +63,9 @@ def show(message: Message, out: IO[str]) -> None:
 
 def write(folder: Path, name: str, content: bytes, channel: str) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        private.make_folder(folder)
+        private.write_file(folder / name, content)
     except OSError as error:
         reason = f"CONSOLE_FOLDER {folder} cannot be written ({error.strerror})"
         raise ScopeDownError(channel, reason, Exit.MISCONFIGURED) from error

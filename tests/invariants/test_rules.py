@@ -31,7 +31,7 @@ from tests.invariants.breakers import (
 )
 from tests.invariants.lived import Lived, live
 from tests.subscribers import Club
-from tests.world import NOW, World, ago, command
+from tests.world import NOW, World, ago, ahead, command
 
 pytestmark = pytest.mark.usefixtures("environment")
 BROKEN = [(rule, each) for rule in RULES for each in BREAKERS[rule.name]]
@@ -181,6 +181,13 @@ def a_person_who_is_gone_since(lived: Lived) -> None:
         lived.change(users, each, deleted_at=NOW)
 
 
+def a_capture_of_what_was_held_for_who_is_gone_since(lived: Lived) -> None:
+    row = lived.of(orders, id=lived.captured)
+    lived.change(users, row.customer_id, deleted_at=NOW)
+    again = {"status": "unknown", "settled_at": None, "payment_id": row.payment_id}
+    lived.operation(**again, created_at=ahead(minutes=11))
+
+
 def a_renewal_that_was_given_back_to_who_had_cancelled(lived: Lived) -> None:
     (renewal,) = lived.club.renewals(lived.member)
     charge = lived.of(money_operations, key=renewal.reference)
@@ -322,6 +329,7 @@ def test_what_is_charged_no_more_need_not_say_when(lived: Lived, reason: Callabl
         a_payment_that_was_found_not_to_be_applied,
         an_order_changed_after_it_was_given_back,
         a_person_who_is_gone_since,
+        a_capture_of_what_was_held_for_who_is_gone_since,
         a_renewal_that_was_given_back_to_who_had_cancelled,
         one_that_is_not_to_be_renewed,
         one_whose_last_charge_was_declined,

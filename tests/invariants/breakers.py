@@ -131,6 +131,12 @@ def a_payment_that_is_not_completed(lived: Lived) -> int:
     return lived.released
 
 
+@breaks("released-escrow-is-earned")
+def a_payment_for_no_request(lived: Lived) -> int:
+    lived.force(f"UPDATE wallet_transactions SET request_id = NULL WHERE id = {lived.released}")
+    return lived.released
+
+
 # ── sessions and the journal ─────────────────────────────────────────────────────────────────────
 
 

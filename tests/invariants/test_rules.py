@@ -245,6 +245,11 @@ def test_a_wallet_may_be_empty(lived: Lived) -> None:
     assert checked("no-negative-balance") == {"no-negative-balance": []}
 
 
+def test_an_order_that_is_not_captured_any_more_needs_no_operation(lived: Lived) -> None:
+    lived.change(orders, lived.captured, payment_status="released", payment_id="another")
+    assert checked("captured-orders-have-one-operation") == {"captured-orders-have-one-operation": []}
+
+
 def test_what_was_taken_for_something_else_is_no_orders(lived: Lived) -> None:
     """Be it of the same number, and by the same payment."""
     for order, kind in ((lived.authorized, "authorize"), (lived.captured, "charge")):

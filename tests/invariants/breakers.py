@@ -286,6 +286,13 @@ def a_refund_that_was_refused_and_forgotten(lived: Lived) -> int:
     return lived.operation(**refused, follows=capture_of(lived))
 
 
+@breaks("compensations-go-on")
+def one_beside_which_the_old_hold_was_let_go(lived: Lived) -> int:
+    refused = a_refund_that_was_refused_and_forgotten(lived)
+    lived.operation(kind="release", follows=capture_of(lived), amount_minor=None, currency=None)
+    return refused
+
+
 # ── subscriptions ────────────────────────────────────────────────────────────────────────────────
 
 

@@ -485,7 +485,7 @@ class MoneyRun(Window):
 
         A run answers for those that it had to do with; settle-operations for all that there are.
         """
-        mine = None if self.bounded else sorted(self.unknown)
+        mine = None if self.bounded else list(self.unknown)
         if mine == []:
             return
         with self.running.transaction() as connection:

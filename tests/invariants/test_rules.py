@@ -161,6 +161,12 @@ def a_charge_that_the_application_heard_of_first(lived: Lived) -> None:
     lived.paid(reference="late", period_start=NOW)
 
 
+def a_charge_that_its_subscription_has_not_followed_yet(lived: Lived) -> None:
+    charge = {"subject": "subscription", "subject_id": lived.member, "provider": "yookassa"}
+    lived.operation(**charge, kind="charge", key="late", settled_at=None, payment_id="later")
+    lived.paid(reference="late", period_start=NOW)
+
+
 def a_payment_for_a_cancelled_subscription(lived: Lived) -> None:
     lived.change(subscriptions, lived.member, status="cancelled", cancelled_at=NOW)
     lived.paid()
@@ -330,6 +336,7 @@ def test_what_is_charged_no_more_need_not_say_when(lived: Lived, reason: Callabl
         a_payment_that_was_given_back,
         a_payment_that_is_being_given_back,
         a_charge_that_the_application_heard_of_first,
+        a_charge_that_its_subscription_has_not_followed_yet,
         a_payment_for_a_cancelled_subscription,
         a_payment_that_was_found_not_to_be_applied,
         an_order_changed_after_it_was_given_back,

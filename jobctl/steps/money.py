@@ -514,7 +514,6 @@ def uncertain(ids: Sequence[int] | None, dialect: str) -> Select[Any]:
         select(ours.id, ours.claimed_by, ours.subject, ours.subject_id)
         .where(open_ones, states)
         .order_by(ours.id)
-        .limit(1000)
     )
 
 

@@ -287,6 +287,12 @@ def a_refund_that_was_refused_and_forgotten(lived: Lived) -> int:
 
 
 @breaks("compensations-go-on")
+def a_release_that_was_refused_and_forgotten(lived: Lived) -> int:
+    nothing = {"amount_minor": None, "currency": None}
+    return lived.operation(kind="release", status="rejected", follows=capture_of(lived), **nothing)
+
+
+@breaks("compensations-go-on")
 def one_beside_which_the_old_hold_was_let_go(lived: Lived) -> int:
     refused = a_refund_that_was_refused_and_forgotten(lived)
     lived.operation(kind="release", follows=capture_of(lived), amount_minor=None, currency=None)

@@ -273,6 +273,13 @@ def test_a_refund_is_held_against_its_own_payment(lived: Lived) -> None:
     assert checked("refunds-are-of-what-was-paid") == {"refunds-are-of-what-was-paid": []}
 
 
+def test_an_entry_is_held_against_its_own_posting(lived: Lived) -> None:
+    """Beside which another, of the same payment, may be in another currency."""
+    other = {"wallet_transaction_id": lived.released, "kind": "payout", "currency": "USD"}
+    lived.world.add(ledger_postings, {**other, "created_at": NOW})
+    assert checked("entries-in-currency") == {"entries-in-currency": []}
+
+
 def test_of_two_postings_of_a_kind_the_one_that_is_wrong_is_named(lived: Lived) -> None:
     first = lived.of(ledger_postings).id
     a_release_in_another_currency(lived)

@@ -162,8 +162,6 @@ def key_of(notice: Notice, channel: ColumnElement[str], dialect: str) -> ColumnE
 def as_text(part: Any, dialect: str) -> ColumnElement[str]:
     if not isinstance(part, ColumnElement):
         return literal(occasion(part), Text)
-    if isinstance(part.type, Text):
-        return part
     if isinstance(part.type, Instant):
         return fixed_width(part) if dialect == "postgresql" else cast(part, Text)
     return cast(part, Text)

@@ -115,7 +115,7 @@ class Paystack:
     def send(self, kind: Kind, request: Stored, key: str) -> Outcome:
         assert kind == "refund", "a request that cannot be composed"
         document = request["document"]
-        reply = self._transport.ask("POST", request["path"], safe_again, document=document)
+        reply = self._transport.ask(request["method"], request["path"], safe_again, document=document)
         outcome = refund_told(reply, document["transaction"])
         if isinstance(outcome, Rejected) and reply.status == HTTPStatus.BAD_REQUEST:
             return self._as_it_is(document, outcome)

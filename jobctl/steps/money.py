@@ -488,7 +488,7 @@ class MoneyRun(Window):
 
         A run answers for those that it had to do with; settle-operations for all that there are.
         """
-        mine = None if self.bounded else sorted(self.unknown)
+        mine = None if self.bounded else list(self.unknown)
         if mine == []:
             return
         with self.running.transaction() as connection:
@@ -517,7 +517,6 @@ def uncertain(ids: Sequence[int] | None, dialect: str) -> Select[Any]:
         select(ours.id, ours.claimed_by, ours.subject, ours.subject_id)
         .where(open_ones, states)
         .order_by(ours.id)
-        .limit(1000)
     )
 
 

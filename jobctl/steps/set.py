@@ -31,7 +31,7 @@ def run(step: SetStep, running: Running) -> None:
     patience = Patience(db.BRIEFLY)
     # What is summed up is told even where it comes to nothing.
     running.record.counts.update(dict.fromkeys(batch.sums, 0))
-    while not running.stopping and running.left():
+    while not running.stopping:
         try:
             with running.transaction() as connection, patience.waiting(connection):
                 found = pages.next(connection, place.after, min(place.size, running.left()))

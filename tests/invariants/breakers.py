@@ -131,6 +131,12 @@ def a_payment_that_is_not_completed(lived: Lived) -> int:
     return lived.released
 
 
+@breaks("released-escrow-is-earned")
+def a_payment_for_no_request(lived: Lived) -> int:
+    lived.force(f"UPDATE wallet_transactions SET request_id = NULL WHERE id = {lived.released}")
+    return lived.released
+
+
 # ── sessions and the journal ─────────────────────────────────────────────────────────────────────
 
 
@@ -278,6 +284,19 @@ def a_second_capture_whose_refund_was_declined(lived: Lived) -> int:
 def a_refund_that_was_refused_and_forgotten(lived: Lived) -> int:
     refused = {"kind": "refund", "status": "declined", "settled_at": NOW}
     return lived.operation(**refused, follows=capture_of(lived))
+
+
+@breaks("compensations-go-on")
+def a_release_that_was_refused_and_forgotten(lived: Lived) -> int:
+    nothing = {"amount_minor": None, "currency": None}
+    return lived.operation(kind="release", status="rejected", follows=capture_of(lived), **nothing)
+
+
+@breaks("compensations-go-on")
+def one_beside_which_the_old_hold_was_let_go(lived: Lived) -> int:
+    refused = a_refund_that_was_refused_and_forgotten(lived)
+    lived.operation(kind="release", follows=capture_of(lived), amount_minor=None, currency=None)
+    return refused
 
 
 # ── subscriptions ────────────────────────────────────────────────────────────────────────────────

@@ -26,6 +26,7 @@ UNGUARDED = (
     "ALTER TABLE ledger_postings DISABLE TRIGGER USER",
     "ALTER TABLE wallets DROP CONSTRAINT ck_wallets_balance_minor",
     "ALTER TABLE wallet_transactions DROP CONSTRAINT ck_wallet_transactions_released",
+    "ALTER TABLE wallet_transactions DROP CONSTRAINT ck_wallet_transactions_request_id",
 )
 
 

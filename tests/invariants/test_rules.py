@@ -31,7 +31,7 @@ from tests.invariants.breakers import (
 )
 from tests.invariants.lived import Lived, live
 from tests.subscribers import Club
-from tests.world import NOW, World, ago, command
+from tests.world import NOW, World, ago, ahead, command
 
 pytestmark = pytest.mark.usefixtures("environment")
 BROKEN = [(rule, each) for rule in RULES for each in BREAKERS[rule.name]]
@@ -161,6 +161,12 @@ def a_charge_that_the_application_heard_of_first(lived: Lived) -> None:
     lived.paid(reference="late", period_start=NOW)
 
 
+def a_charge_that_its_subscription_has_not_followed_yet(lived: Lived) -> None:
+    charge = {"subject": "subscription", "subject_id": lived.member, "provider": "yookassa"}
+    lived.operation(**charge, kind="charge", key="late", settled_at=None, payment_id="later")
+    lived.paid(reference="late", period_start=NOW)
+
+
 def a_payment_for_a_cancelled_subscription(lived: Lived) -> None:
     lived.change(subscriptions, lived.member, status="cancelled", cancelled_at=NOW)
     lived.paid()
@@ -179,6 +185,13 @@ def an_order_changed_after_it_was_given_back(lived: Lived) -> None:
 def a_person_who_is_gone_since(lived: Lived) -> None:
     for each in (lived.club.of(lived.member).user_id, lived.of(orders, id=lived.authorized).customer_id):
         lived.change(users, each, deleted_at=NOW)
+
+
+def a_capture_of_what_was_held_for_who_is_gone_since(lived: Lived) -> None:
+    row = lived.of(orders, id=lived.captured)
+    lived.change(users, row.customer_id, deleted_at=NOW)
+    again = {"status": "unknown", "settled_at": None, "payment_id": row.payment_id}
+    lived.operation(**again, created_at=ahead(minutes=11))
 
 
 def a_renewal_that_was_given_back_to_who_had_cancelled(lived: Lived) -> None:
@@ -238,6 +251,11 @@ def test_a_wallet_may_be_empty(lived: Lived) -> None:
     assert checked("no-negative-balance") == {"no-negative-balance": []}
 
 
+def test_an_order_that_is_not_captured_any_more_needs_no_operation(lived: Lived) -> None:
+    lived.change(orders, lived.captured, payment_status="released", payment_id="another")
+    assert checked("captured-orders-have-one-operation") == {"captured-orders-have-one-operation": []}
+
+
 def test_what_was_taken_for_something_else_is_no_orders(lived: Lived) -> None:
     """Be it of the same number, and by the same payment."""
     for order, kind in ((lived.authorized, "authorize"), (lived.captured, "charge")):
@@ -253,6 +271,13 @@ def test_a_refund_is_held_against_its_own_payment(lived: Lived) -> None:
     of = {"subject": "transaction", "subject_id": lived.released, "payment_id": paid.reference}
     lived.operation(kind="refund", **of, provider="stripe", amount_minor=1, currency="USD")
     assert checked("refunds-are-of-what-was-paid") == {"refunds-are-of-what-was-paid": []}
+
+
+def test_an_entry_is_held_against_its_own_posting(lived: Lived) -> None:
+    """Beside which another, of the same payment, may be in another currency."""
+    other = {"wallet_transaction_id": lived.released, "kind": "payout", "currency": "USD"}
+    lived.world.add(ledger_postings, {**other, "created_at": NOW})
+    assert checked("entries-in-currency") == {"entries-in-currency": []}
 
 
 def test_of_two_postings_of_a_kind_the_one_that_is_wrong_is_named(lived: Lived) -> None:
@@ -318,10 +343,12 @@ def test_what_is_charged_no_more_need_not_say_when(lived: Lived, reason: Callabl
         a_payment_that_was_given_back,
         a_payment_that_is_being_given_back,
         a_charge_that_the_application_heard_of_first,
+        a_charge_that_its_subscription_has_not_followed_yet,
         a_payment_for_a_cancelled_subscription,
         a_payment_that_was_found_not_to_be_applied,
         an_order_changed_after_it_was_given_back,
         a_person_who_is_gone_since,
+        a_capture_of_what_was_held_for_who_is_gone_since,
         a_renewal_that_was_given_back_to_who_had_cancelled,
         one_that_is_not_to_be_renewed,
         one_whose_last_charge_was_declined,

@@ -53,6 +53,25 @@ def test_a_session_of_which_an_order_is_being_held_is_not_cancelled(market: Mark
     assert market.of(sessions, session).status == "not_started"
 
 
+def test_a_hold_that_is_renewed_while_its_session_is_cancelled_is_released_afterwards(market: Market) -> None:
+    """Both ask about one order: the session is cancelled all the same, and the hold let go later."""
+    session = market.session()
+    parent = market.order(session, payment_status="authorization_failed", payment_failed_at=ago(days=2))
+    sibling = market.held(session, parent_order_id=parent)
+
+    def renew(connection: Connection) -> None:
+        connection.execute(select(orders).where(orders.c.id == sibling).with_for_update())
+        connection.execute(insert(money_operations).values(begun("authorize", "order", sibling)))
+
+    done = while_held(market.world, renew, lambda: market.run(CANCELLER))
+    assert (done.exit_code, done.counts) == (Exit.DONE, {"cancelled": 1})
+    assert market.kinds(sibling) == [("authorize", "succeeded"), ("authorize", "started")]
+    renewal = market.operations(sibling)[-1].id
+    market.world.change(money_operations, renewal, status="rejected", settled_at=NOW)
+    assert market.run(PROCESSOR).counts == {"released": 1}
+    market.agree()
+
+
 def test_a_subscription_of_which_a_charge_begins_does_not_expire(club: Club) -> None:
     made = club.member(ended_at=ago(days=5), next_charge_at=None)
     charge = insert(money_operations).values(begun("charge", "subscription", made))

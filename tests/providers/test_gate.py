@@ -108,6 +108,11 @@ class TestPauses:
         assert (second.closes, second.trouble) == (Exit.UNREACHABLE, until)
         assert len(server.requests) == 1
 
+    def test_of_one_for_centuries_a_year_is_told(self, server: HookServer, way: Open) -> None:
+        server.replies[ELSEWHERE] = busy(10**12)
+        trouble = asked(way(server.url, clock=lambda: NOW), ELSEWHERE).trouble
+        assert trouble == "it asks for no request before 2027-03-02 12:00:00 UTC"
+
     @pytest.mark.parametrize(("seconds", "closes"), [(7, None), (60, Exit.UNREACHABLE)])
     def test_it_may_be_told_as_a_date_of_the_providers_clock(
         self, server: HookServer, stop: Hasty, way: Open, seconds: int, closes: Exit | None

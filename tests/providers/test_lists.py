@@ -96,6 +96,12 @@ class TestClocks:
         assert isinstance(found, Paid)
         assert found.id == payment
 
+    def test_so_is_what_one_stamped_that_is_behind_by_little_more_than_a_minute(self, there: There) -> None:
+        there.sandbox.set_clock(NOW - timedelta(seconds=90))
+        payment = there.pay()
+        window = NOW - timedelta(minutes=1), NOW + timedelta(minutes=1)
+        assert [each.id for page in there.provider.listed(*window) for each in page] == [payment]
+
 
 def test_a_clock_that_is_as_ours_costs_no_second_list() -> None:
     with Sandbox() as sandbox:

@@ -17,6 +17,7 @@ from jobctl.providers.protocol import (
     Authorize,
     Declined,
     Inquiry,
+    Mismatched,
     NotFound,
     NotListed,
     Paid,
@@ -193,6 +194,15 @@ class TestRefunds:
     def test_what_is_given_back_already_is_taken_for_done(self, paystack: Paystack, sandbox: Sandbox) -> None:
         paid(sandbox, status="reversed")
         assert refund(paystack) == Succeeded("ref-1", amount=PRICE, live=False)
+
+    def test_what_was_given_back_in_part_as_soon_as_it_was_paid_is_seen(
+        self, paystack: Paystack, sandbox: Sandbox
+    ) -> None:
+        paid(sandbox, at=NOW)
+        sandbox.dashboard.refund("paystack", "ref-1", 1000)
+        outcome = refund(paystack)
+        assert isinstance(outcome, Mismatched)
+        assert outcome.code == "refunded_by_hand"
 
     def test_more_than_was_paid_is_rejected(self, paystack: Paystack, sandbox: Sandbox) -> None:
         paid(sandbox)

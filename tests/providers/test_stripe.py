@@ -1182,6 +1182,8 @@ def test_a_card_is_saved_only_where_it_may_be_charged_again(
         {"amount_received": -1},
         {"amount_received": 0},
         {"amount_received": "many"},
+        {"amount_received": 150, "currency": "ugx"},  # a shilling and a half, of which there are no halves
+        {"amount_received": 10**17, "currency": "mga"},
         {"customer": "cus_\0", "setup_future_usage": "off_session"},
     ],
     ids=str,

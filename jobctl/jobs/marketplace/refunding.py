@@ -44,7 +44,7 @@ def news(_at: At, page: Sequence[Paid | Unreadable], read: Read) -> list[Late]:
     paid = {each.id: each for each in page if isinstance(each, Paid) and not each.refunded}
     if not paid:
         return []
-    theirs = (ours.provider == page[0].provider) & ours.reference.in_(sorted(paid))
+    theirs = (ours.provider == page[0].provider) & ours.reference.in_(list(paid))
     rows = read(select(ours.id, ours.reference).where(theirs, ours.status.in_(GIVEN_UP)))
     return [Late(row.reference, (found := paid[row.reference]).paid_at, found, row.id) for row in rows]
 

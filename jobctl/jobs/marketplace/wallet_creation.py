@@ -37,7 +37,7 @@ def verified(_: At) -> Due:
 
 def first(at: At, batch: BatchChanges) -> None:
     usual = at.settings.default_wallet_currency
-    batch.insert(wallets, once=True, user_id=users.c.id, currency=usual, created_at=at.now)
+    batch.insert(wallets, user_id=users.c.id, currency=usual, created_at=at.now)
 
 
 def lacking(has_one: ColumnElement[bool], same: ColumnElement[bool]) -> dict[str, ColumnElement[bool]]:
@@ -72,7 +72,7 @@ def creators(at: At) -> Due:
 
 def in_its_currency(at: At, batch: BatchChanges) -> None:
     creator = requests.c.creator_id
-    batch.insert(wallets, once=True, user_id=creator, currency=held.currency, created_at=at.now)
+    batch.insert(wallets, user_id=creator, currency=held.currency, created_at=at.now)
 
 
 def platform(_: At) -> Due:
@@ -88,7 +88,7 @@ def platform(_: At) -> Due:
 
 
 def of_the_platform(at: At, batch: BatchChanges) -> None:
-    batch.insert(wallets, once=True, kind="platform", currency=held.currency, created_at=at.now)
+    batch.insert(wallets, kind="platform", currency=held.currency, created_at=at.now)
 
 
 JOB = (

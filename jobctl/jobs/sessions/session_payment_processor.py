@@ -106,7 +106,7 @@ def charge(order: Order, follows: int | None = None) -> Ask | Declined:
     if not order.rightful:
         return Declined(NOT_THEIRS, "its customer is gone, or its payment method is another user's")
     if not order.provider or not order.customer or not order.method:
-        return Declined("no_payment_method", "the order has no saved payment method", needs_customer=True)
+        return Declined("no_payment_method", "the order has no saved payment method")
     request = Charge(order.amount, order.customer, order.method)
     return Ask(f"hold-{order.holds + 1}", order.provider, request, follows=follows)
 

@@ -4,13 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from jobctl.errors import Exit
 from jobctl.tables.marketplace import wallets
 from jobctl.tables.notifications import users
 from tests import postgres
 from tests.bazaar import Bazaar
+from tests.rival import while_held
 from tests.world import NOW, ago
 
 JOB = "wallet-creation"
@@ -127,3 +128,23 @@ def test_who_is_deleted_meanwhile_gets_none(bazaar: Bazaar) -> None:
         process.communicate(timeout=60)
     assert process.returncode == Exit.DONE
     assert owners(bazaar) == {(user, "USD"), (None, "NGN")}
+
+
+@pytest.mark.only("postgresql")
+@pytest.mark.parametrize("whose", [FIRST, ESCROW, PLATFORM])
+def test_one_that_the_application_makes_meanwhile_is_the_only_one(bazaar: Bazaar, whose: str) -> None:
+    user = creator(bazaar)
+    if whose != FIRST:
+        bazaar.wallet(user, currency="USD")
+        bazaar.paid(creator_id=user)
+    if whose == PLATFORM:
+        bazaar.wallet(user, currency="NGN")
+    currency = "USD" if whose == FIRST else "NGN"
+    mine = {"kind": "platform"} if whose == PLATFORM else {"user_id": user}
+    made = insert(wallets).values(**mine, currency=currency, created_at=NOW)
+    done = while_held(bazaar.world, made, lambda: bazaar.world.run(JOB))
+    assert (done.exit_code, whose in done.counts) == (Exit.DONE, False)
+    owner = None if whose == PLATFORM else user
+    assert [each.currency for each in bazaar.world.rows(wallets) if each.user_id == owner].count(
+        currency
+    ) == 1

@@ -235,7 +235,7 @@ class TestAnotherPayment:
         before = market.of(orders, order)
         self.other(market, order, verb, status="declined", code="card_declined", reason="no")
         done = market.run(SETTLER)
-        assert (done.exit_code, market.of(orders, order)) == (Exit.DONE, before)
+        assert (done.exit_code, done.counts, market.of(orders, order)) == (Exit.DONE, {"declined": 1}, before)
 
     def test_a_late_capture_of_another_hold_sets_the_newer_one_free(self, market: Market) -> None:
         session = market.past_session()

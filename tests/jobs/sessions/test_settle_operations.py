@@ -327,6 +327,20 @@ def test_of_many_whose_outcome_is_unknown_five_are_named(market: Market) -> None
     assert (complaint.count(" of order "), "(7: " in complaint) == (5, True)
 
 
+def test_however_many_a_live_run_has_they_hide_none_of_nobody(market: Market, locks: Locks) -> None:
+    locks.hold_run(900)
+    order = lost(market)
+    (left,) = market.operations(order)
+    theirs = left._asdict() | {"claimed_by": 900}
+    numbers = range(1, 1001)
+    many = [theirs | {"id": -n, "key": f"x.{n}", "subject_id": -n} for n in numbers]
+    with market.world.engine.begin() as connection:
+        connection.execute(money_operations.insert(), many)
+    done = market.run(SETTLER)
+    assert done.exit_code == Exit.UNKNOWN_OUTCOME
+    assert f"(1: {left.id} of order {order})" in done.document["complaints"][0]
+
+
 def test_a_limit_is_of_new_rows_alone(market: Market) -> None:
     """What an earlier run left open is recovered beside them."""
     lost(market)

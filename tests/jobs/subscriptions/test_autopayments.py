@@ -208,6 +208,24 @@ class TestWhoseMoney:
         assert club.run(SETTLER).counts == {"declined": 1}
         assert (club.of(made).next_charge_at, templates(club)) == (None, set())
 
+    def test_a_decline_of_a_period_that_was_paid_by_hand_meanwhile_changes_nothing(self, club: Club) -> None:
+        made = club.member(METHODS[club.provider]["later"])
+        club.sandbox.fault("lost_answer", "charge")
+        club.run(AUTOPAYMENTS)
+        club.world.change(subscriptions, made, ended_at=NEXT, next_charge_at=None)
+        before = club.of(made)
+        club.pass_time(minutes=5)
+        assert club.run(SETTLER).counts == {"declined": 1}
+        assert (club.of(made), templates(club)) == (before, set())
+
+    def test_it_is_charged_as_the_last_of_its_periods_was_paid(self, club: Club) -> None:
+        made = club.member()
+        assert club.run(AUTOPAYMENTS).counts == {"renewed": 1}
+        first, _ = club.periods(made)
+        club.world.change(payments, first.payment_id, provider_method=None)
+        club.pass_time(seconds=(NEXT - END).total_seconds())
+        assert club.run(AUTOPAYMENTS).counts == {"renewed": 1}
+
 
 def journalled_alone(club: Club) -> None:
     """Leave charges in the journal, as a run does that dies before it sends them."""

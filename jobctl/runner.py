@@ -233,8 +233,12 @@ def run_step(step: Step, running: Running) -> None:
 
 
 def went_well(running: Running) -> bool:
-    """Tell whether a tick saw to all that was due, and there was nothing to complain of."""
-    return running.exit_code == Exit.DONE and not running.stopping and not running.options.bounded
+    """Tell whether a tick saw to all that was due, and there was nothing to complain of.
+
+    Nor was it one that got nothing through, however few there were that tried.
+    """
+    done = running.exit_code == Exit.DONE and running.in_vain <= running.up
+    return done and not running.stopping and not running.options.bounded
 
 
 @dataclass

@@ -157,6 +157,7 @@ class EffectRun(Window):
                 settled.append((row, answer))
             elif self.step.passing(self.at, row, answer):
                 self.withheld.append((row, answer))
+                self.running.in_vain.add(self.scope_of(row.id))
                 settled += self.closed_by(self.scope_of(row.id), answer.reason)
             else:
                 settled += [*self.let_out(self.scope_of(row.id)), (row, answer)]

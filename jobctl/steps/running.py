@@ -96,6 +96,7 @@ class Running:
     closed: set[str] = field(default_factory=set)  # scopes that were found down, for all steps
     down: dict[str, ScopeDownError] = field(default_factory=dict)  # those, with the reason
     up: set[str] = field(default_factory=set)  # scopes that were found up
+    in_vain: set[str] = field(default_factory=set)  # scopes where something failed that may pass
 
     @property
     def stopping(self) -> bool:

@@ -12,7 +12,7 @@ from jobctl.tables.marketplace import wallet_transactions
 from jobctl.tables.notifications import notifications
 from tests.bazaar import Bazaar
 from tests.jobs.notifications.test_notification_sender import mail_settings
-from tests.servers import HookServer, MailServer, Reply
+from tests.servers import DROP, HookServer, MailServer, Reply
 from tests.world import NOW, World, ahead, command
 
 SENDER, CLEANUP = "notification-sender", "payment-cleanup"
@@ -101,6 +101,41 @@ class TestCircuits:
         (circuit,) = bazaar.world.rows(circuits)
         assert (circuit.job, circuit.exit_code) == (CLEANUP, 78)
         assert "PAYSTACK_SECRET_KEY" in circuit.reason
+
+
+OUTAGES: dict[str, tuple[Any, Any, int, int]] = {  # what the server does, for how many minutes, run how often
+    "down": ("CONNECT", "421 closed", 60, 1),
+    "451 to all": ("RCPT", "451 4.3.0 later", 360, 5),
+    "dropped in DATA": ("CONTENT", DROP, 60, 1),
+}
+
+
+class TestOutages:
+    """Hours of a mail server's trouble, with runs at their usual times and new messages coming in."""
+
+    @pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
+    def test_nobody_loses_a_message_and_no_run_is_a_success(
+        self, world: World, server: MailServer, outage: tuple[Any, Any, int, int]
+    ) -> None:
+        stage, reply, lasts, every = outage
+        world.send(now=NOW)
+        server.script(stage, reply)
+        ids = list[int]()
+        for minute in range(1, lasts, every):
+            ids += world.messages(2, channel="email", queued_at=ahead(minutes=minute))
+            world.send(now=ahead(minutes=minute))
+        assert {each.status for each in world.rows(notifications)} == {"queued"}
+        assert max(each.attempts for each in world.rows(notifications)) <= 2
+        assert success_of(world) == NOW
+        assert [each.scope for each in world.rows(circuits)] == ["email"]
+        repeats = len(server.messages)
+        server.unscript()
+        for minute in range(lasts, lasts + 70, 5):
+            world.send(now=ahead(minutes=minute))
+        assert {world.row(each).status for each in ids} == {"sent"}
+        assert len(server.messages) - repeats == len(ids)
+        assert repeats == 0 or reply == DROP
+        assert success_of(world) == ahead(minutes=lasts + 65)
 
 
 class TestRetryAfter:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, RowMapping, delete, exists, select, update
 from jobctl.db import insert_once
 from jobctl.errors import Exit, JobctlError
 from jobctl.job import Due, ScopeDownError
+from jobctl.logs import redact
 from jobctl.outside_text import storable
 from jobctl.tables.frame import circuits
 
@@ -54,7 +55,7 @@ def note(
 def open_one(connection: Connection, author: Author, down: ScopeDownError, *, known: bool) -> None:
     values = {
         "exit_code": int(down.exit_code),
-        "reason": storable(down.reason),
+        "reason": storable(redact(down.reason)),
         "seen_at": author.at,
         "asked_again_at": down.retry_after and author.at + down.retry_after,
     }

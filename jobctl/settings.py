@@ -632,6 +632,24 @@ class Settings:
         return self.database_file or self.jobctl_home / "jobctl.db"
 
 
+# Without these nobody knows which database is meant.
+OF_THE_DATABASE = {
+    "JOBCTL_HOME",
+    "DATABASE_URL",
+    "DATABASE_URL_FILE",
+    "DATABASE_SCHEMA",
+    "JOBCTL_EMBEDDED",
+}
+
+
+class SettingsError(MisconfiguredError):
+    """Settings that cannot be used; `rest` has those that can, if the database is among them."""
+
+    def __init__(self, said: str, rest: Settings | None) -> None:
+        super().__init__(said)
+        self.rest = rest
+
+
 @dataclass(frozen=True)
 class Loaded:
     """The settings, where each came from, and what in them is secret."""
@@ -671,7 +689,8 @@ def load(environ: Mapping[str, str] | None = None) -> Loaded:
     if problems:
         logs.write_as(settings.log_format)
         count = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
-        raise MisconfiguredError(f"{count} in the settings:\n" + "\n".join(f"  {each}" for each in problems))
+        said = f"{count} in the settings:\n" + "\n".join(f"  {each}" for each in problems)
+        raise SettingsError(said, None if wrong & OF_THE_DATABASE else settings)
     known = {variable(each) for each in declared()}
     known |= {f"{name}_FILE" for name in known}
     strangers = tuple(name for name in env_file if name not in known or name == "JOBCTL_HOME")

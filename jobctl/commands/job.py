@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ from jobctl.commands.shared import NUMBER, Text
 from jobctl.registry import Entry
 
 if TYPE_CHECKING:
+    from jobctl.errors import JobctlError
     from jobctl.output import Output
+    from jobctl.settings import Settings
 
 ROWS, RUNS, SAYS = "Which rows", "How it runs", "What it says"
 
@@ -167,12 +170,31 @@ def begin(entry: Entry, output: "Output", given: dict[str, Any]) -> int:
     # A message is thousands of short-lived objects and hardly a cycle: look less often than by default.
     gc.set_threshold(20_000)
     gc.enable()
-    loaded = settings.load()
+    try:
+        loaded = settings.load()
+    except settings.SettingsError as error:
+        if error.rest and not given["dry_run"]:
+            remember(error.rest, entry, error)
+        raise
     logs.set_up(loaded.settings.log_format, output.verbosity, loaded.secrets)
     stop = Stop(loaded.settings.stop_grace)
     heed_signals(stop)
     options = Options(**given, verbosity=output.verbosity)
     return run(Invocation(entry, options, loaded.settings, output, stop))
+
+
+def remember(rest: "Settings", entry: Entry, error: "JobctlError") -> None:
+    """Leave a trace of a run that its settings kept from beginning, if the database can be written to."""
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 (only where something is wrong)
+
+    from jobctl import circuits  # noqa: PLC0415 (the same)
+    from jobctl.db import clock, open_database  # noqa: PLC0415 (the same)
+    from jobctl.errors import JobctlError  # noqa: PLC0415 (the same)
+
+    lost = suppress(JobctlError, DBAPIError)
+    with lost, open_database(rest) as database, database.transaction() as connection:
+        author = circuits.Author(entry.name, clock(connection))
+        circuits.note(connection, author, circuits.refused(error), ())
 
 
 def refuse_contradictions(given: dict[str, Any]) -> None:

@@ -138,6 +138,29 @@ class TestOutages:
         assert success_of(world) == ahead(minutes=lasts + 65)
 
 
+@pytest.mark.usefixtures("environment")
+class TestWrongSettings:
+    """A run that could not begin leaves a trace; one that can later takes it away."""
+
+    def test_it_is_told_until_it_can_run(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SMTP_TIMEOUT", "never")
+        assert command(SENDER, "--dry-run").exit_code == Exit.MISCONFIGURED
+        assert world.rows(circuits) == []
+        assert command(SENDER).exit_code == Exit.MISCONFIGURED
+        (circuit,) = world.rows(circuits)
+        assert (circuit.job, circuit.exit_code, "SMTP_TIMEOUT" in circuit.reason) == (SENDER, 78, True)
+        monkeypatch.delenv("SMTP_TIMEOUT")
+        assert command(SENDER).exit_code == Exit.DONE
+        assert world.rows(circuits) == []
+
+    def test_where_the_database_cannot_be_told_nothing_is_written(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DATABASE_URL", "mysql://nowhere")
+        assert command(SENDER).exit_code == Exit.MISCONFIGURED
+        assert world.rows(circuits) == []
+
+
 class TestRetryAfter:
     @pytest.fixture
     def server(self, world: World) -> Iterator[HookServer]:

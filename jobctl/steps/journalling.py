@@ -108,7 +108,6 @@ def values_of(entry: Entry, at: At, run_id: int) -> dict[str, Any]:
         "status": "started",
         "follows": entry.ask.follows,
         "run_id": run_id,
-        "claimed_by": None,
         "created_at": at.present,
         "first_sent_at": None,
         "answer_by": entry.ask.not_before,  # nobody takes it up before

@@ -83,7 +83,7 @@ class TestTheRightPlace:
         assert providers.found("paystack")
         for n in range(10):
             assert providers.retrieve("paystack", f"r{n}") == NotFound(proved=True)
-        with pytest.raises(ScopeDownError):
+        with pytest.raises(ScopeDownError, match="of 12 payments asked about it has 1:"):
             providers.retrieve("paystack", "r10")
 
     def test_what_is_not_decided_is_there_too(self, providers: Providers, sandbox: Sandbox) -> None:

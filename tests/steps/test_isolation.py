@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 import pytest
@@ -19,11 +19,12 @@ from jobctl.tables.findings import findings
 from jobctl.tables.frame import runs
 from jobctl.tables.notifications import notifications
 from jobctl.tables.subscriptions import payments
+from tests.rival import while_held
 from tests.servers import closed_port
 from tests.steps import effect_job
 from tests.steps.effect_job import UNWRITABLE
 from tests.subscribers import Club
-from tests.world import World
+from tests.world import NOW, World
 
 JOB = Entry("call", "tests.steps.effect_job", "* * * * *", None, "Call about messages.", ())
 LOOK = Entry("look", "tests.steps.looking_job", "* * * * *", None, "Look messages up.", ())
@@ -281,6 +282,22 @@ class TestWhatOthersHaveLocked:
 
         monkeypatch.setattr(effect_job, "MEANWHILE", let_go)
         assert world.run("call", concurrency=4).counts == {"sent": 5}
+
+    def test_what_a_rival_is_cancelling_as_it_is_answered_stays_cancelled(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (message,) = world.messages(1)
+        under_way, cancelled = Event(), Event()
+
+        def be_overtaken() -> None:
+            under_way.set()
+            cancelled.wait(30)
+
+        monkeypatch.setattr(effect_job, "MEANWHILE", be_overtaken)
+        cancel = update(notifications).values(status="cancelled", settled_at=NOW)
+        done = while_held(world, cancel, lambda: world.run("call"), once=under_way.is_set, then=cancelled.set)
+        assert done.counts == {"changed meanwhile": 1}
+        assert (world.row(message).status, world.row(message).claimed_by) == ("cancelled", None)
 
     def test_a_record_that_cannot_be_closed_is_told(
         self, world: World, rival: Connection, monkeypatch: pytest.MonkeyPatch

@@ -46,6 +46,7 @@ def test_the_window_reaches_back_to_the_watermark_when_runs_were_missed(
     assert second == (ahead(minutes=2) - minute - (first[1] - first[0]), ahead(minutes=1))
     assert (late[0][0], late[-1][1]) == (second[1] - overlap, ahead(days=3) - minute)
     assert [end for _, end in late[:-1]] == [start for start, _ in late[1:]]
+    assert len(late) == 64, "parts of more than an hour"
 
 
 def test_the_oldest_is_settled_first(world: World, elsewhere: Elsewhere) -> None:

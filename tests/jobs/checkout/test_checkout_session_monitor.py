@@ -313,6 +313,15 @@ class TestUpdates:
         till.service.fault(fault)
         assert (till.run().counts, till.statuses()) == ({"success": 1}, {"abc123": "open"})
 
+    @pytest.mark.parametrize(("size", "becomes"), [(64 * 1024, "success"), (64 * 1024 + 1, "open")])
+    def test_no_more_than_64_kib_of_a_body_are_read(self, till: Till, size: int, becomes: str) -> None:
+        till.open("abc123")
+        with HookServer() as server:
+            body = b'{"status": "success"}'.ljust(size)
+            server.default = Reply(200, {"Content-Type": "application/json"}, body)
+            till.world.configure(checkout_update_status=True, billing_base_url=server.url)
+            assert (till.run().counts, till.statuses()) == ({"success": 1}, {"abc123": becomes})
+
     @pytest.mark.parametrize("opened", [ago(hours=24), ago(hours=23, minutes=59)], ids=["old", "young"])
     @pytest.mark.parametrize(
         ("says", "http_status", "times_out"),

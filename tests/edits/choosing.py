@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from tests.edits.recording import Recorded, Recording
 from tests.edits.source import FUNCTIONS, SCOPES, Edit, Source
-from tests.edits.uses import bound_by, imports_any, users
+from tests.edits.uses import bound_by, imports_any, is_called_at_import, users
 
 
 class Choice:
@@ -86,8 +86,10 @@ class Choice:
             yield source.file, set(range(statement.lineno, (statement.end_lineno or 0) + 1))
             return
         yield source.file, own_lines(statement)
-        if not any(isinstance(each, FUNCTIONS) for each in source.enclosing(statement)):
-            for user, node in users(self.sources, source, bound_by(source, statement)):
+        around = [each for each in source.enclosing(statement) if isinstance(each, FUNCTIONS)]
+        names = {around[-1].name} if around else bound_by(source, statement)
+        if not around or is_called_at_import(source, around[-1].name):
+            for user, node in users(self.sources, source, names):
                 yield user.file, own_lines(innermost(user, user.start(node)))
 
 

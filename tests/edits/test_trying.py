@@ -94,6 +94,11 @@ class TestChoice:
         made = recorded(user, {"t::h": [5], "t::other": [4]}, file="jobctl/b.py")
         assert chosen(text, [made], 1, "limit", others=user) == ["t::h"]
 
+    def test_what_is_called_at_import_is_tried_where_its_outcome_is_used(self) -> None:
+        text = "def f(a):\n    return a < 1\nX = f(2)\ndef g():\n    return X\n"
+        made = recorded(text, {"t::g": [5], "t::other": [4]})
+        assert chosen(text, [made], 2, "comparison") == ["t::g"]
+
     def test_also_by_a_test_itself(self) -> None:
         """Which runs over none of its lines."""
         text, rules = "RULES = (1, 2)\n", Source("tests/r.py", b"from jobctl.a import RULES\n")

@@ -59,6 +59,12 @@ def names_here(user: Source, file: str, name: str) -> set[str]:
     return {alias.asname or name for alias in imports(user, module_of(file)) if alias.name == name}
 
 
+def is_called_at_import(source: Source, name: str) -> bool:
+    """Tell whether a function of a module is used where no function is: no test runs over that, either."""
+    uses = references(source, source.file, name)
+    return any(not any(isinstance(each, FUNCTIONS) for each in source.enclosing(node)) for node in uses)
+
+
 def imports_any(user: Source, file: str, names: set[str]) -> bool:
     return any(names_here(user, file, each) for each in names) or bool(modules_here(user, module_of(file)))
 

@@ -98,6 +98,8 @@ class TestChoice:
         text = "def f(a):\n    return a < 1\nX = f(2)\ndef g():\n    return X\n"
         made = recorded(text, {"t::g": [5], "t::other": [4]})
         assert chosen(text, [made], 2, "comparison") == ["t::g"]
+        limit = "LIMIT = 5\ndef f(a):\n    return a < LIMIT\nX = f(2)\ndef g():\n    return X\n"
+        assert chosen(limit, [recorded(limit, {"t::g": [6], "t::other": []})], 1, "limit") == ["t::g"]
 
     def test_also_by_a_test_itself(self) -> None:
         """Which runs over none of its lines."""

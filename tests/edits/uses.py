@@ -33,8 +33,10 @@ def users(sources: Mapping[str, Source], source: Source, names: set[str]) -> Ite
         met.add((file, name))
         for user in sources.values():
             for node in references(user, file, name):
-                if any(isinstance(each, FUNCTIONS) for each in user.enclosing(node)):
+                if around := [each for each in user.enclosing(node) if isinstance(each, FUNCTIONS)]:
                     yield user, node
+                    if is_called_at_import(user, around[-1].name):
+                        left.append((user.file, around[-1].name))
                     continue
                 statement = next(each for each in user.enclosing(node) if isinstance(each, ast.stmt))
                 left += [(user.file, other) for other in sorted(bound_by(user, statement))]

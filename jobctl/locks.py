@@ -316,6 +316,9 @@ class PostgresLocks:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # The server sees a connection's end some time later: the next run must not find the locks held.
+        with contextlib.suppress(UnreachableError):
+            self.ask("SELECT pg_advisory_unlock_all()")
         self.connection.close()
 
 

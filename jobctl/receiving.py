@@ -34,10 +34,13 @@ def body(raw: BaseHTTPResponse, most: int = MOST) -> bytearray:
         raise UnreadableError("its answer is packed as nobody asked for")
     found = bytearray()
     pieces = raw.stream(PIECE, decode_content=False)
-    for piece in unpacked(pieces) if packing in PACKED else pieces:
-        found += piece
-        if len(found) > most:
-            raise too_long("answer", most)
+    try:
+        for piece in unpacked(pieces) if packing in PACKED else pieces:
+            found += piece
+            if len(found) > most:
+                raise too_long("answer", most)
+    except ValueError as error:  # of a chunk's length that is none
+        raise UnreadableError("its answer is no HTTP") from error
     return found
 
 

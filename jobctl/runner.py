@@ -280,6 +280,8 @@ class Loop:
     def refused(self, error: JobctlError) -> None:
         """Note what keeps the run from beginning, or going on; where that can be written down, there too."""
         self.fail(error.exit_code, str(error))
+        if error.exit_code not in (Exit.MISCONFIGURED, Exit.UNREACHABLE):
+            return
         with suppress(JobctlError, DBAPIError), self.database.transaction() as connection:
             author = circuits.Author(
                 self.record.job, self.invocation.now or clock(connection), self.record.id

@@ -98,6 +98,7 @@ def test_an_object_is_read(body: bytes, found: Any) -> None:
         b'{"a":' * 200_000,
         b'{"a": ' + b"[" * DEEPEST + b"]" * DEEPEST + b"}",
         b'{"a": [' + b"1," * MOST + b"1]}",
+        b'{"a": [' + b",".join([b"[" * 50 + b"]" * 50] * (MOST // 50)) + b"]}",
     ],
     ids=lambda body: repr(body[:20]),
 )

@@ -28,7 +28,7 @@ from jobctl.providers.protocol import (
     sound,
 )
 from jobctl.providers.transport import Reply, mapping
-from jobctl.providers.wire import moment, word
+from jobctl.providers.wire import exact, moment, word
 
 NAME = "paystack"
 # Paystack's own description of its API (OpenAPI). XOF and RWF, of other sources, are counted in hundredths
@@ -67,7 +67,7 @@ def found(reply: Reply) -> Found:
     if reply.status != HTTPStatus.OK:
         return Unknown(code_of(reply), said(reply), closes(reply))
     transaction = data_of(reply)
-    reference, status = transaction.get("reference"), word(transaction.get("status"))
+    reference, status = transaction.get("reference"), exact(transaction.get("status"))
     if not is_id(reference):
         return UNREADABLE
     return marked(of_status(reference, status, transaction), live_of(transaction))
@@ -99,6 +99,8 @@ def listed(transaction: Mapping[str, Any]) -> Paid | Unreadable:
     if amount is None or paid_at is None:
         return Unreadable(NAME, reference, "Paystack tells of it what cannot be read")
     refunded = transaction.get("status") == REVERSED
+    if not refunded and transaction.get("status") != SUCCESS:
+        return Unreadable(NAME, reference, "Paystack lists it as paid, and says that it is not")
     return sound(Paid(NAME, reference, amount, paid_at, refunded=refunded, live=live_of(transaction)))
 
 
@@ -120,7 +122,7 @@ def of_refund(refund: Mapping[str, Any], asked: str | None) -> Outcome:
 
 
 def as_it_went(refund: Mapping[str, Any], asked: str | None) -> Outcome:
-    theirs, status = payment_of(refund), word(refund.get("status"))
+    theirs, status = payment_of(refund), exact(refund.get("status"))
     payment_id = asked if theirs is None else theirs
     if not is_id(payment_id):
         return NO_REFUND
@@ -172,7 +174,7 @@ def given_back(
 
 
 def live_of(thing: Mapping[str, Any]) -> bool | None:
-    return {"live": True, "test": False}.get(word(thing.get("domain")))
+    return {"live": True, "test": False}.get(exact(thing.get("domain")))
 
 
 def money_told(thing: Mapping[str, Any]) -> Money | None:

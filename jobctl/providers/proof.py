@@ -81,14 +81,16 @@ def of_amount(operation: Operation, answer: Succeeded) -> Answer:
     return answer
 
 
-def proved_payment(provider: str, payment_id: str, live: bool | None, found: Found) -> Found:
-    """Return what was found of a payment, unless it is another one, or of another mode."""
+def proved_payment(provider: str, payment_id: str, live: bool | None, found: Found, now: datetime) -> Found:
+    """Return what was found of a payment, unless it is another one, of another mode, or of the future."""
     theirs = found.id if isinstance(found, Paid) else getattr(found, "payment_id", None)
     if theirs not in (None, payment_id):
         return of_another_payment(provider, payment_id, theirs)
     mode = getattr(found, "live", None)
     if live is not None and mode is not None and mode != live:
         return of_another_mode(provider, payment_id, getattr(found, "amount", None), theirs=mode)
+    if isinstance(found, Paid) and found.paid_at > now + MOST_AHEAD:
+        return Unknown("unexpected_answer", f"{provider} has payment {payment_id} as paid in the future")
     return found
 
 

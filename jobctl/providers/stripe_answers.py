@@ -42,7 +42,7 @@ from jobctl.providers.stripe_reading import (
 )
 from jobctl.providers.stripe_requests import DECIMALS
 from jobctl.providers.transport import BUSY, Reply, mapping
-from jobctl.providers.wire import word
+from jobctl.providers.wire import exact, word
 
 HELD, DONE, GONE, UNDECIDED = "requires_capture", "succeeded", "canceled", "processing"
 # What a customer has to do something about; for an off-session payment both mean: not by a job.
@@ -50,6 +50,11 @@ ASKS_CUSTOMER = {"requires_action", "requires_confirmation", "requires_payment_m
 YES = {("authorize", HELD), ("charge", DONE), ("capture", DONE), ("release", GONE)}
 NOT_YET = {("capture", HELD), ("release", HELD), *(("release", each) for each in ASKS_CUSTOMER)}
 # Nothing of ours captures what another request of ours wants held, or released.
+# What an intent beside a refusal is like where the refusal is not the whole truth.
+MOVED: dict[str, tuple[str, ...]] = {
+    "authorize": (HELD, DONE, UNDECIDED),
+    "charge": (HELD, DONE, UNDECIDED),
+}
 CAPTURED = {("authorize", DONE), ("release", DONE)}
 PROOF = {"authorize": "amount_capturable", "charge": "amount_received", "capture": "amount_received"}
 GIVEN = ("amount_refunded", "amount", "amount_captured")
@@ -205,16 +210,20 @@ def of_error(kind: Kind, reply: Reply) -> Outcome:
     error = error_of(reply)
     code = word(error.get("decline_code")) or word(error.get("code"), f"http_{reply.status}")
     intent = mapping(error.get("payment_intent"))
+    if kind in MOVED and intent.get("status") in MOVED[kind] and is_id(intent.get("id")):
+        # An error, and beside it money that moved or may have: the intent itself is asked.
+        return marked(Pending(intent["id"]), live_of(intent), reference_of(intent))
     state = of_intent(kind, intent) if intent and kind in ("capture", "release") else None
     if code in EXPIRED:
         return expired(intent, state)
     if word(error.get("type")) == IDEMPOTENCY:
         return Unknown(IDEMPOTENCY, "Stripe has another request under this key")
-    if reply.status == HTTPStatus.PAYMENT_REQUIRED:
+    refused = reply.status == HTTPStatus.PAYMENT_REQUIRED
+    if isinstance(state, Succeeded | Mismatched | Pending) or (isinstance(state, Declined) and not refused):
+        return state
+    if refused:
         declined = of_card(error, intent) if error else no_answer(reply)
         return marked(declined, live_of(intent), reference_of(intent))
-    if isinstance(state, Succeeded | Declined | Mismatched):
-        return state
     if not reply.begun:
         code = "not_reached"
     later = reply.status in BUSY or not reply.begun
@@ -243,9 +252,10 @@ def of_card(error: Mapping[str, Any], intent: Mapping[str, Any]) -> Declined:
     declined = Declined(code, word(error.get("message"), code), retryable, customer)
     if not is_id(number):
         return declined
-    if intent.get("status") == "requires_action":
+    status = exact(intent.get("status"))
+    if status == "requires_action":
         declined = replace(declined, retryable=False, needs_customer=True)
-    return replace(declined, payment_id=number, unfinished=intent.get("status") in ASKS_CUSTOMER)
+    return replace(declined, payment_id=number, unfinished=status in ASKS_CUSTOMER)
 
 
 def given_back(payment_id: str, asked: object, intent: Mapping[str, Any]) -> Succeeded | Mismatched | None:
@@ -262,7 +272,10 @@ def given_back(payment_id: str, asked: object, intent: Mapping[str, Any]) -> Suc
         return None
     if back == received:
         return Succeeded(payment_id, amount=back, live=live_of(intent))
-    wanted = amounts.ours(DECIMALS, asked, received.currency)
+    try:
+        wanted = amounts.ours(DECIMALS, asked, received.currency)
+    except ValueError:  # of another currency, which has no such amount
+        return None
     if back.minor + wanted.minor <= received.minor:
         return None
     reason = f"{back} of {received} were given back at Stripe already, and {wanted} do not fit beside them"

@@ -30,7 +30,7 @@ from jobctl.providers.stripe_reading import (
     said,
 )
 from jobctl.providers.transport import Reply, mapping
-from jobctl.providers.wire import word
+from jobctl.providers.wire import exact
 
 PAID, REFUNDED = "payment_intent.succeeded", "charge.refunded"  # types of events
 
@@ -46,7 +46,7 @@ def found(reply: Reply) -> Found:
 
 
 def of_status(number: str, intent: Mapping[str, Any]) -> Found:
-    status = word(intent.get("status"))
+    status = exact(intent.get("status"))
     if status == DONE:
         paid = with_charge(intent)
         return paid if isinstance(paid, Paid) else Unknown("unexpected_answer", paid.reason)
@@ -100,6 +100,8 @@ def listed(intent: Mapping[str, Any], paid_at: object, *, refunded: bool) -> Pai
     number, customer, method = intent["id"], intent.get("customer"), intent.get("payment_method")
     if not is_id(number):
         return Unreadable(NAME, ascii(number)[:200], "its number is none")
+    if intent.get("status") != DONE:
+        return Unreadable(NAME, number, "Stripe lists it as paid, and says that it is not")
     try:
         amount, created = amount_of(intent, "amount_received"), instant(intent.get("created"))
     except ValueError:

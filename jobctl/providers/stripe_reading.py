@@ -27,7 +27,7 @@ def error_of(reply: Reply) -> Mapping[str, Any]:
 
 
 def instant(seconds: object) -> datetime | None:
-    if not isinstance(seconds, int) or not 0 < seconds < LATEST:
+    if isinstance(seconds, bool) or not isinstance(seconds, int) or not 0 < seconds < LATEST:
         return None
     return datetime.fromtimestamp(seconds, UTC)
 

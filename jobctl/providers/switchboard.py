@@ -194,7 +194,8 @@ class Providers:
         """
         provider = self.open(name)
         self._refuse_elsewhere(name)
-        found = proved_payment(name, payment_id, provider.live, provider.retrieve(payment_id))
+        answer = provider.retrieve(payment_id)
+        found = proved_payment(name, payment_id, provider.live, answer, self.means.clock())
         self._count(name, found)
         if isinstance(found, NotFound):
             self._refuse_elsewhere(name)

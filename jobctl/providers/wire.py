@@ -39,6 +39,11 @@ def word(told: object, default: str = "") -> str:
     return (told.strip()[:LENGTH] if isinstance(told, str) else "") or default
 
 
+def exact(told: object) -> str:
+    """Return a status to the letter: one that only looks like another is none."""
+    return told if isinstance(told, str) else ""
+
+
 def moves_money(key: str | None) -> bool | None:
     """Tell by a secret key whether it moves real money; None where it doesn't say."""
     modes = {"live": True, "test": False}

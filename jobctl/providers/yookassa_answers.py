@@ -229,6 +229,8 @@ def listed(payment: Mapping[str, Any]) -> Paid | Unreadable:
     method, number = mapping(payment.get("payment_method")), payment["id"]
     if not is_id(number):
         return Unreadable(NAME, ascii(number)[:200], "its number is none")
+    if payment.get("status") != "succeeded":
+        return Unreadable(NAME, number, "YooKassa lists it as paid, and says that it is not")
     amount, paid_at = money_told(payment.get("amount")), moment(payment.get("captured_at"))
     back = money_told(payment["refunded_amount"]) if "refunded_amount" in payment else amount
     if amount is None or paid_at is None or back is None or payment.get("paid", True) is not True:

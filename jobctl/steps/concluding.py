@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -39,6 +39,7 @@ UNWANTED = Rejected("not_wanted", "it was not sent: nobody wants it any more", l
 
 BY_HAND = "refunded_by_hand"
 OTHER_ACCOUNT = "other_account"  # the code of what was sent to an account that the settings don't have
+USELESS = timedelta(minutes=10)  # a hold that ends so soon takes no money
 
 
 @dataclass(frozen=True)
@@ -292,6 +293,8 @@ def decided(
     at: At, step: AnyMoney, operation: Operation, subject: Noted | None, answer: Succeeded | Declined
 ) -> Conclusion:
     """Record a fact, and settle the subject by it."""
+    if isinstance(answer, Succeeded) and lapsed_at_once(at, answer):
+        answer = replace(answer, hold_ends_at=None)
     status = "succeeded" if isinstance(answer, Succeeded) else "declined"
     if not is_news(operation, status):
         return Conclusion(operation, "known already")
@@ -313,6 +316,11 @@ def decided(
     if isinstance(answer, Declined):
         return unfinished(made, answer)
     return made if step.wanted(at, row, operation, subject.look) else undone(made, answer)
+
+
+def lapsed_at_once(at: At, answer: Succeeded) -> bool:
+    """Tell whether a hold is told to end before it can be of any use: that is no end to go by."""
+    return answer.hold_ends_at is not None and answer.hold_ends_at <= at.present + USELESS
 
 
 def unfinished(made: Conclusion, answer: Declined) -> Conclusion:

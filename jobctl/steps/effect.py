@@ -174,13 +174,19 @@ class EffectRun(Window):
             if failed < max(FEWEST, self.at_once[scope]):
                 return []
             self.down[scope] = ScopeDownError(scope, reason)
+            self.close_scope(self.down[scope])
         return self.let_out(scope)
 
     def let_out(self, scope: str | None = None) -> list[Answered]:
-        """Return what was withheld, of one scope or all, as failed by what it needs where that is down."""
+        """Return what was withheld, of one scope or all, as failed by what it needs where that is down.
+
+        What may have arrived stays that: it counts as an attempt, so that it is not repeated without end.
+        """
         out = [each for each in self.withheld if scope in (None, self.scope_of(each[0].id))]
         self.withheld = [each for each in self.withheld if each not in out]
-        return [(row, self.down_for(row) or answer) for row, answer in out]
+        return [
+            (row, answer if isinstance(answer, Lost) else self.down_for(row) or answer) for row, answer in out
+        ]
 
     def down_for(self, row: Any) -> ScopeDownError | None:
         return next((self.down[each] for each in self.begun[row.id] if each in self.down), None)

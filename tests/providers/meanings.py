@@ -69,6 +69,7 @@ MEANINGS = (
     "list repeated",
     "two under one key",
     "unfinished",
+    "refused though it moved",
 )
 CUT, HTML = '{"id": "', "<html>no</html>"
 Answers = Sequence[tuple[int, Any]]  # to requests in turn; the last again and again

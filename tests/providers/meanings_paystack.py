@@ -18,6 +18,7 @@ LACKING = {
     "lapsed": NO_HOLDS,
     "not paid": "a transaction's status is all that it tells",
     "unfinished": "nothing is charged there",
+    "refused though it moved": "nothing is charged there",
 }
 PARTS = {"amount": 50_000, "currency": "NGN", "domain": "test"}
 
@@ -169,6 +170,7 @@ CASES: dict[str, list[Case]] = {
     "unknown status": [
         *given_back(UNREAD, status="from_next_year"),
         verified(UNREAD, status="from_next_year"),
+        verified(UNREAD, "nul", status="success\0"),
     ],
     **{
         meaning: [

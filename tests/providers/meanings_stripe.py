@@ -87,6 +87,7 @@ def cancelled(reason: str | None, expected: Any, *kinds: Kind) -> list[Case]:
     ]
 
 
+HOLDING = cast(tuple[Kind, ...], ("authorize", "charge"))
 HELD = cast(tuple[Kind, ...], ("authorize", "capture"))
 MISSING = error("invalid_request_error", "resource_missing", param="intent")
 REFUSED = error("invalid_request_error", "charge_already_refunded")
@@ -114,7 +115,34 @@ ASKED: list[tuple[str, Kind, Any]] = [
     ("list", "charge", ("closed", 69)),
 ]
 
+
+def refused(status: Any) -> dict[str, Any]:
+    """Decline, beside an intent in that state."""
+    return error(
+        "card_error", "card_declined", decline_code="insufficient_funds", payment_intent=intent(status)
+    )
+
+
 CASES: dict[str, list[Case]] = {
+    "refused though it moved": [
+        *(
+            Case("send", kind, [(402, refused(status))], ("Pending", None), status)
+            for kind in HOLDING
+            for status in ("requires_capture", "processing", "succeeded")
+        ),
+        Case(
+            "send",
+            "charge",
+            [(400, {"error": refused("succeeded")["error"] | {"type": "x"}})],
+            ("Pending", None),
+        ),
+        Case("send", "capture", [(402, refused("succeeded"))], ("Succeeded", None)),
+        Case("send", "capture", [(402, refused("processing"))], ("Pending", None)),
+        Case("send", "capture", [(402, refused("requires_capture"))], ("Declined", "insufficient_funds")),
+        Case(
+            "send", "charge", [(402, refused(["succeeded"]))], ("Declined", "insufficient_funds"), "no status"
+        ),
+    ],
     "key known with other data": [
         Case("send", kind, [(400, error("idempotency_error"))], ("Unknown", "idempotency_error"))
         for kind in ALL
@@ -324,6 +352,7 @@ CASES: dict[str, list[Case]] = {
         *(case for kind in INTENTS for case in told(kind, UNREAD, status="from_next_year")),
         *given_back(UNREAD, status="from_next_year"),
         Case("retrieve", "charge", [(200, intent("from_next_year"))], UNREAD),
+        Case("retrieve", "charge", [(200, intent("succeeded\0", amount_received=50_000))], UNREAD, "nul"),
     ],
     **{
         meaning: [

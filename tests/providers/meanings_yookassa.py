@@ -19,6 +19,7 @@ DONE: dict[Kind, str] = {
 LACKING = {
     "key in progress": "YooKassa answers 202 or 500 while the first request is under way, and no refusal",
     "unfinished": "a declined payment is canceled for good",
+    "refused though it moved": "a refusal there has no payment beside it",
 }
 
 
@@ -259,6 +260,7 @@ CASES: dict[str, list[Case]] = {
         *(case for kind in PAYMENTS for case in told(kind, UNREAD, status="from_next_year")),
         *given_back(UNREAD, status="from_next_year"),
         Case("retrieve", "charge", [(200, payment("from_next_year"))], UNREAD),
+        Case("retrieve", "charge", [(200, {**payment("succeeded"), "status": "succeeded\0"})], UNREAD, "nul"),
     ],
     **{
         meaning: [

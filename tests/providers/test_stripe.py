@@ -1181,6 +1181,9 @@ def test_a_card_is_saved_only_where_it_may_be_charged_again(
         {"amount_received": 10**19},
         {"amount_received": -1},
         {"amount_received": 0},
+        {"status": "canceled"},
+        {"status": "processing"},
+        {"status": "succeeded\0"},
         {"amount_received": "many"},
         {"amount_received": 150, "currency": "ugx"},  # a shilling and a half, of which there are no halves
         {"amount_received": 10**17, "currency": "mga"},

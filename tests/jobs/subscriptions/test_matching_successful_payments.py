@@ -300,9 +300,11 @@ class TestWhatNoListShouldHave:
         [
             ({}, []),
             ({"test": False}, ["unreadable payment"]),
+            ({"status": "canceled"}, ["unreadable payment"]),
+            ({"status": "pending"}, ["unreadable payment"]),
             ({"captured_at": "2099-03-02T11:00:00Z"}, ["unreadable payment"]),
         ],
-        ids=["sound", "of the other mode", "of the future"],
+        ids=["sound", "of the other mode", "canceled", "pending", "of the future"],
     )
     def test_it_gives_nobody_anything(self, club: Club, told: dict[str, Any], kinds: list[str]) -> None:
         whose = {"user_id": str(club.buyer()), "plan_id": str(club.plan), "payment_provider_id": "yookassa"}

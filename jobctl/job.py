@@ -374,7 +374,8 @@ class Ask:
     cycle: which hold, which period: at most one of the same kind and cycle succeeds for a subject. account:
     the one at the provider that has the payment; no other is asked. follows: the operation that made it
     necessary; a release or refund is then repeated until it is done. not_before: when it is sent at the
-    earliest.
+    earliest. once: nothing else may have been taken for the subject and not given back. instead_of: the
+    number of the hold that ended, whose amount it must have.
     """
 
     cycle: str
@@ -383,6 +384,8 @@ class Ask:
     account: str | None = None
     follows: int | None = None
     not_before: datetime | None = None
+    once: bool = False
+    instead_of: str | None = None
 
 
 @dataclass(frozen=True)

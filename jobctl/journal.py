@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select, tuple_
 
 from jobctl.db import among
 from jobctl.job import Ask, At, Due, Look
@@ -195,6 +195,22 @@ def succeeded_before(operation: Operation) -> Select[Any]:
         operation.subject, operation.subject_id, operation.kind, operation.cycle
     )
     return select(ours.id).where(same, ours.id != operation.id, ours.status == inline("succeeded"))
+
+
+def kept() -> ColumnElement[bool]:
+    """Tell of an operation that took money that it was not given back, nor is about to be."""
+    refunds = money_operations.alias("refunds")
+    given_back = exists(
+        select(refunds.c.id).where(
+            refunds.c.subject == ours.subject,
+            refunds.c.subject_id == ours.subject_id,
+            refunds.c.kind == inline("refund"),
+            refunds.c.follows == ours.id,
+            refunds.c.status.not_in([inline("declined"), inline("rejected")]),
+        )
+    )
+    taking = ours.kind.in_([inline("capture"), inline("charge")])
+    return and_(taking, ours.status == inline("succeeded"), ~given_back)
 
 
 def concluded(at: At, status: str, code: str | None, reason: str | None) -> dict[str, Any]:

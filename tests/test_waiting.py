@@ -21,6 +21,8 @@ pytestmark = pytest.mark.usefixtures("environment")
 def _only_money(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the rows of jobs alone, which `health` judges by their schedules."""
     monkeypatch.setenv("HEALTH_WAITING", "session-attendance-analyzer=1y,payment-cleanup=1y")
+
+
 Make = Callable[[World, datetime], int]
 
 

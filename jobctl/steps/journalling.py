@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, case, func, select, true
+from sqlalchemy import Connection, Select, and_, bindparam, case, func, select, true
 
-from jobctl.db import among_named, id_list, id_list_type, insertion, records, records_value
+from jobctl.db import among, among_named, id_list, id_list_type, insertion, records, records_value
 from jobctl.job import Ask, At
-from jobctl.journal import READ, Operation
+from jobctl.journal import READ, Operation, kept
+from jobctl.money import Money
 from jobctl.providers.protocol import KINDS, Kind, Release, UnrepresentableError
 from jobctl.providers.switchboard import account, compose
 from jobctl.settings import Settings
@@ -32,6 +33,8 @@ class Entry:
     installation: str
     attempt: int = 1
     succeeded: bool = False  # the same succeeded before
+    taken: int | None = None  # the operation that took money for the subject, where it may be taken but once
+    held: Money | None = None  # what the hold was of that it is asked for instead of
 
     @property
     def kind(self) -> Kind:
@@ -60,10 +63,32 @@ def numbered(connection: Connection, entries: Sequence[Entry]) -> list[Entry]:
     made = connection.execute(counting(dialect), {"the_ids": ids, "the_subject": entries[0].subject})
     before = {(row[0], row[1], row[2]): (row[3], bool(row[4])) for row in made}
     found = [before.get((each.subject_id, each.kind, each.ask.cycle), (0, False)) for each in entries]
+    taken, held = known_of_money(connection, [each for each in entries if each.ask.once])
     return [
-        replace(each, attempt=attempts + 1, succeeded=succeeded)
+        replace(
+            each,
+            attempt=attempts + 1,
+            succeeded=succeeded,
+            taken=taken.get(each.subject_id),
+            held=held.get((each.subject_id, each.ask.instead_of)),
+        )
         for each, (attempts, succeeded) in zip(entries, found, strict=True)
     ]
+
+
+def known_of_money(
+    connection: Connection, entries: Sequence[Entry]
+) -> tuple[dict[int, int], dict[tuple[int, str | None], Money]]:
+    """Return, by subject, the operation that took money which was not given back; and what holds were of."""
+    if not entries:
+        return {}, {}
+    theirs = among(ours.subject_id, [each.subject_id for each in entries], connection.dialect.name)
+    of_them = and_(ours.subject == entries[0].subject, theirs)
+    taken = select(ours.subject_id, ours.id).where(of_them, kept())
+    holds = select(ours.subject_id, ours.payment_id, ours.amount_minor, ours.currency)
+    holds = holds.where(of_them, ours.kind == inline("authorize"), ours.status == inline("succeeded"))
+    held = {(row[0], row[1]): Money(row[2], row[3]) for row in connection.execute(holds)}
+    return {row[0]: row[1] for row in connection.execute(taken)}, held
 
 
 @cache
@@ -84,6 +109,16 @@ def refuse_again(entry: Entry) -> None:
         raise UnrepresentableError(
             f"its {entry.kind} for {entry.ask.cycle} has succeeded already: "
             f"jobctl operations list --subject {entry.subject}-{entry.subject_id}"
+        )
+    if entry.taken is not None:
+        raise UnrepresentableError(
+            f"operation {entry.taken} has taken money for it already, which was not given back: "
+            f"jobctl operations list --subject {entry.subject}-{entry.subject_id}"
+        )
+    if entry.held is not None and entry.held != getattr(entry.ask.request, "amount", None):
+        raise UnrepresentableError(
+            f"its hold was of {entry.held}, and it is of {getattr(entry.ask.request, 'amount', None)} now: "
+            "set its amount back, or cancel it"
         )
 
 

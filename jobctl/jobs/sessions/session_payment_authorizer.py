@@ -71,7 +71,7 @@ def ask(at: At, order: Order) -> Ask | Declined:  # noqa: ARG001 (every step's a
     if not order.provider or not order.customer or not order.method:
         return Declined("no_payment_method", "the order has no saved payment method")
     request = Authorize(order.amount, order.customer, order.method)
-    return Ask(f"hold-{order.holds + 1}", order.provider, request)
+    return Ask(f"hold-{order.holds + 1}", order.provider, request, once=True)
 
 
 def wanted(at: At, order: Order, operation: Operation, look: Look) -> bool:  # noqa: ARG001 (every step's has these)

@@ -108,7 +108,9 @@ def charge(order: Order, follows: int | None = None) -> Ask | Declined:
     if not order.provider or not order.customer or not order.method:
         return Declined("no_payment_method", "the order has no saved payment method")
     request = Charge(order.amount, order.customer, order.method)
-    return Ask(f"hold-{order.holds + 1}", order.provider, request, follows=follows)
+    hold = order.payment_id if order.payment_status == "authorized" else None
+    cycle = f"hold-{order.holds + 1}"
+    return Ask(cycle, order.provider, request, follows=follows, once=True, instead_of=hold)
 
 
 def wanted(at: At, order: Order, operation: Operation, look: Look) -> bool:  # noqa: ARG001 (every step's has these)

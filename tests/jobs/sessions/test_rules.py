@@ -3,6 +3,7 @@
 From the journal to the provider and again: not sent, sent again, not wanted any more, followed by another.
 """
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 from jobctl.errors import Exit
 from jobctl.providers.switchboard import key_lives
 from jobctl.tables.findings import findings
+from jobctl.tables.frame import installation as installations
 from jobctl.tables.journal import money_operations
 from jobctl.tables.sessions import orders, sessions
 from tests.payments import AUTHORIZER, CANCELLER, PROCESSOR, SETTLER, Market
-from tests.world import NOW, ahead
+from tests.servers import HookServer, Reply
+from tests.world import NOW, ago, ahead
 
 BOTH = pytest.mark.parametrize("provider", ["stripe", "yookassa"])
 FAR = {"starts_at": ahead(hours=40), "ends_at": ahead(hours=41)}
@@ -215,3 +218,72 @@ def test_neighbours_whose_status_forbids_the_change_are_left_as_they_are(market:
     assert market.run(CANCELLER).counts == {"cancelled": 1}
     assert market.of(orders, extension) == before
     assert extension not in {each.row_id for each in market.world.trail() if each.table_name == "orders"}
+
+
+@pytest.mark.parametrize("changed", [{"payment_id": None, "holds": 0}, {"payment_id": None}, {}], ids=str)
+def test_an_order_that_is_set_back_by_hand_is_not_charged_again(
+    market: Market, changed: dict[str, Any]
+) -> None:
+    """What was taken for it and not given back is known by the journal, whatever its row says."""
+    order = market.held(market.past_session())
+    assert market.run(PROCESSOR).counts == {"captured": 1}
+    market.world.change(orders, order, payment_status="not_started", **changed)
+    ledger = market.sandbox.ledger()
+    (shown,) = market.run(PROCESSOR, dry_run=True).document["rows"]
+    done = market.run(PROCESSOR)
+    assert (shown["outcome"], done.exit_code, done.counts) == ("failed", Exit.ITEMS_FAILED, {"failed": 1})
+    assert market.sandbox.ledger() == ledger
+    assert "operations list --subject" in market.world.errors()[0].error
+
+
+def test_an_order_that_is_held_anew_after_it_was_paid_is_neither(market: Market) -> None:
+    order = market.held(market.past_session())
+    market.run(PROCESSOR)
+    session = market.of(orders, order).session_id
+    market.world.change(sessions, session, **FAR, status="not_started", attendance=None, ended_at=None)
+    market.world.change(orders, order, payment_status="not_started", payment_id=None)
+    ledger = market.sandbox.ledger()
+    done = market.run(AUTHORIZER)
+    assert (done.exit_code, done.counts, market.sandbox.ledger()) == (
+        Exit.ITEMS_FAILED,
+        {"failed": 1},
+        ledger,
+    )
+
+
+def test_what_is_charged_instead_of_a_hold_that_ended_is_what_was_held(market: Market) -> None:
+    order = market.held(market.past_session())
+    amount = market.of(orders, order).amount_minor
+    market.world.change(orders, order, amount_minor=99_900, hold_ends_at=ago(hours=1))
+    ledger = market.sandbox.ledger()
+    done = market.run(PROCESSOR)
+    assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"failed": 1})
+    assert market.sandbox.ledger() == ledger
+    market.world.change(orders, order, amount_minor=amount)
+    assert market.run(PROCESSOR).counts["captured"] == 1
+
+
+@pytest.mark.parametrize("told", [10, int(NOW.timestamp()) - 5, int(NOW.timestamp()) + 60, True])
+def test_a_hold_that_is_told_to_end_at_once_is_not_placed_again_and_again(market: Market, told: Any) -> None:
+    order = market.order(market.session(**FAR))
+    row = market.of(orders, order)
+    (installation,) = market.world.rows(installations)
+    key = f"{installation.id}.authorize.order-{order}.hold-1.1"
+    card = {"card": {"capture_before": told}}
+    held = {"id": "pi_1", "status": "requires_capture", "currency": row.currency.lower(), "livemode": False}
+    held |= {
+        "amount": row.amount_minor,
+        "amount_capturable": row.amount_minor,
+        "metadata": {"jobctl_key": key},
+    }
+    held |= {"latest_charge": {"payment_method_details": card}}
+    with HookServer() as server:
+        server.default = Reply(200, {"Content-Type": "application/json"}, json.dumps(held).encode())
+        market.world.configure(stripe_api_base=server.url)
+        assert market.run(AUTHORIZER).counts == {"held": 1}
+        asked = len(server.requests)
+        for _ in range(3):
+            market.pass_time(hours=1)
+            assert market.run(AUTHORIZER).counts == {}
+        assert len(server.requests) == asked
+    assert market.of(orders, order).hold_ends_at is None

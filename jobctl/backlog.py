@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 from jobctl.job import At, Due
 from jobctl.locks import Locks
 from jobctl.registry import Entry
-from jobctl.runner import due_steps
+from jobctl.runner import dues_of
 from jobctl.steps.effect import dead_owners
 from jobctl.steps.selection import Selection
 from jobctl.tables.types import Key
@@ -30,7 +30,7 @@ class Backlog:
 
 def backlog_of(entry: Entry, at: At, connection: Connection, locks: Locks) -> Backlog:
     found = Backlog()
-    for due in (step.due(at) for step in due_steps(entry)):
+    for due in dues_of(entry, at):
         left = left_behind(due, connection, locks)
         found.due += connection.scalar(Selection(due, None, None, also=left).count(MOST + 1)) or 0
         found.put_off += number_put_off(due, connection)
@@ -56,9 +56,10 @@ def number_put_off(due: Due, connection: Connection) -> int:
 
 def oldest_of(entry: Entry, at: At, connection: Connection) -> datetime | None:
     """Return since when the first row in the job's order is due, if its steps tell that."""
-    dues = [step.due(at) for step in due_steps(entry)]
     found = [
-        connection.scalar(first(each, each.waits_since)) for each in dues if each.waits_since is not None
+        connection.scalar(first(each, each.waits_since))
+        for each in dues_of(entry, at)
+        if each.waits_since is not None
     ]
     return min((each for each in found if each), default=None)
 

@@ -4,15 +4,16 @@ A circuit is open from the run that finds a scope down to the one that finds it 
 waiting for it. Where a run cannot even begin, its circuit is that of the run itself.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping, delete, exists, select, update
 
 from jobctl.db import insert_once
 from jobctl.errors import Exit, JobctlError
-from jobctl.job import Due, ScopeDownError
+from jobctl.job import Call, Due, ScopeDownError
 from jobctl.logs import redact
 from jobctl.outside_text import storable
 from jobctl.tables.frame import circuits
@@ -34,7 +35,7 @@ def note(
     author: Author,
     down: Mapping[str, ScopeDownError],
     up: Collection[str],
-    dues: Sequence[Due] | None = None,
+    dues: Callable[[], Sequence[Due]] | None = None,
 ) -> bool:
     """Open circuits and close them; return whether one is open after that.
 
@@ -43,7 +44,7 @@ def note(
     ours = circuits.c.job == author.job
     known = set(connection.scalars(select(circuits.c.scope).where(ours)))
     over = known & set(up) - down.keys()
-    if known and dues is not None and not any(waits(connection, each) for each in dues):
+    if known and dues is not None and not any(waits(connection, each) for each in dues()):
         over = known - down.keys()
     if over:
         connection.execute(delete(circuits).where(ours, circuits.c.scope.in_(over)))
@@ -83,6 +84,13 @@ def still_down(connection: Connection, job: str, now: datetime) -> dict[str, Sco
         row.scope: ScopeDownError(row.scope, row.reason, Exit(row.exit_code), row.asked_again_at - now)
         for row in rows
     }
+
+
+def heeding(asked: Any, held: Mapping[str, ScopeDownError]) -> Any:
+    """Return what is to be asked, or the circuit that keeps it from being asked yet."""
+    if not isinstance(asked, Call):
+        return asked
+    return next((held[each] for each in asked.scopes if each in held), asked)
 
 
 def refused(error: JobctlError) -> dict[str, ScopeDownError]:

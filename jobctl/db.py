@@ -224,9 +224,9 @@ def sqlite_engine(path: Path, *, read_only: bool, create: bool) -> Engine:
     mode = "ro" if read_only else ("rwc" if create else "rw")
 
     def connect() -> sqlite3.Connection:
-        # With two slashes a path would begin with the name of a machine.
         if create and not path.exists() and not path.is_symlink():
             os.close(private.open_file(path, write=True))  # what SQLite makes anybody may read
+        # With two slashes a path would begin with the name of a machine.
         uri = f"file:///{quote(str(path.absolute()).lstrip('/'))}?mode={mode}"
         # isolation_level None: the driver leaves BEGIN to us.
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)

@@ -198,7 +198,10 @@ def succeeded_before(operation: Operation) -> Select[Any]:
 
 
 def kept() -> ColumnElement[bool]:
-    """Tell of an operation that took money that it was not given back, nor is about to be."""
+    """Tell of an operation that took money that it was not given back, nor is about to be.
+
+    The invariants say the same in words of their own: what they shared with this they could not check.
+    """
     refunds = money_operations.alias("refunds")
     given_back = exists(
         select(refunds.c.id).where(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
@@ -17,6 +18,7 @@ from jobctl.errors import Exit, JobctlError, LockHeldError, UsageError, worst
 from jobctl.history import RunRecord
 from jobctl.job import (
     At,
+    Due,
     DueStep,
     EffectStep,
     ListStep,
@@ -75,6 +77,10 @@ def steps_of(entry: Entry) -> tuple[Step, ...]:
 def due_steps(entry: Entry) -> list[DueStep]:
     """Return the steps that select rows which the job is about."""
     return [step for step in steps_of(entry) if not isinstance(step, ListStep | RecoveryStep)]
+
+
+def dues_of(entry: Entry, at: At) -> list[Due]:
+    return [step.due(at) for step in due_steps(entry)]
 
 
 def tables_of(entry: Entry) -> list[str]:
@@ -267,12 +273,12 @@ class Loop:
             self.fail(Exit.ITEMS_FAILED)
         idle = running.exit_code if self.record.counts.total() == counted else None
         success = self.record.errors == errors and went_well(running)
-        dues = [each.due(running.at) for each in due_steps(self.invocation.entry)]
         nothing_due = idle == Exit.DONE and not running.options.bounded
         with self.database.transaction() as connection:
             author = circuits.Author(self.record.job, running.at.now, self.record.id)
             up = {*running.up, circuits.RUN}
-            waits = circuits.note(connection, author, running.down, up, dues if nothing_due else None)
+            dues = partial(dues_of, self.invocation.entry, running.at) if nothing_due else None
+            waits = circuits.note(connection, author, running.down, up, dues)
             if idle is not None or success:
                 success = success and not waits
                 history.note_tick(connection, self.record.job, running.at.now, idle=idle, success=success)

@@ -119,8 +119,7 @@ class EffectRun(Window):
         asked = decide(self.step, self.at, item)
         if isinstance(asked, Call):
             self.outcomes.called.add(item.id)
-            return next((self.held[each] for each in asked.scopes if each in self.held), asked)
-        return asked
+        return circuits.heeding(asked, self.held)
 
     def lane_of(self, item: Any) -> str:
         return "" if self.step.lane is None else str(getattr(item, self.step.lane.name))

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from jobctl import circuits
 from jobctl.changes import UNAUDITED
 from jobctl.db import first_line
 from jobctl.job import Call, EffectStep, ListStep, Lost, Means, NotBegunError, ScopeDownError
@@ -34,9 +35,10 @@ def preview_effect(
         else:
             yield changed(connection, due.table, noted)
     selection = Selection(due, running.options.since, running.options.only, also=again)
+    held = circuits.still_down(connection, running.record.job, running.at.now)
     for page in pages(selection, running, connection):
         rows = [step.row(*row[:-1]) for row in page]
-        asked = [decide(step, running.at, row) for row in rows]
+        asked = [circuits.heeding(decide(step, running.at, row), held) for row in rows]
         answers = looked_up(step, running, asked) if step.looks_up else asked
         for row, answer in zip(rows, answers, strict=True):
             yield from foreseen(step, running, row, answer, connection)

@@ -177,6 +177,11 @@ class TestRetryAfter:
         server.default = Reply(200)
         second = world.message(world.user(webhook_url=f"{server.url}/a"), channel="webhook")
         other = world.message(world.user(webhook_url=f"{server.url}/b"), channel="webhook")
+        shown = world.send(now=ahead(hours=1), dry_run=True).document["rows"]
+        assert {each["row_id"]: each["outcome"] for each in shown} == {
+            second: "put back",
+            other: "would be sent",
+        }
         assert world.send(now=ahead(hours=1)).counts == {"sent": 1, "put back": 1}
         assert [each.path for each in server.requests] == ["/a", "/b"]
         assert (world.row(other).status, world.row(second).attempts) == ("sent", 0)

@@ -26,7 +26,7 @@ class Authorize:
     """
 
     amount: Money
-    customer: str
+    customer: str | None  # who has the method, where the provider wants to know (Stripe)
     method: str
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -36,7 +36,7 @@ class Charge:
     """Hold and take an amount in one."""
 
     amount: Money
-    customer: str
+    customer: str | None  # who has the method, where the provider wants to know (Stripe)
     method: str
     metadata: Mapping[str, str] = field(default_factory=dict)
 

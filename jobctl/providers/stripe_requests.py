@@ -60,13 +60,19 @@ def payment(request: Authorize | Charge, capture: str) -> list[list[str]]:
     return [
         ["amount", smallest(request.amount)],
         ["currency", request.amount.currency.lower()],
-        ["customer", request.customer],
+        ["customer", holder(request)],
         ["payment_method", request.method],
         ["capture_method", capture],
         ["confirm", "true"],
         ["off_session", "true"],
         expanded(),
     ]
+
+
+def holder(request: Authorize | Charge) -> str:
+    if not request.customer:
+        raise UnrepresentableError("Stripe wants the customer of a payment method: provider_customer is empty")
+    return request.customer
 
 
 def metadata(request: Authorize | Charge) -> list[list[str]]:

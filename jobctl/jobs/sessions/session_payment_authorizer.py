@@ -68,7 +68,7 @@ def to_be_held(at: At, which: dict[str, ColumnElement[bool]]) -> Due:
 
 def ask(at: At, order: Order) -> Ask | Declined:  # noqa: ARG001 (every step's ask has these)
     order.check_hold()
-    if not order.provider or not order.customer or not order.method:
+    if not order.provider or not order.method:
         return Declined("no_payment_method", "the order has no saved payment method")
     request = Authorize(order.amount, order.customer, order.method)
     return Ask(f"hold-{order.holds + 1}", order.provider, request, once=True)

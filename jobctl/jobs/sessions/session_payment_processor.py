@@ -105,7 +105,7 @@ def lapsed(ends_at: datetime | None, present: datetime) -> bool:
 def charge(order: Order, follows: int | None = None) -> Ask | Declined:
     if not order.rightful:
         return Declined(NOT_THEIRS, "its customer is gone, or its payment method is another user's")
-    if not order.provider or not order.customer or not order.method:
+    if not order.provider or not order.method:
         return Declined("no_payment_method", "the order has no saved payment method")
     request = Charge(order.amount, order.customer, order.method)
     hold = order.payment_id if order.payment_status == "authorized" else None

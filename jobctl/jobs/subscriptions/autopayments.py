@@ -119,7 +119,7 @@ def ask(at: At, subscription: Subscription) -> Ask | Declined:  # noqa: ARG001 (
         "plan_id": str(subscription.plan_id),
         "payment_provider_id": subscription.provider,
     }
-    charge = Charge(amount, subscription.customer or "", subscription.method, metadata)
+    charge = Charge(amount, subscription.customer, subscription.method, metadata)
     return Ask(subscription.cycle, subscription.provider, charge)
 
 

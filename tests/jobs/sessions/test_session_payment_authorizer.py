@@ -97,6 +97,18 @@ class TestAnswers:
         }
         market.agree()
 
+    def test_a_method_needs_a_customer_where_the_provider_has_customers(self, market: Market) -> None:
+        order = market.order()
+        market.change_method(market.of(orders, order).payment_method_id, provider_customer="")
+        done = market.run(AUTHORIZER)
+        assert (done.exit_code, market.sandbox.requests()) == (Exit.ITEMS_FAILED, {})
+        assert market.status(order) == "not_started"
+        market.change_method(
+            market.of(orders, order).payment_method_id, provider="yookassa", provider_method="pm_yk_ok"
+        )
+        assert market.run(AUTHORIZER).counts == {"held": 1}
+        market.agree()
+
     @pytest.mark.parametrize(
         ("starts_at", "extension", "until"),
         [

@@ -439,7 +439,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._forever(b"X: y\r\n")
         if reply.endless:
             self.send_header("Transfer-Encoding", "chunked")
-        elif reply.status != 204 or reply.body:
+        elif "Transfer-Encoding" not in reply.headers and (reply.status != 204 or reply.body):
             self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
         self.wfile.write(reply.body)

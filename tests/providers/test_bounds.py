@@ -87,6 +87,13 @@ def test_what_cannot_be_read_is_no_answer(server: HookServer, way: Open, body: b
     assert given(server, transport, OK).body == {"id": "1"}
 
 
+@pytest.mark.parametrize("size", ["-1", "-2", "x", ""])
+def test_a_chunk_has_a_length(server: HookServer, way: Open, size: str) -> None:
+    chunked = f"{size}\r\n".encode() + OK + b"\r\n0\r\n\r\n"
+    reply = given(server, way(server.url), chunked, Transfer_Encoding="chunked", Connection="close")
+    assert (reply.status, reply.body, reply.begun) == (None, None, True)
+
+
 def test_an_answer_may_be_as_long_as_the_bound(server: HookServer, way: Open) -> None:
     body = b" " * (MOST - len(OK)) + OK
     assert given(server, way(server.url), body).body == {"id": "1"}

@@ -265,6 +265,13 @@ class TestClocks:
         club.run(job)
         assert len(club.subscriptions_of(user)) == 1
 
+    def test_what_is_paid_in_the_future_is_not_believed(self, club: Club) -> None:
+        user = club.buyer()
+        club.sandbox.conditions(club.provider, skew=86_400.0 * 2)
+        made = club.begun(user, club.pay(user))
+        assert club.run(PENDING).exit_code != Exit.DONE
+        assert (club.paid(made).status, club.subscriptions_of(user)) == ("pending", [])
+
 
 class TestHostileText:
     @pytest.mark.parametrize("fault", HOSTILE)

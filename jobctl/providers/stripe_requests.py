@@ -72,7 +72,7 @@ def payment(request: Authorize | Charge, capture: str) -> list[list[str]]:
 def holder(request: Authorize | Charge) -> str:
     if not request.customer:
         raise UnrepresentableError(
-            "Stripe wants the customer of a payment method: provider_customer is empty"
+            "Stripe needs a method's customer, and provider_customer is empty"
         )
     return request.customer
 

@@ -53,7 +53,7 @@ def add(name: str, *, provider: str, client_id: str) -> None:
     keys = loaded().settings.jobctl_secret_key
 
     def work(connection: Connection, author: Author, now: datetime) -> int:
-        known = connection.execute(select(ours.id).where(ours.name == name).with_for_update()).first()
+        known = connection.execute(select(ours.id).where(ours.name == name)).first()
         values: dict[str, Any] = {"client_id": client_id, "client_secret": seal(keys, secret)}
         values |= {"updated_at": now, "provider": provider}
         if known is not None:

@@ -1,11 +1,13 @@
 """`jobctl credentials`: stored without being shown, encrypted, and encrypted anew."""
 
 import pytest
+from sqlalchemy import update
 
 from jobctl import sealing
 from jobctl.errors import Exit
 from jobctl.tables.frame import runs
 from jobctl.tables.marketplace import provider_credentials
+from tests.rival import while_held
 from tests.world import Done, World, command
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -58,6 +60,19 @@ def test_a_new_key_takes_the_place_of_the_old_one(world: World, monkeypatch: pyt
     assert command("credentials", "rotate").exit_code == Exit.DONE
     (found,) = world.rows(provider_credentials)
     assert sealing.unseal([OTHER], found.client_secret) == SECRET
+
+
+@pytest.mark.only("postgresql")
+def test_a_token_that_is_stored_meanwhile_is_encrypted_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add()
+    world.change(provider_credentials, world.rows(provider_credentials)[0].id, access_token="old")
+    monkeypatch.setenv("JOBCTL_SECRET_KEY", KEY)
+    fresh = update(provider_credentials).values(access_token="fresh")
+    assert while_held(world, fresh, lambda: command("credentials", "rotate")).exit_code == Exit.DONE
+    (found,) = world.rows(provider_credentials)
+    assert sealing.unseal([KEY], found.access_token) == "fresh"
 
 
 @pytest.mark.parametrize("keys", [None, OTHER], ids=["none", "another"])

@@ -111,6 +111,14 @@ def test_an_extension_cancelled_meanwhile_is_not_cancelled_again(market: Market)
     assert extension not in {each.row_id for each in market.world.trail() if each.table_name == "orders"}
 
 
+def test_an_extension_that_somebody_has_in_hand_is_cancelled_all_the_same(market: Market) -> None:
+    """Its row is waited for: passed over, it would stay as it is for good."""
+    parent, extension = extended(market)
+    touch = update(orders).where(orders.c.id == extension).values(amount_minor=orders.c.amount_minor)
+    assert while_held(market.world, touch, lambda: market.run(CANCELLER)).counts == {"cancelled": 1}
+    assert [market.of(orders, each).status for each in (parent, extension)] == ["cancelled"] * 2
+
+
 def test_a_session_that_begins_meanwhile_is_not_cancelled(market: Market) -> None:
     parent, extension = extended(market)
     begin = update(sessions).values(status="in_progress")

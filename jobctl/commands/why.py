@@ -21,6 +21,7 @@ from jobctl.output import legible, readable, to_json
 from jobctl.registry import entry
 from jobctl.runner import due_steps, row_named
 from jobctl.steps.selection import Selection
+from jobctl.tables.findings import findings, waiting
 from jobctl.tables.frame import runs
 from jobctl.tables.journal import money_operations
 from jobctl.tables.types import Key
@@ -42,7 +43,9 @@ OPERATION = (
     "asked",
     "settled_at",
 )
-ADDRESS = re.compile(r"\S*(@|://)\S*|\+?[0-9]{6,}")
+FINDING = ("id", "kind", "reason", "found_at")
+# What mail and web addresses look like, and telephone numbers: digits that stand alone, and are no amount.
+ADDRESS = re.compile(r"\S*(@|://)\S*|(?<![\w.+-])(\+[0-9]{6,}|[0-9]{7,})(?![\w-]|\.[0-9])")
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Explanation:
     due_at: datetime | None
     row: Mapping[str, Any]
     operations: Sequence[Mapping[str, Any]]
+    findings: Sequence[Mapping[str, Any]]  # that it waits for
 
     @property
     def due(self) -> bool:
@@ -153,6 +157,7 @@ def explain(step: DueStep, at: At, row: Key, connection: Connection, locks: Lock
         due_at=when_due(step, at, row, connection) if not all(each.holds for each in held) else None,
         row=told_of(values, due.table),
         operations=operations_on(due.table, row, connection),
+        findings=findings_on(due.table, row, connection),
     )
 
 
@@ -172,6 +177,16 @@ def operations_on(subject: Table, row: Key, connection: Connection) -> list[dict
     theirs = select(*(ours[name] for name in OPERATION)).order_by(ours.id)
     theirs = theirs.where(ours.subject == subject.info["subject"], ours.subject_id == row)
     return [told_of(each, money_operations) for each in connection.execute(theirs).mappings()]
+
+
+def findings_on(subject: Table, row: Key, connection: Connection) -> list[dict[str, Any]]:
+    """Return the open findings that no job asks anything about the row before."""
+    if "subject" not in subject.info:
+        return []
+    ours = findings.c
+    theirs = select(*(ours[name] for name in FINDING)).where(waiting).order_by(ours.id)
+    theirs = theirs.where(ours.subject == subject.info["subject"], ours.subject_id == row)
+    return [told_of(each, findings) for each in connection.execute(theirs).mappings()]
 
 
 def truths(due: Due, row: Key, connection: Connection) -> list[bool]:
@@ -223,10 +238,14 @@ def told(explanation: Explanation, row: Key, job: str) -> Iterator[str]:
     state = "is due" if explanation.due else "is not due"
     step = f" (its step “{explanation.step}”)" if explanation.step else ""
     yield f"{explanation.table} {readable(row)} {state} for {job}{step}:"
+    # Of a step beside the main one it is enough to say what keeps the row from it.
+    all_of_them = explanation.due or explanation.step is None
     for each in explanation.conditions:
+        if each.holds and not all_of_them:
+            continue
         values = ", ".join(f"{name} = {readable(value)}" for name, value in each.values.items())
         yield f"  {'✓' if each.holds else '✗'} {each.condition}" + (f"  ({values})" if values else "")
-    if "claimed_by" in explanation.row:
+    if "claimed_by" in explanation.row and (all_of_them or not explanation.unclaimed):
         claim = f": {explanation.claim}" if explanation.claim else ""
         yield f"  {'✓' if explanation.unclaimed else '✗'} {UNCLAIMED}{claim}"
     if explanation.due_at:
@@ -240,6 +259,10 @@ def known(explanation: Explanation) -> Iterator[str]:
     if explanation.operations:
         yield "\nIts money operations:"
     yield from map(told_operation, explanation.operations)
+    if explanation.findings:
+        yield "\nIt waits until a person has seen to:"
+    for each in explanation.findings:
+        yield "  finding {id}, {kind}: {reason}; jobctl findings show {id}".format(**each)
 
 
 def told_operation(operation: Mapping[str, Any]) -> str:

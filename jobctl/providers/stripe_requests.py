@@ -71,9 +71,7 @@ def payment(request: Authorize | Charge, capture: str) -> list[list[str]]:
 
 def holder(request: Authorize | Charge) -> str:
     if not request.customer:
-        raise UnrepresentableError(
-            "Stripe needs a method's customer, and provider_customer is empty"
-        )
+        raise UnrepresentableError("Stripe needs a method's customer, and provider_customer is empty")
     return request.customer
 
 

@@ -9,8 +9,10 @@ from sqlalchemy import text
 
 from jobctl.errors import Exit
 from jobctl.locks import Locks
+from jobctl.tables.findings import findings
 from jobctl.tables.frame import runs
 from jobctl.tables.notifications import notifications
+from tests.payments import AUTHORIZER, Market
 from tests.servers import MailServer
 from tests.world import Done, World, command
 
@@ -274,6 +276,33 @@ class TestUsage:
         explained(message)
         command("why", SENDER, str(message))
         assert world.everything() == before
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("550 <a@example.com> is unknown", "550 <address> is unknown"),
+        ("no route to +4917012345 or 017012345678.", "no route to <address> or <address>."),
+        ("see req_80a194055b7053", "see req_80a194055b7053"),
+        ("1234567.00 USD of pi-1234567890", "1234567.00 USD of pi-1234567890"),
+        ("order 123456", "order 123456"),
+    ],
+)
+def test_addresses_are_left_out_of_reasons_and_nothing_else(world: World, reason: str, told: str) -> None:
+    message = queued(world, user_id=world.user(created_at=present(days=-1)))
+    world.change(notifications, message, reason=reason)
+    assert explained(message)["row"]["reason"] == told
+
+
+def test_what_it_waits_for_is_named(world: World, market: Market) -> None:
+    order = market.order()
+    market.sandbox.fault("other_amount", "authorize")
+    market.run(AUTHORIZER)
+    (found,) = world.rows(findings)
+    for each in command("why", AUTHORIZER, str(order), "--json").document:
+        (waits_for,) = each["findings"]
+        assert (waits_for["id"], waits_for["kind"]) == (found.id, found.kind)
+    assert f"jobctl findings show {found.id}" in command("why", AUTHORIZER, str(order)).out
 
 
 def test_nothing_personal_is_told(world: World) -> None:

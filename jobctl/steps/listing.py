@@ -1,7 +1,8 @@
 """The list step: follow what others list, from a watermark on.
 
 The window begins where the last complete run ended, less an overlap, so that missed runs heal themselves;
-the watermark moves only once all that was listed is settled.
+the watermark moves only once all that was listed is settled. The first run of all leaves one where its
+window begins, so that what it cannot come to is not missed by the first that can.
 """
 
 import logging
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import Connection, select, update
 
 from jobctl.changes import ChangedMeanwhileError
 from jobctl.db import first_line, insert_once, refusal
@@ -35,6 +36,7 @@ LAG = timedelta(minutes=1)  # what is listed may come in late by that much
 OVERLAP = timedelta(minutes=10)
 SLICES = 64  # of a window at the most
 KNOWN, FEWEST = 100, 3  # payments known to be there: how many are looked for, and prove something
+MONTH = timedelta(days=30)
 ATTEMPTS = 3  # at an item that a rival writes at the same moment
 UNTOLD = "something that is listed can neither be settled nor written down as a finding: the log has why"
 
@@ -54,6 +56,8 @@ def follow(step: AnyList, source: str, outside: Any, running: Running) -> None:
     try:
         with running.transaction() as connection:
             start, end = window(step, source, running, connection)
+            if running.options.since is None and begun(step, source, running, connection) is None:
+                advance(connection, mark(step, source, running), start)
         place = Place(step, source, start, end, running)
         for each in slices(start, end, step.reach(running.at.settings)):
             pages = place.watch(step.pages(outside, source, *each))
@@ -111,16 +115,23 @@ def window(step: AnyList, source: str, running: Running, connection: Connection)
     if running.options.since:
         return min(running.options.since, end), end
     start = end - step.reach(running.at.settings)
-    until = marked(watermarks.c.source == mark(step, source, running), connection)
-    if until is None:  # a new key: from where the one before it has come to
-        before = f"{running.record.job}.{source}"
-        until = marked(watermarks.c.source.startswith(before, autoescape=True), connection)
+    until = begun(step, source, running, connection)
     return (min(start, until - OVERLAP) if until else start), end
 
 
-def marked(where: ColumnElement[bool], connection: Connection) -> datetime | None:
-    until: datetime | None = connection.scalar(select(func.max(watermarks.c.until)).where(where))
-    return until
+def begun(step: AnyList, source: str, running: Running, connection: Connection) -> datetime | None:
+    """Return how far a source was followed: with its key, else with those that it had before.
+
+    Of these one may have been another account's, so that the one that came least far counts, as long as it
+    was used in the month before the newest.
+    """
+    this, until = watermarks.c.source, watermarks.c.until
+    known: datetime | None = connection.scalar(select(until).where(this == mark(step, source, running)))
+    if known is None:
+        former = this.startswith(f"{running.record.job}.{source}", autoescape=True)
+        found = connection.scalars(select(until).where(former)).all()
+        known = min((each for each in found if each >= max(found) - MONTH), default=None)
+    return known
 
 
 def slices(start: datetime, end: datetime, least: timedelta) -> Iterator[tuple[datetime, datetime]]:

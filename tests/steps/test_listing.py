@@ -1,5 +1,7 @@
 """The list step: windows, the watermark, what is here already, bad items."""
 
+from datetime import datetime
+
 import pytest
 
 from jobctl import registry
@@ -21,6 +23,13 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
     there = Elsewhere([Item(f"i{n}", ago(minutes=10 + n)) for n in range(5)])
     monkeypatch.setattr(listing_job, "ELSEWHERE", there)
     return there
+
+
+BEGUN = {"follow.elsewhere": ago(minutes=61)}  # what the first run leaves, whatever becomes of it
+
+
+def marks(world: World) -> dict[str, datetime]:
+    return {each.source: each.until for each in world.rows(watermarks)}
 
 
 def here(world: World) -> set[str]:
@@ -56,17 +65,33 @@ def test_the_oldest_is_settled_first(world: World, elsewhere: Elsewhere) -> None
 
 
 def test_the_watermark_moves_only_once_everything_is_settled(world: World, elsewhere: Elsewhere) -> None:
-    for options in ({"limit": 3}, {"since": ago(minutes=30)}, {"dry_run": True}):
+    for options in ({"since": ago(minutes=30)}, {"dry_run": True}):
         world.run("follow", **options)
-        assert world.rows(watermarks) == []
+        assert marks(world) == {}
+    world.run("follow", limit=3)
+    assert marks(world) == BEGUN
     elsewhere.down = True
     assert world.run("follow").exit_code == Exit.UNREACHABLE
-    assert world.rows(watermarks) == []
+    assert marks(world) == BEGUN
     elsewhere.down = False
     world.run("follow")
-    assert [(each.source, each.until) for each in world.rows(watermarks)] == [
-        ("follow.elsewhere", ago(minutes=1))
-    ]
+    assert marks(world) == {"follow.elsewhere": ago(minutes=1)}
+
+
+def test_what_the_first_run_could_not_come_to_is_not_missed(world: World, elsewhere: Elsewhere) -> None:
+    elsewhere.down = True
+    assert world.run("follow").exit_code == Exit.UNREACHABLE
+    elsewhere.down = False
+    assert world.run("follow", now=ahead(hours=9)).counts == {"recorded": 5}
+
+
+def test_a_new_key_begins_where_the_one_that_came_least_far_was(world: World, elsewhere: Elsewhere) -> None:
+    """One of them may have been another account's; one of long ago is not asked back to."""
+    for key, until in (("old", ago(days=99)), ("right", ago(days=3)), ("wrong", ago(hours=2))):
+        world.add(watermarks, {"source": f"follow.elsewhere.{key}", "until": until})
+    elsewhere.items.append(Item("lost", ago(days=3)))
+    assert world.run("follow").counts == {"recorded": 6}
+    assert elsewhere.asked[0][0] == ago(days=3, minutes=10)
 
 
 def test_since_is_the_start_of_the_window_and_its_end_is_excluded(world: World, elsewhere: Elsewhere) -> None:
@@ -133,10 +158,11 @@ def test_what_not_even_a_finding_can_tell_of_is_an_error_of_each_run(
     for counts in ({"recorded": 5, "failed": 1}, {"failed": 1}):
         done = world.run("follow")
         assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, counts)
-        assert world.rows(watermarks) == []
+        assert marks(world) == BEGUN
     world.allow(findings)
     assert world.run("follow").counts == {"failed": 1}
-    assert len(world.rows(findings)) == len(world.rows(watermarks)) == 1
+    assert len(world.rows(findings)) == 1
+    assert marks(world) == {"follow.elsewhere": ago(minutes=1)}
 
 
 def test_what_the_job_may_not_decide_is_found_once(world: World, elsewhere: Elsewhere) -> None:

@@ -43,6 +43,10 @@ MEMORY, ROOM = Path("/dev/shm"), 2 << 30  # bytes
 REAPER = 'cd /; exec >/dev/null 2>&1; read -r _; "$1" stop -D "$2/data" -m immediate; rm -rf "$2"'
 
 
+COPIES = 150000  # the first version that can be told how to copy a template
+_ADMINISTRATORS: dict[str, "psycopg.Connection[Any]"] = {}
+
+
 class PostgresError(RuntimeError):
     pass
 
@@ -95,13 +99,18 @@ def running(folder: Path | None = None, *, durable: bool = False) -> Iterator[st
 def create_database(server_url: str, name: str, template: str | None = None) -> str:
     """Return the new database's URL; nobody may be connected to the template meanwhile."""
     source = sql.Identifier(template or "template1")
-    _execute(server_url, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), source))
+    made = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), source)
+    connection = _administrator(server_url)
+    if connection.info.server_version >= COPIES:
+        made += sql.SQL(" STRATEGY file_copy")  # half the time of writing a small one to the log
+    connection.execute(made)
     return make_url(server_url).set(database=name).render_as_string(hide_password=False)
 
 
 def drop_database(server_url: str, name: str) -> None:
     """Disconnect whoever still uses it; one already gone is no error."""
-    _execute(server_url, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    dropped = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    _administrator(server_url).execute(dropped)
 
 
 def await_waiting(url: str, sessions: int) -> None:
@@ -114,9 +123,14 @@ def await_waiting(url: str, sessions: int) -> None:
             assert time.monotonic() < until, f"{sessions} sessions don't wait for a lock"
 
 
-def _execute(server_url: str, statement: sql.Composed) -> None:
-    with psycopg.connect(server_url.replace("+psycopg", "", 1), autocommit=True) as connection:
-        connection.execute(statement)
+def _administrator(server_url: str) -> "psycopg.Connection[Any]":
+    """Return a connection that makes and drops databases, the same one as long as it lives."""
+    known = _ADMINISTRATORS.get(server_url)
+    if known is None or known.closed:
+        known = psycopg.connect(server_url.replace("+psycopg", "", 1), autocommit=True)
+        atexit.register(known.close)
+        _ADMINISTRATORS[server_url] = known
+    return known
 
 
 def _find_binaries() -> Path:

@@ -37,6 +37,7 @@ OVERLAP = timedelta(minutes=10)
 SLICES = 64  # of a window at the most
 KNOWN, FEWEST = 100, 3  # payments known to be there: how many are looked for, and prove something
 MONTH = timedelta(days=30)
+UNNOTICED = timedelta(days=3)  # how long a key may have been another account's
 ATTEMPTS = 3  # at an item that a rival writes at the same moment
 UNTOLD = "something that is listed can neither be settled nor written down as a finding: the log has why"
 
@@ -122,15 +123,16 @@ def window(step: AnyList, source: str, running: Running, connection: Connection)
 def begun(step: AnyList, source: str, running: Running, connection: Connection) -> datetime | None:
     """Return how far a source was followed: with its key, else with those that it had before.
 
-    Of these one may have been another account's, so that the one that came least far counts, as long as it
-    was used in the month before the newest.
+    Of these each may have been another account's, so that the one that came least far counts, of those that
+    were used in the month before the newest, and none at all for the last days.
     """
     this, until = watermarks.c.source, watermarks.c.until
     known: datetime | None = connection.scalar(select(until).where(this == mark(step, source, running)))
     if known is None:
         former = this.startswith(f"{running.record.job}.{source}", autoescape=True)
         found = connection.scalars(select(until).where(former)).all()
-        known = min((each for each in found if each >= max(found) - MONTH), default=None)
+        lately = [each for each in found if each >= max(found) - MONTH]
+        known = min([running.at.now - UNNOTICED, *lately]) if lately else None
     return known
 
 

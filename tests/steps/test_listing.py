@@ -87,11 +87,20 @@ def test_what_the_first_run_could_not_come_to_is_not_missed(world: World, elsewh
 
 def test_a_new_key_begins_where_the_one_that_came_least_far_was(world: World, elsewhere: Elsewhere) -> None:
     """One of them may have been another account's; one of long ago is not asked back to."""
-    for key, until in (("old", ago(days=99)), ("right", ago(days=3)), ("wrong", ago(hours=2))):
+    for key, until in (("old", ago(days=99)), ("right", ago(days=5)), ("wrong", ago(hours=2))):
         world.add(watermarks, {"source": f"follow.elsewhere.{key}", "until": until})
-    elsewhere.items.append(Item("lost", ago(days=3)))
+    elsewhere.items.append(Item("lost", ago(days=5)))
     assert world.run("follow").counts == {"recorded": 6}
-    assert elsewhere.asked[0][0] == ago(days=3, minutes=10)
+    assert elsewhere.asked[0][0] == ago(days=5, minutes=10)
+
+
+def test_a_new_key_looks_at_days_that_the_old_one_may_have_missed(world: World, elsewhere: Elsewhere) -> None:
+    """It may have been another account's from the first day on."""
+    world.add(watermarks, {"source": "follow.elsewhere.wrong", "until": ago(hours=2)})
+    elsewhere.items.append(Item("lost", ago(days=2)))
+    assert world.run("follow").counts == {"recorded": 6}
+    assert world.run("follow", now=ahead(minutes=1)).counts == {}
+    assert elsewhere.asked[-1][0] == ago(minutes=60)
 
 
 def test_since_is_the_start_of_the_window_and_its_end_is_excluded(world: World, elsewhere: Elsewhere) -> None:

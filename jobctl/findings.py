@@ -15,6 +15,8 @@ from jobctl.outside_text import storable
 from jobctl.tables.findings import findings
 from jobctl.tables.types import inline
 
+MISMATCH = "money mismatch"  # of an operation, after whose key it is named
+
 
 @dataclass(frozen=True)
 class Finding:

@@ -25,6 +25,7 @@ FIRST_INTERVAL, LONGEST_INTERVAL = timedelta(minutes=1), timedelta(hours=1)
 # hours later; from then on daily, and a person is told.
 PATIENT, LONGEST_PATIENCE, A_DAY = 12, timedelta(hours=4), timedelta(days=1)
 UNDOING = ("release", "refund")
+NOTHING_THERE = "nothing_there"  # the code of a mismatch that a person found the provider to have nothing of
 DECLINED = "-declined-"  # in the cycle of what cancels a declined payment
 
 ours = money_operations.c

@@ -4,19 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
-from sqlalchemy import select
+from sqlalchemy import func, literal, or_, select
 
 from jobctl.commands.by_hand import change_by_hand
 from jobctl.commands.shared import NUMBER, as_json, loaded, show
 from jobctl.db import Database, open_database
 from jobctl.errors import UsageError
+from jobctl.findings import MISMATCH
 from jobctl.job import At, BatchChanges, Due, SetStep
+from jobctl.journal import NOTHING_THERE
 from jobctl.money import Money
 from jobctl.output import readable, to_json
 from jobctl.tables.findings import findings as found
+from jobctl.tables.journal import money_operations
 from jobctl.tables.types import inline
 
-ours = found.c
+ours, journal = found.c, money_operations.c
 LISTED = ("id", "kind", "reason", "amount_minor", "currency", "status", "found_at")
 
 SHOWN = ("id", "kind", "reason", "amount", "status", "found_at")
@@ -71,20 +74,37 @@ def show_(finding: int, *, as_json: bool) -> None:
 @findings.command()
 @click.argument("finding", metavar="ID", type=NUMBER)
 @click.option("--reason", required=True, help="What was decided, and done.")
-def resolve(finding: int, *, reason: str) -> None:
-    """Mark a finding as resolved, once that is put right; what waited for it goes on."""
+@click.option(
+    "--nothing-there",
+    is_flag=True,
+    help="The provider has nothing of the hold or charge, or not any more: it may be asked for anew.",
+)
+def resolve(finding: int, *, reason: str, nothing_there: bool) -> None:
+    """Mark a finding as resolved, once that is put right; what waited for it goes on.
+
+    A hold or charge of which the provider has something else is not asked for again all the same: put its
+    row right first, or say --nothing-there.
+    """
     if not reason.strip():
         raise UsageError("--reason says what was decided, and done")
 
     def due(_: At) -> Due:
-        return Due(found, {"it is open": ours.status == inline("open"), "it was named": ours.id == finding})
+        # Whoever resolved it too early may still say that there is nothing.
+        either = or_(ours.status == inline("open"), literal(nothing_there))
+        return Due(found, {"it is open": either, "it was named": ours.id == finding})
 
     def change(at: At, batch: BatchChanges) -> None:
         batch.update(status="resolved", resolved_at=at.now, resolution=reason.strip())
+        if nothing_there:
+            its = journal.key == func.substr(ours.once_key, len(MISMATCH) + 2)
+            batch.update_beside(money_operations, its, code=NOTHING_THERE)
 
     def refuse(_: At, database: Database) -> None:
-        if one(finding, database)["status"] != "open":
+        row = one(finding, database)
+        if row["status"] != "open" and not nothing_there:
             raise UsageError(f"finding {finding} is resolved already: jobctl findings show {finding}")
+        if nothing_there and row["kind"] != MISMATCH:
+            raise UsageError(f"--nothing-there is for findings of the kind {MISMATCH!r}")
 
     change_by_hand("findings resolve", {"id": finding}, SetStep(due, change, "resolved"), refuse)
     click.echo(f"Finding {finding} is resolved.")

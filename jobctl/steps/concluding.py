@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from jobctl import journal
 from jobctl.db import first_line
 from jobctl.errors import Exit
-from jobctl.findings import Finding
+from jobctl.findings import MISMATCH, Finding
 from jobctl.job import Ask, At, Look, Lost, MoneyStep, ScopeDownError
 from jobctl.journal import Operation
 from jobctl.providers.protocol import (
@@ -153,7 +153,7 @@ def of_mismatch(operation: Operation, answer: Mismatched) -> Finding:
         "answered": answer.amount and str(answer.amount),
     }
     return Finding(
-        "money mismatch",
+        MISMATCH,
         once=[operation.key],
         reason=f"the {operation.kind} of {operation.subject} {operation.subject_id}: {answer.reason}",
         amount=answer.amount or asked,

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, case, func, select, true
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, func, select, true
 
 from jobctl.db import among, among_named, id_list, id_list_type, insertion, records, records_value
 from jobctl.job import Ask, At
-from jobctl.journal import READ, Operation, kept
+from jobctl.journal import NOTHING_THERE, READ, Operation, kept
 from jobctl.money import Money
+from jobctl.providers.proof import BEGINNING
 from jobctl.providers.protocol import KINDS, Kind, Release, UnrepresentableError
 from jobctl.providers.switchboard import account, compose
 from jobctl.settings import Settings
@@ -33,6 +34,7 @@ class Entry:
     installation: str
     attempt: int = 1
     succeeded: bool = False  # the same succeeded before
+    odd: int | None = None  # the hold or charge in its place that was answered with something else
     taken: int | None = None  # the operation that took money for the subject, where it may be taken but once
     held: Money | None = None  # what the hold was of that it is asked for instead of
 
@@ -61,7 +63,9 @@ def numbered(connection: Connection, entries: Sequence[Entry]) -> list[Entry]:
     dialect = connection.dialect.name
     ids = id_list([each.subject_id for each in entries], dialect)
     made = connection.execute(counting(dialect), {"the_ids": ids, "the_subject": entries[0].subject})
-    before = {(row[0], row[1], row[2]): (row[3], bool(row[4])) for row in made}
+    rows = made.all()
+    before = {(row[0], row[1], row[2]): (row[3], bool(row[4])) for row in rows}
+    odd = {(row[0], row[2]): row[5] for row in rows if row[5] is not None}
     found = [before.get((each.subject_id, each.kind, each.ask.cycle), (0, False)) for each in entries]
     taken, held = known_of_money(connection, [each for each in entries if each.ask.once])
     return [
@@ -69,6 +73,7 @@ def numbered(connection: Connection, entries: Sequence[Entry]) -> list[Entry]:
             each,
             attempt=attempts + 1,
             succeeded=succeeded,
+            odd=odd.get((each.subject_id, each.ask.cycle)),
             taken=taken.get(each.subject_id),
             held=held.get((each.subject_id, each.ask.instead_of)),
         )
@@ -96,11 +101,18 @@ def counting(dialect: str) -> Select[Any]:
     ids = bindparam("the_ids", type_=id_list_type(ours.subject_id, dialect))
     theirs = among_named(ours.subject_id, ids, dialect)
     done = case((ours.status == inline("succeeded"), 1), else_=0)
+    odd = case((stands_there(), ours.id))
     return (
-        select(ours.subject_id, ours.kind, ours.cycle, func.max(ours.attempt), func.max(done))
+        select(ours.subject_id, ours.kind, ours.cycle, func.max(ours.attempt), func.max(done), func.max(odd))
         .where(ours.subject == bindparam("the_subject", type_=ours.subject.type), theirs)
         .group_by(ours.subject_id, ours.kind, ours.cycle)
     )
+
+
+def stands_there() -> ColumnElement[bool]:
+    """Hold for a hold or charge that something else was answered to, unless a person found nothing there."""
+    nothing = func.coalesce(ours.code, "") == inline(NOTHING_THERE)
+    return and_(ours.status == inline("mismatched"), ours.kind.in_(BEGINNING), ~nothing)
 
 
 def refuse_again(entry: Entry) -> None:
@@ -109,6 +121,12 @@ def refuse_again(entry: Entry) -> None:
         raise UnrepresentableError(
             f"its {entry.kind} for {entry.ask.cycle} has succeeded already: "
             f"jobctl operations list --subject {entry.subject}-{entry.subject_id}"
+        )
+    if entry.odd is not None and entry.kind in BEGINNING:
+        raise UnrepresentableError(
+            f"{entry.ask.provider} has something else of operation {entry.odd}, which was for the same: see "
+            f"jobctl operations list --subject {entry.subject}-{entry.subject_id}, and put the row right, "
+            "or resolve its finding with --nothing-there"
         )
     if entry.taken is not None:
         raise UnrepresentableError(

@@ -100,6 +100,15 @@ def test_a_success_that_is_told_of_while_it_is_looked_for_is_kept(market: Market
     assert (operation.status, operation.answer_by, operation.look_until is None) == ("succeeded", None, False)
 
 
+def test_an_operation_that_somebody_has_in_hand_is_waited_for(market: Market) -> None:
+    """What was answered is written down in the same run."""
+    order = market.order()
+    touch = update(money_operations).values(run_id=ours.run_id)
+    done = while_asking(market, "authorize", touch, AUTHORIZER)
+    assert (done.exit_code, done.counts) == (Exit.DONE, {"held": 1})
+    assert (market.status(order), market.unsettled()) == ("authorized", [])
+
+
 def test_an_extension_cancelled_meanwhile_is_not_cancelled_again(market: Market) -> None:
     """Its row is locked before it is looked at, and left as it is where its status forbids the change."""
     parent, extension = extended(market)

@@ -37,7 +37,7 @@ from jobctl.changes import (
     trail_of,
     value_of,
 )
-from jobctl.db import among, among_named, id_list, id_list_type
+from jobctl.db import KeptAsItWasError, among, among_named, id_list, id_list_type
 from jobctl.job import Ask, At, Beside, Due
 from jobctl.outbox import Notice
 from jobctl.tables.frame import named_in
@@ -241,18 +241,21 @@ class Application:
         self.now = batch.at.now
         plan = batch.plan(Author(*PARAMETERS), dialect)
         if dialect == "postgresql":
-            locked, result = at_once(plan, self.chosen)
-            self.statements = [result.add_columns(func.array_agg(locked.c.id).label("ids"))]
+            locked, result, changed = at_once(plan, self.chosen)
+            ids = func.array_agg(locked.c.id).label("ids")
+            self.statements = [result.add_columns(ids, changed.label("changed"))]
         else:
-            self.statements = in_turn(plan, theirs)
+            self.statements, self.change = in_turn(plan, theirs)
             self.sums = summed(plan.sums).select_from(due.rows).where(theirs) if plan.sums else None
 
     def apply(self, connection: Connection, run_id: int, ids: Sequence[Key]) -> Applied:
-        """Change those of the rows that are still due."""
+        """Change those that are still due; raises KeptAsItWasError where some stay as they are."""
         values = {"the_run": run_id, "the_time": self.now, "the_ids": id_list(ids, self.dialect)}
         if self.dialect == "postgresql":
             done = dict(connection.execute(self.statements[0], values).mappings().one())
-            return Applied(list(done.pop("ids") or []), {name: int(each or 0) for name, each in done.items()})
+            found = list(done.pop("ids") or [])
+            self.see(done.pop("changed"), found)
+            return Applied(found, {name: int(each or 0) for name, each in done.items()})
         still = list(connection.scalars(self.chosen, values))
         if not still:
             return Applied([])
@@ -260,9 +263,15 @@ class Application:
         sums = dict(connection.execute(self.sums, values).mappings().one()) if self.sums is not None else {}
         for each in self.statements:
             result = connection.execute(each, values)
+            if each is self.change:
+                self.see(result.rowcount, still)
             if result.returns_rows:  # the numbers of new rows, for the trail
                 values["the_added"] = id_list(result.scalars().all(), self.dialect)
         return Applied(still, {name: int(each or 0) for name, each in sums.items()})
+
+    def see(self, changed: int, ids: Sequence[Key]) -> None:
+        if changed != len(ids):
+            raise KeptAsItWasError
 
 
 def once_key(kind: str, once: Sequence[Any]) -> ColumnElement[str]:

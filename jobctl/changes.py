@@ -165,8 +165,11 @@ def summed(sums: Mapping[str, ColumnElement[Any]]) -> Select[Any]:
     return select(*(func.sum(each).label(name) for name, each in sums.items()))
 
 
-def at_once(plan: Plan, chosen: Select[Any]) -> tuple[CTE, Select[Any]]:
-    """Make all of it one PostgreSQL statement; return the batch, and a select to choose results by.
+def at_once(plan: Plan, chosen: Select[Any]) -> tuple[CTE, Select[Any], ColumnElement[int]]:
+    """Make all of it one PostgreSQL statement.
+
+    Returns the batch, a select to choose results by, and how many rows were changed: fewer where a trigger of
+    the database keeps some as they are.
 
     Whatever is read of the rows is read as they were locked; elsewhere in this statement older ones show.
     """
@@ -190,12 +193,13 @@ def at_once(plan: Plan, chosen: Select[Any]) -> tuple[CTE, Select[Any]]:
             for name, value in plan.values.items()
         }
         change = change.values(new)
+    rows: CTE = batch
     if change is not None:
-        result = result.add_cte(change.where(plan.table.c.id == batch.c.id).cte("changed"))
+        rows = change.where(plan.table.c.id == batch.c.id).returning(plan.table.c.id).cte("changed")
     effects = (each for part in (*plan.parts, *plan.after) for each in part.effects(within(part.source)))
     for n, effect in enumerate(effects):
         result = result.add_cte(effect.cte(f"effect_{n}"))
-    return batch, result
+    return batch, result, select(func.count()).select_from(rows).scalar_subquery()
 
 
 def names_of(plan: Plan) -> dict[ColumnElement[Any], str]:
@@ -215,8 +219,11 @@ def names_of(plan: Plan) -> dict[ColumnElement[Any], str]:
     return computed | columns
 
 
-def in_turn(plan: Plan, theirs: ColumnElement[bool]) -> list[Any]:
-    """Order it for SQLite: what follows from the rows while they are as they were, then their change."""
+def in_turn(plan: Plan, theirs: ColumnElement[bool]) -> tuple[list[Any], Any]:
+    """Order it for SQLite: what follows from the rows while they are as they were, then their change.
+
+    Returns that change again, as the second.
+    """
 
     def effects(parts: Sequence[Part]) -> list[Any]:
         rows = [part.effects(part.source.select_from(plan.rows).where(theirs)) for part in parts]
@@ -224,7 +231,7 @@ def in_turn(plan: Plan, theirs: ColumnElement[bool]) -> list[Any]:
 
     change = plan.change.values(plan.values) if plan.values else plan.change
     changes = [] if change is None else [change.where(theirs)]
-    return [*effects(plan.parts), *changes, *effects(plan.after)]
+    return [*effects(plan.parts), *changes, *effects(plan.after)], changes[0] if changes else None
 
 
 class Shape(NamedTuple):
@@ -364,9 +371,9 @@ def row_update(shape: Shape, dialect: str) -> Sequence[Any]:
     plan = row_plan(shape, dialect)
     chosen = select(table.c.id).where(*conditions).with_for_update()
     if dialect != "postgresql":
-        return in_turn(plan, table.c.id.in_(chosen))
-    _, result = at_once(plan, chosen)
-    return [result.add_columns(func.count())]
+        return in_turn(plan, table.c.id.in_(chosen))[0]
+    _, result, changed = at_once(plan, chosen)
+    return [result.add_columns(changed)]
 
 
 def row_plan(shape: Shape, dialect: str) -> Plan:

@@ -356,8 +356,17 @@ def gave_up_waiting(error: Exception) -> bool:
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == "55P03"
 
 
+class KeptAsItWasError(Exception):
+    """A trigger kept rows as they were, and said nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("a trigger of the database kept the row as it was, without a word")
+
+
 def refusal(error: Exception) -> str:
     """Say why a row was not changed."""
+    if isinstance(error, KeptAsItWasError):
+        return str(error)
     if gave_up_waiting(error):
         return TOO_LONG
     if isinstance(error, DBAPIError):

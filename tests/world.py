@@ -164,15 +164,20 @@ class World:
             ):
                 connection.execute(text(each))
 
-    def forbid(self, table: Table, when: str) -> None:
-        """Have a trigger of the application's refuse from now on updates of which that is true."""
+    def forbid(self, table: Table, when: str, *, silently: bool = False) -> None:
+        """Have a trigger of the application's refuse from now on updates of which that is true.
+
+        silently: it leaves the row as it is, and says nothing.
+        """
+        raised = "RAISE EXCEPTION 'not this one'"
         raises = "CREATE FUNCTION forbid() RETURNS trigger LANGUAGE plpgsql AS"
         trigger = f"CREATE TRIGGER forbid BEFORE UPDATE ON {table}"
         on_postgres = [
-            f"{raises} $$ BEGIN RAISE EXCEPTION 'not this one'; END $$",
+            f"{raises} $$ BEGIN {'RETURN NULL' if silently else raised}; END $$",
             f"{trigger} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION forbid()",
         ]
-        on_sqlite = [f"{trigger} WHEN {when} BEGIN SELECT RAISE(ABORT, 'not this one'); END"]
+        raised = "RAISE(IGNORE)" if silently else "RAISE(ABORT, 'not this one')"
+        on_sqlite = [f"{trigger} WHEN {when} BEGIN SELECT {raised}; END"]
         with self.engine.begin() as connection:
             for each in on_postgres if self.settings.database_url else on_sqlite:
                 connection.execute(text(each))

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from jobctl import db
 from jobctl.batches import Applied, Asked, Batch
-from jobctl.db import among, gave_up_waiting
+from jobctl.db import KeptAsItWasError, among, gave_up_waiting
 from jobctl.errors import MisconfiguredError
 from jobctl.job import Due, ScopeDownError, SetStep
 from jobctl.steps.pages import PAGE, Pages, Patience, Place
@@ -18,6 +18,7 @@ from jobctl.steps.selection import After
 from jobctl.tables.types import Key
 
 log = logging.getLogger(__name__)
+REFUSED = (DBAPIError, KeptAsItWasError)  # changes of rows
 
 
 def run(step: SetStep, running: Running) -> None:
@@ -37,7 +38,7 @@ def run(step: SetStep, running: Running) -> None:
                 found = pages.next(connection, place.after, min(place.size, running.left()))
                 ids = [row.id for row in found]
                 done = change(connection, pages, ids, running, then=not patience.spent)
-        except DBAPIError as error:
+        except REFUSED as error:
             left += narrow(pages, place, running, error)
             continue
         if not found:
@@ -109,7 +110,7 @@ def attempt(
             free = pages.lock(connection, ids, wait=False, then=False)
             done = change(connection, pages, free[: running.left()], running, then=False)
         count(step, done, running)
-    except DBAPIError as error:
+    except REFUSED as error:
         if middle := len(ids) // 2:
             halves = ids[:middle], ids[middle:]
             return [each for half in halves for each in attempt(pages, step, half, running, patience)]
@@ -134,7 +135,7 @@ def follow(connection: Connection, asked: Asked, due: Due, ids: Sequence[Key], r
         running.record.error(connection, running.at.now, due.table.name, each, reason)
 
 
-def narrow(pages: Pages, place: Place, running: Running, error: DBAPIError) -> Sequence[Key]:
+def narrow(pages: Pages, place: Place, running: Running, error: Exception) -> Sequence[Key]:
     """Halve the page that the database refused, until the bad row stands alone; record it and go on.
 
     Returns it instead where somebody else has it, or what belongs to it.

@@ -91,7 +91,30 @@ def test_what_is_told_to_a_person(market: Market, provider: str) -> None:
     assert market.sandbox.requests()["authorize"]["requests"] == 2
 
 
+def test_an_order_that_stays_as_it_is_without_a_word(market: Market) -> None:
+    bad, good = market.order(), market.order()
+    market.world.forbid(orders, f"NEW.id = {bad}", silently=True)
+    for job in (AUTHORIZER, SETTLER):
+        done = market.run(job)
+        assert (done.exit_code, market.world.failed(done)) == (Exit.ITEMS_FAILED, [bad])
+        market.pass_time(hours=1)
+    assert market.status(good) == "authorized"
+    market.world.permit(orders)
+    assert market.run(SETTLER).exit_code == Exit.DONE
+    assert market.status(bad) == "authorized"
+    assert [each.kind for each in market.sandbox.ledger()] == ["hold", "hold"]
+
+
 class TestSubscriptions:
+    def test_one_that_stays_as_it_is_without_a_word(self, club: Club) -> None:
+        """It is not counted among those that were expired."""
+        bad, *good = [club.member(ended_at=ago(days=30), next_charge_at=None) for _ in range(3)]
+        club.world.forbid(subscriptions, f"NEW.id = {bad}", silently=True)
+        done = club.world.run("expire-subscriptions")
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"expired": 2, "failed": 1})
+        assert club.world.failed(done) == [bad]
+        assert [club.of(each).status for each in (bad, *good)] == ["active", "expired", "expired"]
+
     @pytest.mark.parametrize("table", [subscriptions, payments])
     def test_a_renewal(self, club: Club, table: Any) -> None:
         club.member()

@@ -138,9 +138,11 @@ class Running:
         return 1_000_000_000 if limit is None else max(0, limit - self.attempted)
 
     def close_scope(self, down: ScopeDownError) -> None:
+        """Ask nothing more of it in this run; why is said once, though others find other words for the same."""
         self.closed.add(down.scope)
-        self.down.setdefault(down.scope, down)
-        self.fail(down.exit_code, f"{down.scope} is closed for this run: {down.reason}")
+        first = self.down.setdefault(down.scope, down)
+        told = first if first.exit_code == down.exit_code else down
+        self.fail(down.exit_code, f"{down.scope} is closed for this run: {told.reason}")
 
     def fail(self, exit_code: Exit, complaint: str) -> None:
         """Note what ails the run as a whole; what is said twice is noted once."""

@@ -171,6 +171,12 @@ class TestTheRightPlace:
             assert (bazaar.moved(each).status, request_of(bazaar, each).status) == ("pending", "pending")
         assert bazaar.world.rows(watermarks) == []
 
+    def test_that_it_is_the_wrong_one_is_said_once(self, bazaar: Bazaar) -> None:
+        for _ in range(6):
+            pending(bazaar, hours=50, account="test")
+        done = bazaar.run(CLEANUP)
+        assert (done.exit_code, len(done.document["complaints"])) == (Exit.MISCONFIGURED, 1)
+
     def test_another_accounts_list_moves_no_watermark(self, bazaar: Bazaar) -> None:
         """What succeeded late is found once the right key is back, however long that takes."""
         payment = late(bazaar)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, exists, or_, select
 
 from jobctl.job import Ask, At, Due, ListStep, Look, MoneyChanges, MoneyStep, Read, RowChanges
 from jobctl.jobs.marketplace import concluding
@@ -21,7 +21,7 @@ from jobctl.providers.switchboard import (
     configured,
     connect,
 )
-from jobctl.tables.marketplace import requests, wallet_transactions
+from jobctl.tables.marketplace import ledger_postings, requests, wallet_transactions
 from jobctl.tables.types import inline
 
 ours = wallet_transactions.c
@@ -29,6 +29,11 @@ TRANSACTION: str = wallet_transactions.info["subject"]
 GIVEN_UP = ("failed", "unverified")
 NEWEST = 1000  # payments that are looked through for those that a list must have
 REFUSED, A_DAY = "refund refused", timedelta(days=1)
+released = exists(
+    select(ledger_postings.c.id).where(
+        ledger_postings.c.wallet_transaction_id == ours.id, ledger_postings.c.kind == inline("release")
+    )
+)
 
 
 class Late(NamedTuple):
@@ -105,6 +110,7 @@ def due(at: At) -> Due:
         {
             "it succeeded": ours.status == inline("completed"),
             "there is nothing that it could be for": ours.escrow_status == inline("void"),
+            "nothing of it was released": ~released,
             "its refund was not refused within a day": or_(
                 ours.refund_refused_at.is_(None), ours.refund_refused_at <= at.now - A_DAY
             ),

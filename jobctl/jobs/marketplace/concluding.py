@@ -17,6 +17,8 @@ from jobctl.tables.types import inline
 
 ours = wallet_transactions.c
 REVERSED = "reversed"  # at the provider: given back there
+# In escrow, or gone from it to wallets: what the provider has as a success, other than refunds and payouts.
+STAYED = [inline("pending"), inline("released")]
 
 
 class Payment(NamedTuple):
@@ -49,6 +51,7 @@ rest = wallet_transactions.alias("others")
 witness = (
     select(rest.c.reference)
     .where(rest.c.status == inline("completed"), rest.c.reference.is_not(None))
+    .where(rest.c.escrow_status.in_(STAYED))
     .where(rest.c.provider == ours.provider, rest.c.account == func.coalesce(ours.account, rest.c.account))
     .order_by(rest.c.id.desc())
     .limit(1)

@@ -74,7 +74,8 @@ def known(at: At, provider: str, since: datetime, until: datetime) -> Select[Any
     new = select(wallet_transactions).order_by(ours.id.desc()).limit(NEWEST).subquery().c
     mine = (new.provider == provider) & (new.account == account(at.settings, provider))
     completed = (new.status == "completed") & new.reference.is_not(None)
-    return select(new.reference).where(mine, completed, new.paid_at >= since, new.paid_at < until)
+    stayed = new.escrow_status.in_(concluding.STAYED)
+    return select(new.reference).where(mine, completed, stayed, new.paid_at >= since, new.paid_at < until)
 
 
 LATE = ListStep(

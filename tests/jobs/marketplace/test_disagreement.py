@@ -204,6 +204,27 @@ class TestTheRightPlace:
         assert "is this the right key?" in done.err
         assert bazaar.world.rows(watermarks) == [mark]
 
+    @pytest.mark.parametrize("what", ["refunds", "payouts"])
+    def test_what_no_list_of_successes_has_says_nothing_of_the_place(self, bazaar: Bazaar, what: str) -> None:
+        """Paystack lists what was given back as reversed, and payouts elsewhere."""
+        values = {"status": "completed", "account": "test", "paid_at": ago(hours=20)}
+        for n in range(3):
+            request = bazaar.request(status="declined", declined_at=ago(hours=5))
+            payment = bazaar.transaction(request, escrow_status="void", **values)
+            if what == "refunds":
+                bazaar.at_paystack(payment, "success", captured_at=ago(hours=20))
+            else:
+                payout = {"request_id": None, "escrow_status": None, "reference": f"TRF_{n}"}
+                bazaar.world.change(wallet_transactions, payment, **payout)
+        bazaar.run(CLEANUP)
+        bazaar.pass_time(minutes=5)
+        bazaar.run(SETTLER)
+        bazaar.pass_time(hours=1)
+        done = bazaar.run(CLEANUP)
+        assert (done.exit_code, done.counts) == (Exit.DONE, {})
+        (mark,) = bazaar.world.rows(watermarks)
+        assert mark.until > bazaar.now - timedelta(minutes=30)
+
 
 class TestLists:
     @pytest.mark.parametrize("fault", ["page_repeats", "page_without_meta", "page_failed"])

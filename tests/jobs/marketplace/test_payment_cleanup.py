@@ -183,6 +183,18 @@ class TestAbsence:
         assert (bazaar.moved(payment).status, request_of(bazaar, payment).status) == ("unverified", "pending")
         assert [each.kind for each in bazaar.world.rows(findings)] == ["payment unverified"]
 
+    @pytest.mark.parametrize("status", ["refunded", None])
+    def test_what_is_there_no_more_or_was_paid_out_is_no_witness(
+        self, bazaar: Bazaar, status: str | None
+    ) -> None:
+        """A payout is no transaction at Paystack: asked about it would tell of the wrong key."""
+        self.known(bazaar)
+        given = {"status": "completed", "account": "test", "paid_at": ago(hours=1), "escrow_status": status}
+        bazaar.transaction(bazaar.request(status="declined"), reference="TRF_1", **given)
+        payment = pending(bazaar, hours=49, account="test")
+        assert bazaar.run(JOB).counts == {"timed out": 1}
+        assert bazaar.moved(payment).failure == "not_found"
+
     @pytest.mark.parametrize("fault", ["other_reference", "other_mode"])
     def test_an_answer_about_another_payment_is_no_such_proof(self, bazaar: Bazaar, fault: str) -> None:
         witness = self.known(bazaar)

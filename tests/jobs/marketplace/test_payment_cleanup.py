@@ -365,6 +365,37 @@ class TestOutages:
         assert [each.kind for each in bazaar.world.rows(findings)] == ["payment unverified"] * 30
         assert {request_of(bazaar, each).status for each in payments} == {"pending"}
 
+    def silent_five_days_ago(self, bazaar: Bazaar) -> None:
+        """Have a run that nobody answered, and none after it, as no payment was due."""
+        known = pending(bazaar)
+        bazaar.sandbox.fault("dropped", times=1_000_000)
+        bazaar.run(JOB)
+        bazaar.world.change(wallet_transactions, known, status="failed", escrow_status="void")
+        bazaar.world.change(requests, bazaar.moved(known).request_id, status="declined")
+        bazaar.pass_time(days=5)
+
+    def test_a_silence_of_before_it_was_due_gives_up_none(self, bazaar: Bazaar) -> None:
+        self.silent_five_days_ago(bazaar)
+        payment = bazaar.transaction(bazaar.request(created_at=bazaar.now - timedelta(hours=25)))
+        for _ in range(3):
+            assert bazaar.run(JOB).exit_code == Exit.UNREACHABLE
+            bazaar.pass_time(hours=2)
+        assert bazaar.moved(payment).status == "pending"
+        bazaar.pass_time(hours=64)
+        bazaar.run(JOB)
+        assert bazaar.moved(payment).status == "pending"
+        bazaar.pass_time(hours=1)
+        assert bazaar.run(JOB).counts["unverified"] == 1
+
+    def test_nor_one_that_was_asked_about_once(self, bazaar: Bazaar) -> None:
+        self.silent_five_days_ago(bazaar)
+        payment = bazaar.transaction(bazaar.request(created_at=bazaar.now - timedelta(hours=97)))
+        bazaar.run(JOB)
+        assert (bazaar.moved(payment).status, bazaar.moved(payment).looks) == ("pending", 1)
+        bazaar.pass_time(hours=1)
+        assert bazaar.run(JOB).counts["unverified"] == 1
+        assert bazaar.moved(payment).looks == 2
+
     def test_an_answer_between_begins_the_three_days_anew(self, bazaar: Bazaar) -> None:
         payment = pending(bazaar)
         bazaar.at_paystack(payment, "abandoned")

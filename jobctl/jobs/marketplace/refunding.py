@@ -61,8 +61,12 @@ def settle_late(at: At, late: Late, change: RowChanges) -> str:
     payment = Payment(*change.look(this, lock=wallet_transactions))
     if payment.status not in GIVEN_UP or payment.escrow_status == "refunded":
         return "known already"
+    if payment.status == "unverified" and concluding.is_a_persons(payment, change):
+        return "known already"
     outcome, values = concluding.succeeded(at, payment, late.paid, change)
     if values:
+        once = [payment.provider, payment.reference]
+        change.resolve(concluding.UNVERIFIED, once=once, reason=f"{payment.provider} lists it as succeeded")
         change.drift(f"succeeded at the provider and was {payment.status} here", late.paid.amount)
         change.update_beside(wallet_transactions, payment.id, **values)
     return outcome

@@ -39,7 +39,6 @@ from jobctl.tables.marketplace import provider_silences, wallet_transactions
 from jobctl.tables.types import Later, inline
 
 ours, silence = wallet_transactions.c, provider_silences.c
-UNVERIFIED = "payment unverified"
 NOT_FOUND, TWICE = "not_found", 2
 UNTOLD = "its provider's answer tells nothing: "
 
@@ -139,8 +138,8 @@ def settle(
 
 
 def mismatch(payment: Payment, answer: Mismatched, change: RowChanges) -> str:
-    concluding.found(change, "payment mismatch", payment, payment.amount, answer.reason)
-    return "payment mismatch"
+    concluding.found(change, concluding.MISMATCH, payment, payment.amount, answer.reason)
+    return concluding.MISMATCH
 
 
 def concluded(
@@ -248,7 +247,7 @@ def give_up(_: At, batch: BatchChanges) -> None:
     )
     batch.update(status="unverified")
     batch.finding(
-        UNVERIFIED,
+        concluding.UNVERIFIED,
         once=[ours.provider, ours.reference],
         reason=inline("payment ") + ours.reference + inline(f": {untold}"),
         amount_minor=ours.amount_minor,

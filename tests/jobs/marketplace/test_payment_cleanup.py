@@ -522,6 +522,37 @@ class TestLateSuccesses:
             "in_progress",
         )
 
+    def test_what_a_person_was_told_of_one_is_resolved_then(self, bazaar: Bazaar) -> None:
+        payment = pending(bazaar)
+        bazaar.sandbox.fault("dropped", times=1_000_000)
+        for hours in (0, 36, 37):
+            bazaar.pass_time(hours=hours)
+            bazaar.run(JOB)
+        assert bazaar.moved(payment).status == "unverified"
+        bazaar.at_paystack(payment, "success")
+        bazaar.sandbox.clear_faults()
+        bazaar.pass_time(hours=1)
+        assert bazaar.run(JOB).counts == {"completed": 1}
+        assert [(each.kind, each.status) for each in bazaar.world.rows(findings)] == [
+            ("payment unverified", "resolved")
+        ]
+
+    @pytest.mark.parametrize("fault", ["other_amount", "other_currency", "other_mode", "other_reference"])
+    def test_one_of_which_something_else_was_told_is_left_to_the_person(
+        self, bazaar: Bazaar, fault: str
+    ) -> None:
+        """Though the list has it as it should be, in the same run: one of both answers is wrong."""
+        payment = pending(bazaar)
+        bazaar.at_paystack(payment, "success", captured_at=NOW - timedelta(hours=1))
+        bazaar.sandbox.fault(fault, "retrieve")
+        for counts in ({"payment mismatch": 1}, {}):
+            assert bazaar.run(JOB).counts == counts
+            row = bazaar.moved(payment)
+            assert (row.status, request_of(bazaar, payment).status) == ("unverified", "pending")
+            bazaar.pass_time(hours=1)
+        (finding,) = bazaar.world.rows(findings)
+        assert (finding.kind, finding.status) == ("payment mismatch", "open")
+
 
 def test_since_bounds_the_creation(bazaar: Bazaar) -> None:
     bazaar.at_paystack(pending(bazaar, hours=40), "failed")

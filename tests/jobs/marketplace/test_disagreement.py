@@ -135,6 +135,60 @@ class TestByHand:
         bazaar.sandbox.clear_faults()
         return payment, str(bazaar.moved(payment).reference)
 
+    @pytest.mark.parametrize("amount", [None, 3_000], ids=["all of it", "in part"])
+    @pytest.mark.parametrize("status", ["pending", "processing", "needs-attention", "processed"])
+    def test_what_is_given_back_before_its_success_is_known_is_a_persons(
+        self, bazaar: Bazaar, amount: int | None, status: str
+    ) -> None:
+        """Paystack has it as a success, until all of it is back."""
+        if (amount, status) == (None, "processed"):
+            pytest.skip("that one is reversed")
+        payment = pending(bazaar)
+        bazaar.at_paystack(payment, "success")
+        bazaar.sandbox.conditions("paystack", refund_first=status)
+        bazaar.sandbox.dashboard.refund("paystack", str(bazaar.moved(payment).reference), amount)
+        bazaar.pass_time(minutes=2)
+        done = bazaar.run(CLEANUP)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"payment mismatch": 1})
+        row, request = bazaar.moved(payment), request_of(bazaar, payment)
+        assert (row.status, row.paid_at, request.status, request.paid_at) == (
+            "unverified",
+            None,
+            "pending",
+            None,
+        )
+        bazaar.pass_time(hours=20)
+        assert bazaar.run(CLEANUP).exit_code == Exit.DONE
+        assert (bazaar.moved(payment).status, kinds(bazaar)) == ("unverified", ["payment mismatch"])
+
+    def test_a_refund_of_it_that_failed_is_none(self, bazaar: Bazaar) -> None:
+        payment = pending(bazaar)
+        bazaar.at_paystack(payment, "success")
+        bazaar.sandbox.conditions("paystack", refund_first="failed")
+        bazaar.sandbox.dashboard.refund("paystack", str(bazaar.moved(payment).reference), 3_000)
+        assert bazaar.run(CLEANUP).counts == {"completed": 1}
+
+    def test_nor_is_one_of_another_payment(self, bazaar: Bazaar) -> None:
+        one, other = pending(bazaar), pending(bazaar)
+        for each in (one, other):
+            bazaar.at_paystack(each, "success")
+        bazaar.sandbox.dashboard.refund("paystack", str(bazaar.moved(other).reference), 3_000)
+        assert bazaar.run(CLEANUP).counts == {"completed": 1, "payment mismatch": 1}
+        assert bazaar.moved(one).status == "completed"
+
+    @pytest.mark.parametrize("fault", ["http_500_before", "garbage", "page_without_meta", "http_403"])
+    def test_where_its_refunds_are_not_told_its_success_is_not_believed_yet(
+        self, bazaar: Bazaar, fault: str
+    ) -> None:
+        payment = pending(bazaar)
+        bazaar.at_paystack(payment, "success")
+        bazaar.sandbox.fault(fault, "list", times=99)
+        assert bazaar.run(CLEANUP).exit_code != Exit.DONE
+        assert bazaar.moved(payment).status == "pending"
+        bazaar.sandbox.clear_faults()
+        bazaar.pass_time(hours=1)
+        assert bazaar.run(CLEANUP).counts == {"completed": 1}
+
     def test_what_was_given_back_by_hand_already_is_given_back(self, bazaar: Bazaar) -> None:
         payment, reference = self.refunding(bazaar)
         bazaar.sandbox.dashboard.refund("paystack", reference)

@@ -6,7 +6,19 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Select, exists, or_, select
 
-from jobctl.job import Ask, At, Due, ListStep, Look, MoneyChanges, MoneyStep, Read, RowChanges
+from jobctl.job import (
+    Ask,
+    At,
+    BatchChanges,
+    Due,
+    ListStep,
+    Look,
+    MoneyChanges,
+    MoneyStep,
+    Read,
+    RowChanges,
+    SetStep,
+)
 from jobctl.jobs.marketplace import concluding
 from jobctl.jobs.marketplace.concluding import READ, Payment
 from jobctl.journal import PATIENT, Operation, undisturbed
@@ -21,6 +33,8 @@ from jobctl.providers.switchboard import (
     configured,
     connect,
 )
+from jobctl.tables.findings import findings
+from jobctl.tables.journal import money_operations
 from jobctl.tables.marketplace import ledger_postings, requests, wallet_transactions
 from jobctl.tables.types import inline
 
@@ -29,6 +43,8 @@ TRANSACTION: str = wallet_transactions.info["subject"]
 GIVEN_UP = ("failed", "unverified")
 NEWEST = 1000  # payments that are looked through for those that a list must have
 REFUSED, A_DAY = "refund refused", timedelta(days=1)
+# Of what is decided within days a person need not know; another one may wait for somebody at the provider.
+UNDECIDED, SOME_DAYS = "refund undecided", timedelta(days=3)
 released = exists(
     select(ledger_postings.c.id).where(
         ledger_postings.c.wallet_transaction_id == ours.id, ledger_postings.c.kind == inline("release")
@@ -154,6 +170,7 @@ def settle(
     at: At, owed: Owed, operation: Operation | None, answer: Succeeded | Declined, change: MoneyChanges
 ) -> str:
     assert operation is not None, "nothing is refused without a request"
+    change.resolve(UNDECIDED, once=of(owed), reason=f"operation {operation.id} was decided")
     if isinstance(answer, Declined):
         change.update(refund_refused_at=at.present)
         facts = {"provider": owed.provider, "payment": owed.reference}
@@ -174,6 +191,39 @@ def settle(
     return "refunded"
 
 
+def undecided(at: At) -> Due:
+    theirs = money_operations.c
+    this = (theirs.subject == inline(TRANSACTION)) & (theirs.subject_id == ours.id)
+    waits = (theirs.kind == inline("refund")) & (theirs.status == inline("pending"))
+    told = inline(f"{UNDECIDED}.") + ours.provider + inline(".") + ours.reference
+    return Due(
+        wallet_transactions,
+        {
+            "it succeeded": ours.status == inline("completed"),
+            "there is nothing that it could be for": ours.escrow_status == inline("void"),
+            "its provider has had its refund for three days and not decided": exists(
+                select(theirs.id).where(this, waits, theirs.first_sent_at <= at.now - SOME_DAYS)
+            ),
+            "nobody was told so": ~exists(select(findings.c.id).where(findings.c.once_key == told)),
+        },
+        since=ours.created_at,
+    )
+
+
+def tell_of_it(_: At, batch: BatchChanges) -> None:
+    untold = (
+        "is under way for three days at its provider, where somebody may have to do something: look there"
+    )
+    batch.finding(
+        UNDECIDED,
+        once=[ours.provider, ours.reference],
+        reason=inline("the refund of payment ") + ours.reference + inline(f" {untold}"),
+        amount_minor=ours.amount_minor,
+        currency=ours.currency,
+    )
+
+
+SLOW = SetStep(undecided, tell_of_it, "refund undecided")
 REFUNDS = MoneyStep(
     subject=TRANSACTION,
     kinds=("refund",),

@@ -6,6 +6,7 @@ Payments" and "Refunds". A payment is known by its reference, which is ours.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -21,6 +22,7 @@ from jobctl.providers.paystack_answers import (
     NAME,
     REVERSED,
     closes,
+    comes_to_something,
     data_of,
     found,
     given_back,
@@ -139,10 +141,11 @@ class Paystack:
             reply = self._verified(payment_id)
         except UnrepresentableError as error:
             return Unknown("no_payment_id", str(error))
-        down = closes(reply) or reply.down
-        if down:
-            raise ScopeDownError(NAME, said(reply), down)
-        return found(reply)
+        refuse_down(reply)
+        told = found(reply)
+        # What is told of another payment, or of the other mode, is no success whatever was given back of it.
+        ours = isinstance(told, Paid) and told.id == payment_id and told.live in (None, self.live)
+        return self._still_whole(told, data_of(reply)) if isinstance(told, Paid) and ours else told
 
     def listed(self, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:
         return since_then(self._listed, (since, until), lambda: self._transport.behind)
@@ -164,11 +167,26 @@ class Paystack:
         with suppress(NotBegunError, UnrepresentableError):  # what was refused stays that
             transaction = data_of(self._verified(asked["transaction"]))
             refunds = [] if transaction.get("status") == REVERSED else self._refunds(transaction)
-            return refused if refunds is None else given_back(wanted, transaction, refunds) or refused
+            return (
+                given_back(wanted, transaction, refunds) or refused if isinstance(refunds, list) else refused
+            )
         return refused
 
-    def _refunds(self, transaction: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
-        """Return the refunds of a transaction; None where they are not told completely."""
+    def _still_whole(self, paid: Paid, transaction: Mapping[str, Any]) -> Paid | Unknown:
+        """Note whether some of it was given back, which the transaction itself tells only once all of it was.
+
+        Raises ScopeDownError as `retrieve` does.
+        """
+        refunds = self._refunds(transaction)
+        if isinstance(refunds, list):
+            return replace(paid, refunded=any(map(comes_to_something, refunds)))
+        if refunds is None:
+            return Unknown("unexpected_answer", "Paystack tells no time, or no reference, of what was paid")
+        refuse_down(refunds.reply)
+        return torn(refunds)
+
+    def _refunds(self, transaction: Mapping[str, Any]) -> list[Mapping[str, Any]] | Torn | None:
+        """Return the refunds of a transaction, or what is told instead; None: they can't be asked for."""
         paid_at, reference = moment(transaction.get("paid_at")), transaction.get("reference")
         if paid_at is None or not reference:
             return None
@@ -176,7 +194,7 @@ class Paystack:
         told: list[Mapping[str, Any]] = []
         for page in self._pages(REFUNDS, which):
             if isinstance(page, Torn):
-                return None
+                return page
             told += page
         number = transaction.get("id")
         return [each for each in told if payment_of(each) == reference or number_of(each) == number]
@@ -190,6 +208,12 @@ class Paystack:
 
     def _get(self, path: str, fields: Fields) -> Reply:
         return self._transport.ask("GET", path, worth_repeating, fields=fields)
+
+
+def refuse_down(reply: Reply) -> None:
+    """Raise ScopeDownError where Paystack is of no use for the rest of the run."""
+    if down := closes(reply) or reply.down:
+        raise ScopeDownError(NAME, said(reply), down)
 
 
 def number_of(refund: Mapping[str, Any]) -> object:

@@ -163,7 +163,7 @@ def given_back(
         return None
     if transaction.get("status") == REVERSED:
         return Succeeded(reference, amount=received, live=live_of(transaction))
-    told = [money_told(each) for each in refunds if each.get("status") != FAILED]
+    told = [money_told(each) for each in refunds if comes_to_something(each)]
     back = Money(sum(each.minor for each in told if each), received.currency)
     if back == received:  # asked for, and reversed once it is done
         return Pending(reference)
@@ -171,6 +171,11 @@ def given_back(
         return None
     reason = f"{back} of {received} were given back at Paystack already, and {wanted} do not fit beside them"
     return Mismatched("refunded_by_hand", reason, reference, back)
+
+
+def comes_to_something(refund: Mapping[str, Any]) -> bool:
+    """Tell of a refund that it is done, or may yet be: what is neither is no refund that failed."""
+    return refund.get("status") != FAILED
 
 
 def live_of(thing: Mapping[str, Any]) -> bool | None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from jobctl.tables.credits import credit_balances, credit_transactions, professionals
+from jobctl.tables.findings import findings
 from jobctl.tables.journal import money_operations
 from jobctl.tables.marketplace import ledger_entries, ledger_postings, requests, wallet_transactions, wallets
 from jobctl.tables.notifications import notifications, users
@@ -135,6 +137,78 @@ def a_payment_that_is_not_completed(lived: Lived) -> int:
 def a_payment_for_no_request(lived: Lived) -> int:
     lived.force(f"UPDATE wallet_transactions SET request_id = NULL WHERE id = {lived.released}")
     return lived.released
+
+
+@breaks("escrow-released-once")
+def a_release_that_is_to_be_given_back(lived: Lived) -> int:
+    return lived.change(wallet_transactions, lived.released, escrow_status="void")
+
+
+def held(lived: Lived) -> int:
+    return lived.change(wallet_transactions, lived.escrowed, status="completed", paid_at=NOW)
+
+
+def refund_of(lived: Lived, payment: int, **values: Any) -> int:
+    of = {"subject": "transaction", "subject_id": payment, "provider": "paystack", "kind": "refund"}
+    row = lived.world.one(wallet_transactions, payment)
+    money = {"payment_id": row.reference, "amount_minor": row.amount_minor, "currency": row.currency}
+    return lived.operation(**of, **money, **values)
+
+
+@breaks("held-escrow-is-not-given-back")
+def a_refund_that_is_under_way(lived: Lived) -> int:
+    refund_of(lived, held(lived), status="unknown", settled_at=None)
+    return lived.escrowed
+
+
+@breaks("held-escrow-is-not-given-back")
+def a_refund_that_was_done(lived: Lived) -> int:
+    refund_of(lived, held(lived))
+    return lived.escrowed
+
+
+@breaks("held-escrow-is-not-given-back")
+def one_given_back_by_hand(lived: Lived) -> int:
+    return lived.change(wallet_transactions, held(lived), refunded_at=NOW)
+
+
+@breaks("requests-are-paid-once")
+def a_second_payment_in_escrow(lived: Lived) -> int:
+    request = lived.world.one(wallet_transactions, lived.released).request_id
+    return lived.change(wallet_transactions, held(lived), request_id=request)
+
+
+@breaks("payments-say-what-is-held")
+def a_pending_payment_for_nothing(lived: Lived) -> int:
+    return lived.change(wallet_transactions, lived.escrowed, escrow_status=None)
+
+
+@breaks("payments-say-what-is-held")
+def a_pending_payment_that_is_to_be_given_back(lived: Lived) -> int:
+    return lived.change(wallet_transactions, lived.escrowed, escrow_status="void")
+
+
+@breaks("payments-say-what-is-held")
+def a_payment_that_nobody_holds(lived: Lived) -> int:
+    return lived.change(wallet_transactions, held(lived), escrow_status=None)
+
+
+@breaks("unverified-payments-have-a-finding")
+def a_payment_that_nobody_was_told_of(lived: Lived) -> int:
+    return lived.change(wallet_transactions, lived.escrowed, status="unverified")
+
+
+@breaks("unverified-payments-have-a-finding")
+def one_whose_finding_was_resolved(lived: Lived) -> int:
+    unverified(lived, status="resolved", resolved_at=NOW, resolution="looked")
+    return lived.escrowed
+
+
+def unverified(lived: Lived, kind: str = "payment mismatch", **values: Any) -> None:
+    lived.change(wallet_transactions, lived.escrowed, status="unverified")
+    row = lived.world.one(wallet_transactions, lived.escrowed)
+    key = {"kind": kind, "once_key": f"{kind}.{row.provider}.{row.reference}"}
+    lived.world.add(findings, {**key, "reason": "no", "facts": {}, "found_at": NOW, **values})
 
 
 # ── sessions and the journal ─────────────────────────────────────────────────────────────────────

@@ -28,6 +28,9 @@ from tests.invariants.breakers import (
     a_hold_for_who_was_deleted,
     an_amount_changed_while_it_was_captured,
     capture_of,
+    held,
+    refund_of,
+    unverified,
 )
 from tests.invariants.lived import Lived, live
 from tests.subscribers import Club
@@ -332,9 +335,36 @@ def test_what_is_charged_no_more_need_not_say_when(lived: Lived, reason: Callabl
     assert checked("recurring-subscriptions-say-when") == {"recurring-subscriptions-say-when": []}
 
 
+def a_payment_in_escrow_whose_refund_came_to_nothing(lived: Lived) -> None:
+    refund_of(lived, held(lived), status="declined")
+
+
+def a_second_payment_that_is_being_given_back(lived: Lived) -> None:
+    request = lived.world.one(wallet_transactions, lived.released).request_id
+    lived.change(wallet_transactions, held(lived), request_id=request, escrow_status="void")
+    refund_of(lived, lived.escrowed, status="pending", settled_at=None)
+
+
+def a_payout(lived: Lived) -> None:
+    lived.change(wallet_transactions, held(lived), request_id=None, escrow_status=None)
+
+
+def a_payment_that_its_provider_tells_nothing_of(lived: Lived) -> None:
+    unverified(lived, "payment unverified")
+
+
+def a_payment_of_which_something_else_was_told(lived: Lived) -> None:
+    unverified(lived)
+
+
 @pytest.mark.parametrize(
     "fact",
     [
+        a_payment_in_escrow_whose_refund_came_to_nothing,
+        a_second_payment_that_is_being_given_back,
+        a_payout,
+        a_payment_that_its_provider_tells_nothing_of,
+        a_payment_of_which_something_else_was_told,
         an_order_that_a_person_settled,
         a_second_capture_that_is_given_back,
         a_capture_that_its_order_has_not_followed_yet,

@@ -75,6 +75,19 @@ class TestVerification:
         found = paystack.retrieve("a/b?c=%&")
         assert found == Paid("paystack", "a/b?c=%&", PRICE, NOW - timedelta(hours=1), live=False)
 
+    @pytest.mark.parametrize(
+        ("status", "refunded"), [("pending", True), ("processed", True), ("failed", False)]
+    )
+    def test_a_success_of_which_something_is_given_back(
+        self, paystack: Paystack, sandbox: Sandbox, status: str, *, refunded: bool
+    ) -> None:
+        paid(sandbox)
+        sandbox.conditions("paystack", refund_first=status)
+        sandbox.dashboard.refund("paystack", "ref-1", 1)
+        found = paystack.retrieve("ref-1")
+        assert isinstance(found, Paid)
+        assert found.refunded is refunded
+
     @pytest.mark.parametrize("status", ["failed", "reversed"])
     def test_what_is_final(self, paystack: Paystack, sandbox: Sandbox, status: str) -> None:
         paid(sandbox, status=status)

@@ -12,11 +12,16 @@ from jobctl.job import At, RowChanges
 from jobctl.money import Money
 from jobctl.providers.protocol import Paid
 from jobctl.providers.switchboard import account
+from jobctl.tables.findings import findings
 from jobctl.tables.marketplace import requests, wallet_transactions
 from jobctl.tables.types import inline
 
 ours = wallet_transactions.c
+MISMATCH = "payment mismatch"
+UNVERIFIED = "payment unverified"
 REVERSED = "reversed"  # at the provider: given back there
+# In escrow, or gone from it to wallets: what the provider has as a success, other than refunds and payouts.
+STAYED = [inline("pending"), inline("released")]
 
 
 class Payment(NamedTuple):
@@ -49,6 +54,7 @@ rest = wallet_transactions.alias("others")
 witness = (
     select(rest.c.reference)
     .where(rest.c.status == inline("completed"), rest.c.reference.is_not(None))
+    .where(rest.c.escrow_status.in_(STAYED))
     .where(rest.c.provider == ours.provider, rest.c.account == func.coalesce(ours.account, rest.c.account))
     .order_by(rest.c.id.desc())
     .limit(1)
@@ -61,13 +67,16 @@ Values = dict[str, Any]
 def succeeded(at: At, payment: Payment, paid: Paid, change: RowChanges) -> tuple[str, Values]:
     """Return the outcome, and what becomes of the payment, which is held in escrow from then on.
 
-    What nobody waits for any more is to be given back; another amount is for a person to decide about.
+    What nobody waits for any more is to be given back; another amount, or what was given back already, is for
+    a person to decide about.
     """
     request = request_of(payment, change)
     if paid.amount != payment.amount:
         reason = f"payment {payment.id} is of {payment.amount} here and of {paid.amount} at the provider"
-        found(change, "payment mismatch", payment, paid.amount, reason)
-        return "payment mismatch", {"status": "unverified"} if payment.status == "pending" else {}
+        return mismatched(payment, paid, reason, change)
+    if paid.refunded:
+        reason = f"of payment {payment.id} something is given back at the provider, or is about to be"
+        return mismatched(payment, paid, f"{reason}: refunded by hand", change)
     values: Values = {
         "status": "completed",
         "paid_at": paid.paid_at,
@@ -85,6 +94,11 @@ def succeeded(at: At, payment: Payment, paid: Paid, change: RowChanges) -> tuple
     return "completed and to be refunded", values | (
         {"escrow_status": "void"} if payment.escrow_status == "pending" else {}
     )
+
+
+def mismatched(payment: Payment, paid: Paid, reason: str, change: RowChanges) -> tuple[str, Values]:
+    found(change, MISMATCH, payment, paid.amount, reason)
+    return MISMATCH, {"status": "unverified"} if payment.status == "pending" else {}
 
 
 def word(request: Any) -> str:
@@ -123,6 +137,14 @@ def tell(change: RowChanges, template: str, user_id: int, payment: Payment) -> N
         category="transactional",
         context={"amount": amount},
     )
+
+
+def is_a_persons(payment: Payment, change: RowChanges) -> bool:
+    """Tell whether its provider told of it what only a person can decide about, whatever is told later."""
+    from jobctl.findings import key_of  # noqa: PLC0415 (most runs find nothing)
+
+    once = key_of(MISMATCH, [payment.provider, payment.reference])
+    return change.look(select(findings.c.id).where(findings.c.once_key == once)) is not None
 
 
 def found(change: RowChanges, kind: str, payment: Payment, amount: Money, reason: str) -> None:

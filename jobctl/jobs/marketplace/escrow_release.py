@@ -2,20 +2,25 @@
 
 The fee is the percentage that the payment was made with, rounded half to even. Each release is a posting of
 the ledger: out of escrow, into the creator's wallet and the platform's. Frozen wallets accept it, closed ones
-don't; without a wallet the money stays where it is until there is one.
+don't; without a wallet the money stays where it is until there is one. What is being given back, or was, is
+not released, and of a request only one payment is.
 """
 
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, or_
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 
 from jobctl.job import At, BatchChanges, Due, SetStep
+from jobctl.journal import undisturbed
 from jobctl.parsing import WHOLE
+from jobctl.tables.journal import money_operations
 from jobctl.tables.marketplace import ledger_entries, ledger_postings, requests, wallet_transactions, wallets
 from jobctl.tables.types import inline
 
-ours = wallet_transactions.c
+ours, operations = wallet_transactions.c, money_operations.c
+TRANSACTION: str = wallet_transactions.info["subject"]
+others = wallet_transactions.alias("others")
 creators, platform = wallets.alias("creators"), wallets.alias("platform")
 of_creator = and_(creators.c.user_id == requests.c.creator_id, creators.c.currency == ours.currency)
 of_platform = and_(platform.c.kind == inline("platform"), platform.c.currency == ours.currency)
@@ -26,6 +31,23 @@ with_wallets = (
 )
 into_creators = creators.c.status.in_([inline("active"), inline("frozen")])
 into_platform = platform.c.status.in_([inline("active"), inline("frozen")])
+
+refunded = exists(
+    select(operations.id).where(
+        operations.subject == inline(TRANSACTION),
+        operations.subject_id == ours.id,
+        operations.kind == inline("refund"),
+        operations.status == inline("succeeded"),
+    )
+)
+in_escrow = (others.c.status == inline("completed")) & (others.c.escrow_status == inline("pending"))
+before = exists(
+    select(others.c.id).where(
+        others.c.request_id == ours.request_id,
+        others.c.id != ours.id,
+        or_(others.c.escrow_status == inline("released"), in_escrow & (others.c.id < ours.id)),
+    )
+)
 
 
 @cache
@@ -47,6 +69,9 @@ def released(at: At, wallets_of_both: dict[str, ColumnElement[bool]]) -> Due:
             "no dispute about it is open": or_(
                 requests.c.dispute.is_(None), requests.c.dispute != inline("open")
             ),
+            **undisturbed(TRANSACTION, ours.id),
+            "it was not given back": ours.refunded_at.is_(None) & ~refunded,
+            "no other payment of its request was released, or is older and in escrow too": ~before,
             **wallets_of_both,
         },
         since=requests.c.completed_at,

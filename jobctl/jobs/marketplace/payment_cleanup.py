@@ -81,5 +81,6 @@ JOB = (
     SetStep(without_reference, end, "failed without a reference"),
     SetStep(unpaid, decline, "declined"),
     refunding.LATE,
+    refunding.SLOW,
     refunding.REFUNDS,
 )

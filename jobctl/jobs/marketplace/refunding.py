@@ -4,9 +4,21 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, exists, or_, select
 
-from jobctl.job import Ask, At, Due, ListStep, Look, MoneyChanges, MoneyStep, Read, RowChanges
+from jobctl.job import (
+    Ask,
+    At,
+    BatchChanges,
+    Due,
+    ListStep,
+    Look,
+    MoneyChanges,
+    MoneyStep,
+    Read,
+    RowChanges,
+    SetStep,
+)
 from jobctl.jobs.marketplace import concluding
 from jobctl.jobs.marketplace.concluding import READ, Payment
 from jobctl.journal import PATIENT, Operation, undisturbed
@@ -21,7 +33,9 @@ from jobctl.providers.switchboard import (
     configured,
     connect,
 )
-from jobctl.tables.marketplace import requests, wallet_transactions
+from jobctl.tables.findings import findings
+from jobctl.tables.journal import money_operations
+from jobctl.tables.marketplace import ledger_postings, requests, wallet_transactions
 from jobctl.tables.types import inline
 
 ours = wallet_transactions.c
@@ -29,6 +43,13 @@ TRANSACTION: str = wallet_transactions.info["subject"]
 GIVEN_UP = ("failed", "unverified")
 NEWEST = 1000  # payments that are looked through for those that a list must have
 REFUSED, A_DAY = "refund refused", timedelta(days=1)
+# Of what is decided within days a person need not know; another one may wait for somebody at the provider.
+UNDECIDED, SOME_DAYS = "refund undecided", timedelta(days=3)
+released = exists(
+    select(ledger_postings.c.id).where(
+        ledger_postings.c.wallet_transaction_id == ours.id, ledger_postings.c.kind == inline("release")
+    )
+)
 
 
 class Late(NamedTuple):
@@ -56,8 +77,12 @@ def settle_late(at: At, late: Late, change: RowChanges) -> str:
     payment = Payment(*change.look(this, lock=wallet_transactions))
     if payment.status not in GIVEN_UP or payment.escrow_status == "refunded":
         return "known already"
+    if payment.status == "unverified" and concluding.is_a_persons(payment, change):
+        return "known already"
     outcome, values = concluding.succeeded(at, payment, late.paid, change)
     if values:
+        once = [payment.provider, payment.reference]
+        change.resolve(concluding.UNVERIFIED, once=once, reason=f"{payment.provider} lists it as succeeded")
         change.drift(f"succeeded at the provider and was {payment.status} here", late.paid.amount)
         change.update_beside(wallet_transactions, payment.id, **values)
     return outcome
@@ -69,7 +94,8 @@ def known(at: At, provider: str, since: datetime, until: datetime) -> Select[Any
     new = select(wallet_transactions).order_by(ours.id.desc()).limit(NEWEST).subquery().c
     mine = (new.provider == provider) & (new.account == account(at.settings, provider))
     completed = (new.status == "completed") & new.reference.is_not(None)
-    return select(new.reference).where(mine, completed, new.paid_at >= since, new.paid_at < until)
+    stayed = new.escrow_status.in_(concluding.STAYED)
+    return select(new.reference).where(mine, completed, stayed, new.paid_at >= since, new.paid_at < until)
 
 
 LATE = ListStep(
@@ -105,6 +131,7 @@ def due(at: At) -> Due:
         {
             "it succeeded": ours.status == inline("completed"),
             "there is nothing that it could be for": ours.escrow_status == inline("void"),
+            "nothing of it was released": ~released,
             "its refund was not refused within a day": or_(
                 ours.refund_refused_at.is_(None), ours.refund_refused_at <= at.now - A_DAY
             ),
@@ -143,6 +170,7 @@ def settle(
     at: At, owed: Owed, operation: Operation | None, answer: Succeeded | Declined, change: MoneyChanges
 ) -> str:
     assert operation is not None, "nothing is refused without a request"
+    change.resolve(UNDECIDED, once=of(owed), reason=f"operation {operation.id} was decided")
     if isinstance(answer, Declined):
         change.update(refund_refused_at=at.present)
         facts = {"provider": owed.provider, "payment": owed.reference}
@@ -163,6 +191,39 @@ def settle(
     return "refunded"
 
 
+def undecided(at: At) -> Due:
+    theirs = money_operations.c
+    this = (theirs.subject == inline(TRANSACTION)) & (theirs.subject_id == ours.id)
+    waits = (theirs.kind == inline("refund")) & (theirs.status == inline("pending"))
+    told = inline(f"{UNDECIDED}.") + ours.provider + inline(".") + ours.reference
+    return Due(
+        wallet_transactions,
+        {
+            "it succeeded": ours.status == inline("completed"),
+            "there is nothing that it could be for": ours.escrow_status == inline("void"),
+            "its provider has had its refund for three days and not decided": exists(
+                select(theirs.id).where(this, waits, theirs.first_sent_at <= at.now - SOME_DAYS)
+            ),
+            "nobody was told so": ~exists(select(findings.c.id).where(findings.c.once_key == told)),
+        },
+        since=ours.created_at,
+    )
+
+
+def tell_of_it(_: At, batch: BatchChanges) -> None:
+    untold = (
+        "is under way for three days at its provider, where somebody may have to do something: look there"
+    )
+    batch.finding(
+        UNDECIDED,
+        once=[ours.provider, ours.reference],
+        reason=inline("the refund of payment ") + ours.reference + inline(f" {untold}"),
+        amount_minor=ours.amount_minor,
+        currency=ours.currency,
+    )
+
+
+SLOW = SetStep(undecided, tell_of_it, "refund undecided")
 REFUNDS = MoneyStep(
     subject=TRANSACTION,
     kinds=("refund",),

@@ -39,8 +39,7 @@ from jobctl.tables.marketplace import provider_silences, wallet_transactions
 from jobctl.tables.types import Later, inline
 
 ours, silence = wallet_transactions.c, provider_silences.c
-UNVERIFIED = "payment unverified"
-NOT_FOUND = "not_found"
+NOT_FOUND, TWICE = "not_found", 2
 UNTOLD = "its provider's answer tells nothing: "
 
 
@@ -139,8 +138,8 @@ def settle(
 
 
 def mismatch(payment: Payment, answer: Mismatched, change: RowChanges) -> str:
-    concluding.found(change, "payment mismatch", payment, payment.amount, answer.reason)
-    return "payment mismatch"
+    concluding.found(change, concluding.MISMATCH, payment, payment.amount, answer.reason)
+    return concluding.MISMATCH
 
 
 def concluded(
@@ -224,12 +223,16 @@ def answered(provider: str, silent_since: datetime | None, change: RowChanges) -
 
 def given_up(at: At) -> Due:
     long_ago = at.now - at.settings.payment_verify_give_up
+    # A provider that was silent once is known for that until it is asked again, and nobody may have been due.
+    due_for_as_long = ours.created_at <= long_ago - at.settings.payment_verify_after
     silent = exists(select(silence.id).where(silence.provider == ours.provider, silence.since <= long_ago))
     return Due(
         wallet_transactions,
         {
             **pending(at),
             "it has a reference at its provider": ours.reference.is_not(None),
+            "it has been due to be asked about for PAYMENT_VERIFY_GIVE_UP": due_for_as_long,
+            "it was asked about twice in vain": ours.looks >= TWICE,
             "its provider has not answered, or not found it, for PAYMENT_VERIFY_GIVE_UP": or_(
                 silent, ours.missed_at <= long_ago
             ),
@@ -244,7 +247,7 @@ def give_up(_: At, batch: BatchChanges) -> None:
     )
     batch.update(status="unverified")
     batch.finding(
-        UNVERIFIED,
+        concluding.UNVERIFIED,
         once=[ours.provider, ours.reference],
         reason=inline("payment ") + ours.reference + inline(f": {untold}"),
         amount_minor=ours.amount_minor,

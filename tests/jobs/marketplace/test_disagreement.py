@@ -16,6 +16,7 @@ from tests.bazaar import Bazaar
 from tests.world import NOW, ago
 
 CLEANUP, SETTLER = "payment-cleanup", "settle-operations"
+UNDER_WAY = ("pending", "processing", "needs-attention")  # of refunds
 HOSTILE = ["text_nul", "text_surrogate", "text_long", "text_object"]
 
 
@@ -135,6 +136,63 @@ class TestByHand:
         bazaar.sandbox.clear_faults()
         return payment, str(bazaar.moved(payment).reference)
 
+    @pytest.mark.parametrize(
+        ("amount", "status"),
+        [
+            *((None, each) for each in UNDER_WAY),  # once that is done it is reversed
+            *((3_000, each) for each in (*UNDER_WAY, "processed")),
+        ],
+    )
+    def test_what_is_given_back_before_its_success_is_known_is_a_persons(
+        self, bazaar: Bazaar, amount: int | None, status: str
+    ) -> None:
+        """Paystack has it as a success, until all of it is back."""
+        payment = pending(bazaar)
+        bazaar.at_paystack(payment, "success")
+        bazaar.sandbox.conditions("paystack", refund_first=status)
+        bazaar.sandbox.dashboard.refund("paystack", str(bazaar.moved(payment).reference), amount)
+        bazaar.pass_time(minutes=2)
+        done = bazaar.run(CLEANUP)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"payment mismatch": 1})
+        row, request = bazaar.moved(payment), request_of(bazaar, payment)
+        assert (row.status, row.paid_at, request.status, request.paid_at) == (
+            "unverified",
+            None,
+            "pending",
+            None,
+        )
+        bazaar.pass_time(hours=20)
+        assert bazaar.run(CLEANUP).exit_code == Exit.DONE
+        assert (bazaar.moved(payment).status, kinds(bazaar)) == ("unverified", ["payment mismatch"])
+
+    def test_a_refund_of_it_that_failed_is_none(self, bazaar: Bazaar) -> None:
+        payment = pending(bazaar)
+        bazaar.at_paystack(payment, "success")
+        bazaar.sandbox.conditions("paystack", refund_first="failed")
+        bazaar.sandbox.dashboard.refund("paystack", str(bazaar.moved(payment).reference), 3_000)
+        assert bazaar.run(CLEANUP).counts == {"completed": 1}
+
+    def test_nor_is_one_of_another_payment(self, bazaar: Bazaar) -> None:
+        one, other = pending(bazaar), pending(bazaar)
+        for each in (one, other):
+            bazaar.at_paystack(each, "success")
+        bazaar.sandbox.dashboard.refund("paystack", str(bazaar.moved(other).reference), 3_000)
+        assert bazaar.run(CLEANUP).counts == {"completed": 1, "payment mismatch": 1}
+        assert bazaar.moved(one).status == "completed"
+
+    @pytest.mark.parametrize("fault", ["http_500_before", "garbage", "page_without_meta", "http_403"])
+    def test_where_its_refunds_are_not_told_its_success_is_not_believed_yet(
+        self, bazaar: Bazaar, fault: str
+    ) -> None:
+        payment = pending(bazaar)
+        bazaar.at_paystack(payment, "success")
+        bazaar.sandbox.fault(fault, "list", times=99)
+        assert bazaar.run(CLEANUP).exit_code != Exit.DONE
+        assert bazaar.moved(payment).status == "pending"
+        bazaar.sandbox.clear_faults()
+        bazaar.pass_time(hours=1)
+        assert bazaar.run(CLEANUP).counts == {"completed": 1}
+
     def test_what_was_given_back_by_hand_already_is_given_back(self, bazaar: Bazaar) -> None:
         payment, reference = self.refunding(bazaar)
         bazaar.sandbox.dashboard.refund("paystack", reference)
@@ -209,6 +267,27 @@ class TestTheRightPlace:
         assert done.exit_code == Exit.MISCONFIGURED
         assert "is this the right key?" in done.err
         assert bazaar.world.rows(watermarks) == [mark]
+
+    @pytest.mark.parametrize("what", ["refunds", "payouts"])
+    def test_what_no_list_of_successes_has_says_nothing_of_the_place(self, bazaar: Bazaar, what: str) -> None:
+        """Paystack lists what was given back as reversed, and payouts elsewhere."""
+        values = {"status": "completed", "account": "test", "paid_at": ago(hours=20)}
+        for n in range(3):
+            request = bazaar.request(status="declined", declined_at=ago(hours=5))
+            payment = bazaar.transaction(request, escrow_status="void", **values)
+            if what == "refunds":
+                bazaar.at_paystack(payment, "success", captured_at=ago(hours=20))
+            else:
+                payout = {"request_id": None, "escrow_status": None, "reference": f"TRF_{n}"}
+                bazaar.world.change(wallet_transactions, payment, **payout)
+        bazaar.run(CLEANUP)
+        bazaar.pass_time(minutes=5)
+        bazaar.run(SETTLER)
+        bazaar.pass_time(hours=1)
+        done = bazaar.run(CLEANUP)
+        assert (done.exit_code, done.counts) == (Exit.DONE, {})
+        (mark,) = bazaar.world.rows(watermarks)
+        assert mark.until > bazaar.now - timedelta(minutes=30)
 
 
 class TestLists:

@@ -9,7 +9,8 @@ from jobctl.job import At
 from jobctl.jobs.marketplace import refunding
 from jobctl.money import Money
 from jobctl.providers.protocol import Paid
-from jobctl.tables.marketplace import wallet_transactions
+from jobctl.tables.journal import money_operations
+from jobctl.tables.marketplace import provider_silences, wallet_transactions
 from tests.bazaar import Bazaar
 from tests.world import NOW, ago, ahead
 
@@ -52,9 +53,31 @@ def test_a_request_without_a_payment_is_declined_after_two_days(bazaar: Bazaar, 
 
 @WHEN
 def test_what_was_not_found_for_three_days_is_left_to_a_person(bazaar: Bazaar, short_of: timedelta) -> None:
-    payment = begun(bazaar, timedelta(days=9), next_look_at=ahead(hours=1))
+    payment = begun(bazaar, timedelta(days=9), next_look_at=ahead(hours=1), looks=2)
     bazaar.world.change(wallet_transactions, payment, missed_at=ago(days=3) + short_of)
     assert bazaar.run(JOB).counts == ({} if short_of else {"unverified": 1})
+
+
+@WHEN
+def test_that_is_not_sooner_than_three_days_after_it_was_due(bazaar: Bazaar, short_of: timedelta) -> None:
+    """However long its provider has been silent by then."""
+    bazaar.world.add(provider_silences, {"provider": "paystack", "since": ago(days=9)})
+    begun(bazaar, timedelta(days=4) - short_of, next_look_at=ahead(hours=1), looks=2)
+    assert bazaar.run(JOB).counts == ({} if short_of else {"unverified": 1})
+
+
+@WHEN
+def test_a_refund_that_is_undecided_is_a_persons_after_three_days(
+    bazaar: Bazaar, short_of: timedelta
+) -> None:
+    payment = begun(bazaar, timedelta(days=2))
+    bazaar.at_paystack(payment, "success")
+    bazaar.world.change(wallet_transactions, payment, status="completed", escrow_status="void", paid_at=NOW)
+    bazaar.sandbox.conditions("paystack", refund_first="needs-attention")
+    assert bazaar.run(JOB).counts == {"pending": 1}
+    (operation,) = bazaar.world.rows(money_operations)
+    bazaar.world.change(money_operations, operation.id, first_sent_at=ago(days=3) + short_of)
+    assert bazaar.run(JOB).counts.get("refund undecided") == (None if short_of else 1)
 
 
 @WHEN

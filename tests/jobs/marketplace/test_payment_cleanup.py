@@ -183,6 +183,18 @@ class TestAbsence:
         assert (bazaar.moved(payment).status, request_of(bazaar, payment).status) == ("unverified", "pending")
         assert [each.kind for each in bazaar.world.rows(findings)] == ["payment unverified"]
 
+    @pytest.mark.parametrize("status", ["refunded", None])
+    def test_what_is_there_no_more_or_was_paid_out_is_no_witness(
+        self, bazaar: Bazaar, status: str | None
+    ) -> None:
+        """A payout is no transaction at Paystack: asked about it would tell of the wrong key."""
+        self.known(bazaar)
+        given = {"status": "completed", "account": "test", "paid_at": ago(hours=1), "escrow_status": status}
+        bazaar.transaction(bazaar.request(status="declined"), reference="TRF_1", **given)
+        payment = pending(bazaar, hours=49, account="test")
+        assert bazaar.run(JOB).counts == {"timed out": 1}
+        assert bazaar.moved(payment).failure == "not_found"
+
     @pytest.mark.parametrize("fault", ["other_reference", "other_mode"])
     def test_an_answer_about_another_payment_is_no_such_proof(self, bazaar: Bazaar, fault: str) -> None:
         witness = self.known(bazaar)
@@ -353,6 +365,37 @@ class TestOutages:
         assert [each.kind for each in bazaar.world.rows(findings)] == ["payment unverified"] * 30
         assert {request_of(bazaar, each).status for each in payments} == {"pending"}
 
+    def silent_five_days_ago(self, bazaar: Bazaar) -> None:
+        """Have a run that nobody answered, and none after it, as no payment was due."""
+        known = pending(bazaar)
+        bazaar.sandbox.fault("dropped", times=1_000_000)
+        bazaar.run(JOB)
+        bazaar.world.change(wallet_transactions, known, status="failed", escrow_status="void")
+        bazaar.world.change(requests, bazaar.moved(known).request_id, status="declined")
+        bazaar.pass_time(days=5)
+
+    def test_a_silence_of_before_it_was_due_gives_up_none(self, bazaar: Bazaar) -> None:
+        self.silent_five_days_ago(bazaar)
+        payment = bazaar.transaction(bazaar.request(created_at=bazaar.now - timedelta(hours=25)))
+        for _ in range(3):
+            assert bazaar.run(JOB).exit_code == Exit.UNREACHABLE
+            bazaar.pass_time(hours=2)
+        assert bazaar.moved(payment).status == "pending"
+        bazaar.pass_time(hours=64)
+        bazaar.run(JOB)
+        assert bazaar.moved(payment).status == "pending"
+        bazaar.pass_time(hours=1)
+        assert bazaar.run(JOB).counts["unverified"] == 1
+
+    def test_nor_one_that_was_asked_about_once(self, bazaar: Bazaar) -> None:
+        self.silent_five_days_ago(bazaar)
+        payment = bazaar.transaction(bazaar.request(created_at=bazaar.now - timedelta(hours=97)))
+        bazaar.run(JOB)
+        assert (bazaar.moved(payment).status, bazaar.moved(payment).looks) == ("pending", 1)
+        bazaar.pass_time(hours=1)
+        assert bazaar.run(JOB).counts["unverified"] == 1
+        assert bazaar.moved(payment).looks == 2
+
     def test_an_answer_between_begins_the_three_days_anew(self, bazaar: Bazaar) -> None:
         payment = pending(bazaar)
         bazaar.at_paystack(payment, "abandoned")
@@ -478,6 +521,37 @@ class TestLateSuccesses:
             "pending",
             "in_progress",
         )
+
+    def test_what_a_person_was_told_of_one_is_resolved_then(self, bazaar: Bazaar) -> None:
+        payment = pending(bazaar)
+        bazaar.sandbox.fault("dropped", times=1_000_000)
+        for hours in (0, 36, 37):
+            bazaar.pass_time(hours=hours)
+            bazaar.run(JOB)
+        assert bazaar.moved(payment).status == "unverified"
+        bazaar.at_paystack(payment, "success")
+        bazaar.sandbox.clear_faults()
+        bazaar.pass_time(hours=1)
+        assert bazaar.run(JOB).counts == {"completed": 1}
+        assert [(each.kind, each.status) for each in bazaar.world.rows(findings)] == [
+            ("payment unverified", "resolved")
+        ]
+
+    @pytest.mark.parametrize("fault", ["other_amount", "other_currency", "other_mode", "other_reference"])
+    def test_one_of_which_something_else_was_told_is_left_to_the_person(
+        self, bazaar: Bazaar, fault: str
+    ) -> None:
+        """Though the list has it as it should be, in the same run: one of both answers is wrong."""
+        payment = pending(bazaar)
+        bazaar.at_paystack(payment, "success", captured_at=NOW - timedelta(hours=1))
+        bazaar.sandbox.fault(fault, "retrieve")
+        for counts in ({"payment mismatch": 1}, {}):
+            assert bazaar.run(JOB).counts == counts
+            row = bazaar.moved(payment)
+            assert (row.status, request_of(bazaar, payment).status) == ("unverified", "pending")
+            bazaar.pass_time(hours=1)
+        (finding,) = bazaar.world.rows(findings)
+        assert (finding.kind, finding.status) == ("payment mismatch", "open")
 
 
 def test_since_bounds_the_creation(bazaar: Bazaar) -> None:

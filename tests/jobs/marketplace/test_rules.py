@@ -8,6 +8,7 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from jobctl.errors import Exit
+from jobctl.sandbox.paystack.account import FIRST_REFUND
 from jobctl.tables.findings import findings
 from jobctl.tables.journal import money_operations
 from jobctl.tables.marketplace import (
@@ -162,6 +163,36 @@ class TestRefunds:
             bazaar.run(CLEANUP)
         assert bazaar.moved(payment).escrow_status == "refunded"
         assert [each.kind for each in bazaar.sandbox.ledger()] == ["charge", "refund"]
+
+    @pytest.mark.parametrize(("then", "kinds"), [("processed", []), ("failed", ["refund refused"])])
+    def test_one_that_a_person_has_to_see_to_there_is_found_once(
+        self, bazaar: Bazaar, then: str, kinds: list[str]
+    ) -> None:
+        payment = given_up(bazaar)
+        bazaar.sandbox.conditions("paystack", refund_first="needs-attention")
+        bazaar.run(CLEANUP)
+        before = open_findings(bazaar)
+        for _ in range(2):
+            bazaar.pass_time(days=1)
+            bazaar.run(SETTLER)
+            assert bazaar.run(CLEANUP).exit_code == Exit.DONE
+        assert open_findings(bazaar) == before
+        bazaar.pass_time(days=1, minutes=1)
+        done = bazaar.run(CLEANUP)
+        assert (done.exit_code, done.counts["refund undecided"]) == (Exit.ITEMS_FAILED, 1)
+        assert open_findings(bazaar) == [*before, "refund undecided"]
+        bazaar.pass_time(days=1)
+        done = bazaar.run(CLEANUP)
+        assert (done.exit_code, done.counts.get("refund undecided")) == (Exit.DONE, None)
+        bazaar.sandbox.dashboard.settle("paystack", str(FIRST_REFUND), then)
+        bazaar.pass_time(hours=2)
+        bazaar.run(SETTLER)
+        assert open_findings(bazaar) == [*before, *kinds]
+        assert (bazaar.moved(payment).escrow_status == "refunded") == (then == "processed")
+
+
+def open_findings(bazaar: Bazaar) -> list[str]:
+    return [each.kind for each in bazaar.world.rows(findings) if each.status == "open"]
 
 
 class TestLate:

@@ -106,7 +106,7 @@ def waits(settings: Settings) -> tuple[Wait, ...]:
             DAY,
         ),
         Wait(
-            "findings that keep money waiting: jobctl findings show",
+            "findings that keep money waiting: jobctl findings list",
             findings,
             findings.c.id,
             findings.c.found_at,

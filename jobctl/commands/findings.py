@@ -77,13 +77,13 @@ def show_(finding: int, *, as_json: bool) -> None:
 @click.option(
     "--nothing-there",
     is_flag=True,
-    help="The provider has nothing of the hold or charge, or not any more: it may be asked for anew.",
+    help="The provider has nothing of the hold or charge any more; the next run asks for it anew.",
 )
 def resolve(finding: int, *, reason: str, nothing_there: bool) -> None:
     """Mark a finding as resolved, once that is put right; what waited for it goes on.
 
     A hold or charge of which the provider has something else is not asked for again all the same: put its
-    row right first, or say --nothing-there.
+    row right first, or say --nothing-there, of which the provider is asked first.
     """
     if not reason.strip():
         raise UsageError("--reason says what was decided, and done")
@@ -94,20 +94,25 @@ def resolve(finding: int, *, reason: str, nothing_there: bool) -> None:
         return Due(found, {"it is open": either, "it was named": ours.id == finding})
 
     def change(at: At, batch: BatchChanges) -> None:
-        batch.update(status="resolved", resolved_at=at.now, resolution=reason.strip())
+        said = func.coalesce(ours.resolution + inline("; "), "") + reason.strip()
+        batch.update(status="resolved", resolved_at=at.now, resolution=said)
         if nothing_there:
             its = journal.key == func.substr(ours.once_key, len(MISMATCH) + 2)
             batch.update_beside(money_operations, its, code=NOTHING_THERE)
 
-    def refuse(_: At, database: Database) -> None:
+    def refuse(at: At, database: Database) -> None:
         row = one(finding, database)
         if row["status"] != "open" and not nothing_there:
             raise UsageError(f"finding {finding} is resolved already: jobctl findings show {finding}")
-        if nothing_there and row["kind"] != MISMATCH:
-            raise UsageError(f"--nothing-there is for findings of the kind {MISMATCH!r}")
+        if nothing_there:
+            from jobctl.commands.standing import refuse_standing  # noqa: PLC0415 (no other command pays for it)
 
-    change_by_hand("findings resolve", {"id": finding}, SetStep(due, change, "resolved"), refuse)
-    click.echo(f"Finding {finding} is resolved.")
+            refuse_standing(at, row, database)
+
+    options = {"id": finding} | ({"nothing_there": True} if nothing_there else {})
+    change_by_hand("findings resolve", options, SetStep(due, change, "resolved"), refuse)
+    anew = "; the next run asks for it anew, if its row is due" if nothing_there else ""
+    click.echo(f"Finding {finding} is resolved{anew}.")
 
 
 def one(finding: int, database: Database) -> Mapping[Any, Any]:

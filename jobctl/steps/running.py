@@ -138,7 +138,7 @@ class Running:
         return 1_000_000_000 if limit is None else max(0, limit - self.attempted)
 
     def close_scope(self, down: ScopeDownError) -> None:
-        """Ask nothing more of it in this run; why is said once, though others find other words for the same."""
+        """Ask nothing more of it in this run; why is said once, though others find other words for it."""
         self.closed.add(down.scope)
         first = self.down.setdefault(down.scope, down)
         told = first if first.exit_code == down.exit_code else down

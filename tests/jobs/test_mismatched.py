@@ -1,31 +1,59 @@
 """A hold or charge of which the provider has something else is not asked for anew until a person says so."""
 
+from collections.abc import Callable
+
 import pytest
 
 from jobctl.errors import Exit
+from jobctl.sandbox import SECRET_KEY, YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID, Sandbox
 from jobctl.tables.findings import findings
+from jobctl.tables.sessions import orders
 from tests.payments import AUTHORIZER, Market
 from tests.subscribers import Club
 from tests.world import NOW, World, command
 
 pytestmark = pytest.mark.usefixtures("environment")
-CHARGER = "autopayments"
+CHARGER, PROCESSOR = "autopayments", "session-payment-processor"
+Reach = Callable[[Sandbox], None]
 
 
-def resolve(world: World, *options: str) -> None:
-    """Resolve the only finding, and leave the rows as they are."""
-    (found,) = world.rows(findings)
+@pytest.fixture
+def reached(monkeypatch: pytest.MonkeyPatch) -> Reach:
+    """Give the way to have the command line ask a sandbox."""
+
+    def reach(sandbox: Sandbox) -> None:
+        for name, value in given(sandbox).items():
+            monkeypatch.setenv(name, value)
+
+    return reach
+
+
+def given(sandbox: Sandbox) -> dict[str, str]:
+    return {
+        "STRIPE_API_BASE": sandbox.url,
+        "STRIPE_SECRET_KEY": SECRET_KEY,
+        "YOOKASSA_API_BASE": sandbox.url,
+        "YOOKASSA_SHOP_ID": YOOKASSA_SHOP_ID,
+        "YOOKASSA_SECRET_KEY": YOOKASSA_SECRET_KEY,
+    }
+
+
+def resolve(world: World, *options: str, code: Exit = Exit.DONE) -> None:
+    """Resolve the newest finding, and leave the rows as they are."""
+    found = world.rows(findings)[-1]
     done = command("findings", "resolve", str(found.id), "--reason", "seen", *options)
-    assert done.exit_code == Exit.DONE
+    assert done.exit_code == code
 
 
 @pytest.mark.parametrize("provider", ["stripe", "yookassa"])
-def test_an_order_is_not_held_for_twice(market: Market, provider: str) -> None:
+def test_an_order_is_not_held_for_twice(market: Market, provider: str, reached: Reach) -> None:
     market.provider = provider
     order = market.order()
     market.sandbox.fault("other_amount", "authorize")
     assert market.run(AUTHORIZER).exit_code == Exit.ITEMS_FAILED
     (hold,) = market.sandbox.ledger()
+    reached(market.sandbox)
+    resolve(market.world, "--nothing-there", code=Exit.USAGE)
     resolve(market.world)
     assert market.run(AUTHORIZER, dry_run=True).document["counts"] == {"failed": 1}
     for _ in range(2):
@@ -38,11 +66,13 @@ def test_an_order_is_not_held_for_twice(market: Market, provider: str) -> None:
     market.agree()
 
 
-def test_a_period_is_not_charged_twice(club: Club) -> None:
+def test_a_period_is_not_charged_twice(club: Club, reached: Reach) -> None:
     made = club.member()
     club.sandbox.fault("other_amount", "charge")
     assert club.run(CHARGER).exit_code == Exit.ITEMS_FAILED
     (charge,) = club.sandbox.ledger()
+    reached(club.sandbox)
+    resolve(club.world, "--nothing-there", code=Exit.USAGE)
     resolve(club.world)
     for _ in range(2):
         club.pass_time(hours=2)
@@ -68,6 +98,30 @@ def test_a_renewal_of_another_hold_is_its_own(market: Market) -> None:
         "authorized",
         "authorized",
     ]
+
+
+def test_of_a_capture_it_is_refused(market: Market, reached: Reach) -> None:
+    """A capture is asked for again anyway, and found again."""
+    order = market.held(market.past_session())
+    market.sandbox.dashboard.cancel("stripe", market.of(orders, order).payment_id)
+    assert market.run(PROCESSOR).exit_code == Exit.ITEMS_FAILED
+    reached(market.sandbox)
+    resolve(market.world, "--nothing-there", code=Exit.USAGE)
+
+
+@pytest.mark.parametrize("key", ["sk_test_another", "", "sk_live_x"])
+def test_of_another_account_it_is_refused(
+    market: Market, reached: Reach, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    market.order()
+    market.sandbox.fault("other_amount", "authorize")
+    market.run(AUTHORIZER)
+    reached(market.sandbox)
+    monkeypatch.setenv("STRIPE_SECRET_KEY", key)
+    (found,) = market.world.rows(findings)
+    done = command("findings", "resolve", str(found.id), "--reason", "x", "--nothing-there")
+    assert done.exit_code in (Exit.USAGE, Exit.MISCONFIGURED)
+    assert market.world.rows(findings) == [found]
 
 
 def test_of_another_finding_it_is_refused(world: World) -> None:

@@ -84,7 +84,7 @@ def settings_of(url: str) -> Sequence[Mapping[str, str]]:
 def told(url: str) -> str:
     said = (" ".join(f"{name}={value}" for name, value in each.items()) for each in settings_of(url))
     heading = f"sandbox of {NAMES} at {url}, its control API at {url}{PREFIX}"
-    return "\n".join([heading, *(f"set {each}" for each in said)])
+    return "\n".join([heading, *(f"export {each}" for each in said)])
 
 
 def document(url: str) -> str:

@@ -8,7 +8,7 @@ from threading import Event, Lock
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, select, text, update
+from sqlalchemy import Connection, Engine, event, func, select, text, update
 
 from jobctl import db, registry, session
 from jobctl.errors import Exit
@@ -18,7 +18,9 @@ from jobctl.steps.running import Stop
 from jobctl.tables.findings import findings
 from jobctl.tables.frame import runs
 from jobctl.tables.notifications import notifications
+from jobctl.tables.sessions import sessions
 from jobctl.tables.subscriptions import payments
+from tests.payments import Market
 from tests.rival import while_held
 from tests.servers import closed_port
 from tests.steps import effect_job
@@ -259,6 +261,34 @@ class TestWhatOthersHaveLocked:
         assert {world.row(each).status for each in rest} == ({"sent"} if others else set())
         rival.rollback()
         assert world.send().counts == {"sent": 1}
+
+    def test_what_stays_locked_keeps_no_other_waiting(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The others are served before anything is waited for."""
+        monkeypatch.setattr(db, "PATIENCE", timedelta(milliseconds=50))
+        message, *rest = world.messages(5)
+        theirs = select(notifications.c.id).where(notifications.c.id == message).with_for_update()
+        seen: list[int] = []
+
+        def look(connection: Connection) -> None:
+            sent = select(func.count()).where(notifications.c.status == "sent")
+            seen.append(connection.scalar(sent) or 0)
+
+        done = while_held(world, theirs, world.send, more=look)
+        assert (seen, done.counts["sent"] >= len(rest)) == ([len(rest)], True)
+
+    def test_nor_does_it_keep_what_is_changed_in_bulk(self, market: Market) -> None:
+        locked, *rest = [market.past_session(None) for _ in range(5)]
+        theirs = select(sessions.c.id).where(sessions.c.id == locked).with_for_update()
+        seen: list[int] = []
+
+        def look(connection: Connection) -> None:
+            analysed = select(func.count()).where(sessions.c.attendance.is_not(None))
+            seen.append(connection.scalar(analysed) or 0)
+
+        done = while_held(market.world, theirs, lambda: market.run("session-attendance-analyzer"), more=look)
+        assert (seen, sum(done.counts.values())) == ([len(rest)], 1 + len(rest))
 
     def test_what_is_let_go_of_is_served_by_the_same_run(self, world: World, rival: Connection) -> None:
         ids = world.messages(30)

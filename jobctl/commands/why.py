@@ -26,7 +26,13 @@ from jobctl.tables.frame import runs
 from jobctl.tables.journal import money_operations
 from jobctl.tables.types import Key
 
-FAR = timedelta(days=3653)  # what isn't due within ten years is not waiting for time
+# When a row may become due: looked at by the hour, the day, the month; after ten years it waits for no time.
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+AHEAD = (
+    *(n * HOUR for n in range(1, 24)),
+    *(n * DAY for n in range(1, 120)),
+    *(n * 30 * DAY for n in range(4, 122)),
+)
 NEAR = timedelta(milliseconds=1)
 OPERATION = (
     "id",
@@ -225,9 +231,10 @@ def when_due(step: DueStep, at: At, row: Key, connection: Connection) -> datetim
     def holds(ahead: timedelta) -> bool:
         return all(truths(step.due(replace(at, now=at.now + ahead)), row, connection))
 
-    early, late = timedelta(0), FAR
-    if not holds(late):
+    late = next((each for each in AHEAD if holds(each)), None)
+    if late is None:
         return None
+    early = max((each for each in AHEAD if each < late), default=timedelta(0))
     while late - early > NEAR:
         middle = (early + late) / 2
         early, late = (early, middle) if holds(middle) else (middle, late)

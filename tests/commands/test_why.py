@@ -294,6 +294,16 @@ def test_addresses_are_left_out_of_reasons_and_nothing_else(world: World, reason
     assert explained(message)["row"]["reason"] == told
 
 
+@pytest.mark.parametrize("days", [3, 7.5, 40, 100])
+def test_an_order_will_be_due_though_not_for_ever(world: World, market: Market, days: float) -> None:
+    """It is until its session is over."""
+    starts_at = present(days=days)
+    session = market.session(starts_at=starts_at, ends_at=starts_at + timedelta(hours=1))
+    told = command("why", AUTHORIZER, str(market.order(session)), "--json").document[-1]
+    due_at = datetime.fromisoformat(told["due_at"])
+    assert abs(due_at - (starts_at - timedelta(hours=48))) < timedelta(seconds=1)
+
+
 def test_what_it_waits_for_is_named(world: World, market: Market) -> None:
     order = market.order()
     market.sandbox.fault("other_amount", "authorize")

@@ -228,9 +228,15 @@ def claim_of(values: Mapping[Any, Any], connection: Connection, locks: Locks) ->
 def when_due(step: DueStep, at: At, row: Key, connection: Connection) -> datetime | None:
     """Find, by asking the conditions at other times, when they will hold if nothing but time passes."""
 
-    def holds(ahead: timedelta) -> bool:
-        return all(truths(step.due(replace(at, now=at.now + ahead)), row, connection))
+    def hold(ahead: timedelta) -> list[bool]:
+        return truths(step.due(replace(at, now=at.now + ahead)), row, connection)
 
+    def holds(ahead: timedelta) -> bool:
+        return all(hold(ahead))
+
+    # What does not hold now and will not by then waits for something else than time.
+    if not all(then for now, then in zip(hold(timedelta(0)), hold(AHEAD[-1]), strict=True) if not now):
+        return None
     late = next((each for each in AHEAD if holds(each)), None)
     if late is None:
         return None

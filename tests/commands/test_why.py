@@ -295,7 +295,7 @@ def test_addresses_are_left_out_of_reasons_and_nothing_else(world: World, reason
 
 
 @pytest.mark.parametrize("days", [3, 7.5, 40, 100])
-def test_an_order_will_be_due_though_not_for_ever(world: World, market: Market, days: float) -> None:
+def test_an_order_will_be_due_though_not_for_ever(market: Market, days: float) -> None:
     """It is until its session is over."""
     starts_at = present(days=days)
     session = market.session(starts_at=starts_at, ends_at=starts_at + timedelta(hours=1))

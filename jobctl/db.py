@@ -44,7 +44,7 @@ from jobctl.errors import JobctlError, MisconfiguredError, UnreachableError
 from jobctl.settings import Settings
 from jobctl.tables.types import FIXED_WIDTH, Instant, Json
 
-SCHEMA = "0009"  # the newest migration, which this code was written for
+SCHEMA = "0010"  # the newest migration, which this code was written for
 VERSION_TABLE = "jobctl_version"  # Alembic's, by a name of our own: the application may use Alembic too
 OLDEST_POSTGRES = 140000
 BUSY_TIMEOUT = 10  # seconds

@@ -42,15 +42,16 @@ def references(table: str, column: str, other: str) -> sa.ForeignKeyConstraint:
     return sa.ForeignKeyConstraint([column], [f"{other}.id"], name=f"fk_{table}_{column}_{other}")
 
 
-def add_column(table: str, column: "sa.Column[Any]") -> None:
+def add_column(table: str, column: "sa.Column[Any]", *rules: sa.CheckConstraint) -> None:
     """Add a column; SQLite takes the rules for it in the same statement only."""
     dialect = op.get_bind().dialect
-    checks = forms_on(dialect.name, column)
+    forms = {f"ck_{table}_{each.name}": each.sqltext for each in forms_on(dialect.name, column)}
+    checks = forms | {str(each.name): each.sqltext for each in rules}
     if dialect.name != "sqlite":
         op.add_column(table, column)
-        for each in checks:
-            op.create_check_constraint(op.f(f"ck_{table}_{each.name}"), table, each.sqltext)
+        for name, rule in checks.items():
+            op.create_check_constraint(op.f(name), table, rule)
         return
     made = sa.schema.CreateColumn(column).compile(dialect=dialect)
-    rules = " ".join(f"CONSTRAINT ck_{table}_{each.name} CHECK ({each.sqltext})" for each in checks)
-    op.execute(f"ALTER TABLE {table} ADD COLUMN {made} {rules}")
+    told = " ".join(f"CONSTRAINT {name} CHECK ({rule})" for name, rule in checks.items())
+    op.execute(f"ALTER TABLE {table} ADD COLUMN {made} {told}")

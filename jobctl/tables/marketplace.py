@@ -115,6 +115,7 @@ _wallet_transactions = (
         "account", Text
     ),  # of ours at the provider, that it was begun at; null: whichever the settings have
     Column("missed_at", Instant),  # since when the provider says that it has no such payment
+    Column("received_minor", BigInteger),  # what its provider told that was paid; null: nobody asked it
 )
 wallet_transactions = Table(
     "wallet_transactions",
@@ -125,6 +126,8 @@ wallet_transactions = Table(
     # Beyond this a fee could not be worked out in whole numbers.
     CheckConstraint("amount_minor BETWEEN 1 AND 100000000000000", name="amount_minor"),
     CheckConstraint("fee_basis_points BETWEEN 0 AND 10000", name="fee_basis_points"),
+    # What was received is what is released, or given back, whatever somebody makes of the amount later.
+    CheckConstraint("received_minor = amount_minor", name="received_minor"),
     CheckConstraint("escrow_status <> 'released' OR status = 'completed'", name="released"),
     CheckConstraint("escrow_status IS NULL OR request_id IS NOT NULL", name="request_id"),
     UniqueConstraint("provider", "reference"),

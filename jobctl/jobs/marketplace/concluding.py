@@ -80,6 +80,7 @@ def succeeded(at: At, payment: Payment, paid: Paid, change: RowChanges) -> tuple
     values: Values = {
         "status": "completed",
         "paid_at": paid.paid_at,
+        "received_minor": paid.amount.minor,
         "failure": None,
         "failed_at": None,
         "missed_at": None,

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from jobctl import db
 from jobctl.errors import Exit
@@ -44,6 +45,23 @@ class TestVerification:
         assert (request.status, request.paid_at) == ("in_progress", NOW)
         assert templates(bazaar) == [(request.creator_id, "request-paid")]
         assert bazaar.run(JOB).counts == {}
+
+    @pytest.mark.parametrize("late", [False, True])
+    def test_what_was_received_is_not_made_another_amount(self, bazaar: Bazaar, late: bool) -> None:
+        """Else more could be released than was paid, or less given back."""
+        payment = pending(bazaar, hours=49)
+        bazaar.at_paystack(payment, "abandoned" if late else "success")
+        bazaar.run(JOB)
+        if late:
+            bazaar.pass_time(hours=2)
+            bazaar.at_paystack(payment, "success")
+            bazaar.pass_time(minutes=30)
+            bazaar.run(JOB)
+        row = bazaar.moved(payment)
+        assert (row.status, row.received_minor) == ("completed", row.amount_minor)
+        for other in (row.amount_minor - 1, row.amount_minor * 100):
+            with pytest.raises(IntegrityError):
+                bazaar.world.change(wallet_transactions, payment, amount_minor=other)
 
     @pytest.mark.parametrize(
         ("status", "escrow"), [("failed", "void"), ("reversed", "refunded")], ids=["failed", "reversed"]

@@ -42,6 +42,7 @@ class Subscription(NamedTuple):
     recurring: bool
     amount_minor: int | None
     provider: str | None
+    account: str | None  # that the method was saved at; null: whichever the settings have
     customer: str | None
     method: str | None
     gone: bool  # its user
@@ -80,7 +81,8 @@ def due(at: At) -> Due:
     read: dict[str, Any] = {name: ours[name] for name in Subscription._fields if name in ours}
     read |= {"plan": plans.c.name, "amount_minor": price}
     read |= {"unit": plans.c.unit, "every": plans.c.every, "recurring": plans.c.recurring}
-    read |= {"provider": payments.c.provider, "customer": payments.c.provider_customer}
+    read |= {"provider": payments.c.provider, "account": payments.c.account}
+    read |= {"customer": payments.c.provider_customer}
     read |= {"method": payments.c.provider_method, "gone": ~is_there}
     return Due(
         in_full,
@@ -120,7 +122,7 @@ def ask(at: At, subscription: Subscription) -> Ask | Declined:  # noqa: ARG001 (
         "payment_provider_id": subscription.provider,
     }
     charge = Charge(amount, subscription.customer, subscription.method, metadata)
-    return Ask(subscription.cycle, subscription.provider, charge)
+    return Ask(subscription.cycle, subscription.provider, charge, subscription.account)
 
 
 def begin(at: At, subscription: Subscription, operation: Operation, change: RowChanges) -> None:

@@ -118,6 +118,23 @@ class TestRenewal:
         assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"failed": 1})
         assert club.sandbox.ledger() == []
 
+    def test_a_method_that_was_saved_at_another_account_is_not_charged(self, club: Club) -> None:
+        """There it is nobody's, or somebody else's; the next run with the right one charges it."""
+        made, other = club.member(), club.member()
+        payment = club.periods(made)[-1].payment_id
+        club.world.change(payments, payment, account="shop-777")
+        shown = club.run(AUTOPAYMENTS, dry_run=True).document
+        assert [each["row_id"] for each in shown["rows"] if each["outcome"] == "failed"] == [made]
+        done = club.run(AUTOPAYMENTS)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"renewed": 1, "failed": 1})
+        assert [each.row_id for each in club.world.errors()] == [made]
+        assert [len(club.renewals(each)) for each in (made, other)] == [0, 1]
+        assert [each.subject_id for each in club.world.rows(money_operations)] == [other]
+        right = club.world.rows(money_operations)[0].account
+        club.world.change(payments, payment, account=right)
+        assert club.run(AUTOPAYMENTS).counts == {"renewed": 1}
+        club.agree()
+
     def test_its_day_of_the_month_is_kept(self, club: Club) -> None:
         made = club.member(ended_at=datetime(2026, 2, 28, 12, 30, tzinfo=UTC), billing_anchor_day=31)
         assert club.run(AUTOPAYMENTS).counts == {"renewed": 1}

@@ -49,14 +49,22 @@ class Webhook(threading.Thread):
 
 
 def apply(connection: Connection, told: dict[str, Any]) -> bool:
+    """Apply a payment; return whether it gave a period: one that buys none is left to a person."""
     ours, theirs = subscriptions.c, payments.c
-    buyer = (ours.user_id == told["user_id"]) & (ours.plan_id == told["plan_id"])
-    active = select(subscriptions).where(buyer, ours.status == "active").with_for_update()
-    subscription = connection.execute(active).first()
     number = (theirs.provider == told["provider"]) & (theirs.provider_payment_id == told["number"])
+    known = connection.execute(select(payments).where(number)).first()
+    subscription = whose(connection, known, told)
     payment = connection.execute(select(payments).where(number).with_for_update()).first()
     if payment is not None and payment.status == "succeeded":
         return False
+    if subscription and payment and buys_nothing(subscription, payment):
+        paid = dict.fromkeys(("paid_at", "confirmed_at"), told["paid_at"])
+        connection.execute(
+            payments.update().where(theirs.id == payment.id).values(status="succeeded", **paid)
+        )
+        return False
+    if subscription and subscription.status != "active":
+        subscription = None
     start = subscription.ended_at if subscription else told["paid_at"]
     anchor = subscription.billing_anchor_day if subscription else start.day
     (plan,) = connection.execute(select(plans).where(plans.c.id == told["plan_id"]))
@@ -108,6 +116,29 @@ def apply(connection: Connection, told: dict[str, Any]) -> bool:
         created_at=told["paid_at"],
     )
     return True
+
+
+def whose(connection: Connection, payment: Any, told: dict[str, Any]) -> Any:
+    """Return the subscription that a payment is for, locked."""
+    ours = subscriptions.c
+    own = None
+    if payment is not None and payment.subscription_id is not None:
+        its = select(subscriptions).where(ours.id == payment.subscription_id).with_for_update()
+        own = connection.execute(its).first()
+    if own is not None and own.status == "active":
+        return own
+    of = told if payment is None else {"user_id": payment.user_id, "plan_id": payment.plan_id}
+    buyer = (ours.user_id == of["user_id"]) & (ours.plan_id == of["plan_id"])
+    active = select(subscriptions).where(buyer, ours.status == "active").with_for_update()
+    return connection.execute(active).first() or own
+
+
+def buys_nothing(subscription: Any, payment: Any) -> bool:
+    """Tell whether there is no period that a payment could pay for."""
+    other = subscription.status == "active" and subscription.plan_id != payment.plan_id
+    late = payment.period_start not in (None, subscription.ended_at)
+    anothers = subscription.user_id != payment.user_id
+    return subscription.status == "cancelled" or anothers or other or late
 
 
 def a_month_after(start: datetime, anchor: int) -> datetime:

@@ -177,7 +177,17 @@ def objection(subscription: Any, payment: Any) -> str | None:
         return f"payment {payment.id} is for subscription {subscription.id}, which is another user's"
     if subscription is not None and subscription.status == "cancelled":
         return f"payment {payment.id} is for subscription {subscription.id}, which was cancelled"
+    if subscription is not None and subscription.status == "active":
+        return another_plan(subscription, payment)
     return None
+
+
+def another_plan(subscription: Any, payment: Any) -> str | None:
+    """Return why a payment buys nothing of what its subscription is to."""
+    if subscription.plan_id == payment.plan_id:
+        return None
+    its = f"payment {payment.id}, of plan {payment.plan_id}, is for subscription {subscription.id}"
+    return f"{its}, which is to plan {subscription.plan_id}"
 
 
 def served(

@@ -106,25 +106,30 @@ def test_who_comes_second_sees_what_the_first_has_done(club: Club, job: str) -> 
 
 
 @pytest.mark.parametrize("first", ["the application", "the job"])
-@pytest.mark.parametrize("why", ["another plan", "cancelled", "another user", "an old period"])
+@pytest.mark.parametrize(
+    "why", ["another plan", "cancelled", "cancelled since", "lost", "another user", "an old period"]
+)
 def test_what_buys_nothing_buys_nothing_of_either(club: Club, why: str, first: str) -> None:
     made = club.member(next_charge_at=None)
     user, number = club.of(made).user_id, club.pay(club.of(made).user_id)
     values: dict[str, dict[str, Any]] = {
         "another plan": {"plan_id": club.plan_of(name="Year", unit="year")},
         "cancelled": {},
+        "cancelled since": {"subscription_id": None},
         "another user": {"user_id": club.buyer()},
         "an old period": {"period_start": club.now - timedelta(days=40)},
     }
-    club.begun(**{"user_id": user, "number": number, "subscription_id": made, **values[why]})
-    if why == "cancelled":
+    if why != "lost":
+        club.begun(**{"user_id": user, "number": number, "subscription_id": made, **values[why]})
+    if why in ("cancelled", "cancelled since", "lost"):
         club.world.change(subscriptions, made, status="cancelled", cancelled_at=club.now)
     before = club.of(made), club.periods(made)
     paid = told(club, user, number, club.now - timedelta(minutes=5))
     if first == "the application":
         with club.world.engine.begin() as connection:
             assert not apply(connection, paid)
-    assert club.run(PENDING).exit_code == (Exit.DONE if first == "the application" else Exit.ITEMS_FAILED)
+    job = SUCCESSFUL if why == "lost" else PENDING
+    assert club.run(job).exit_code == (Exit.DONE if first == "the application" else Exit.ITEMS_FAILED)
     with club.world.engine.begin() as connection:
         assert not apply(connection, paid)
     assert (club.of(made), club.periods(made)) == before

@@ -252,10 +252,11 @@ def served(
     return subscription_id, (start, end)
 
 
-def found(change: RowChanges, kind: str, paid: Paid, reason: str) -> str:
-    """Leave a payment to a person, once."""
+def found(change: RowChanges, kind: str, paid: Paid, reason: str, **more: Any) -> str:
+    """Leave a payment to a person, once; more: what else the finding has, or another amount."""
     facts = {"provider": paid.provider, "payment": paid.id, "paid_at": paid.paid_at.isoformat()}
-    change.finding(kind, once=[paid.provider, paid.id], reason=reason, amount=paid.amount, facts=facts)
+    told = {"amount": paid.amount, "facts": facts} | more
+    change.finding(kind, once=[paid.provider, paid.id], reason=reason, **told)
     return kind
 
 

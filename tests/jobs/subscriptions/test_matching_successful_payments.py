@@ -537,6 +537,72 @@ class TestWhatSucceededHereAlone:
         assert club.run(JOB).exit_code == Exit.ITEMS_FAILED
 
 
+class TestGivenBack:
+    """What succeeded here, and was given back at the provider by hand, is no payment any more."""
+
+    def member(self, club: Club, span: timedelta, back: int | None) -> tuple[int, int]:
+        """Have a subscription whose last payment was given back; return both. back: None for all of it."""
+        made = club.member()
+        number, payment = club.pay(club.of(made).user_id, ago=span), club.periods(made)[-1].payment_id
+        told = {"provider_payment_id": number, "paid_at": club.now - span, "confirmed_at": None}
+        club.world.change(payments, payment, **told)
+        club.sandbox.dashboard.refund(club.provider, number, back)
+        return made, payment
+
+    @pytest.mark.parametrize("back", [None, 10_000], ids=["all of it", "a part"])
+    @pytest.mark.parametrize("listed", [True, False])
+    def test_it_needs_someone_and_nobody_is_charged_again(
+        self, club: Club, listed: bool, back: int | None
+    ) -> None:
+        made, payment = self.member(club, timedelta(minutes=30) if listed else timedelta(days=2), back)
+        shown = club.run(JOB, dry_run=True).document["counts"]
+        done = club.run(JOB)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"payment mismatch": 1})
+        assert shown["payment mismatch"] == 1
+        (finding,) = club.world.rows(findings)
+        assert (finding.kind, finding.facts["payment"]) == (
+            "payment mismatch",
+            club.paid(payment).provider_payment_id,
+        )
+        assert "given back at the provider" in finding.reason
+        assert finding.amount_minor == (back or 50_000)
+        row = club.paid(payment)
+        assert (row.status, row.refunded_at is None) == ("succeeded", back is not None)
+        waits = (None, None) if back is None else ("subscription", made)
+        assert (finding.subject, finding.subject_id) == waits
+        assert club.run("autopayments").counts == {}
+        assert [each.key for each in club.world.rows(money_operations)] == []
+        club.pass_time(hours=25)
+        assert (club.run(JOB).exit_code, len(club.world.rows(findings))) == (Exit.DONE, 1)
+        assert club.run("autopayments").counts == {}
+
+    def test_what_follows_in_a_part_is_noted_too(self, club: Club) -> None:
+        made, payment = self.member(club, timedelta(minutes=30), 10_000)
+        club.run(JOB)
+        club.sandbox.dashboard.refund(club.provider, club.paid(payment).provider_payment_id)
+        club.pass_time(hours=25)
+        assert club.run(JOB).exit_code == Exit.DONE
+        assert club.paid(payment).refunded_at is not None
+        number = club.world.rows(findings)[0].id
+        club.world.change(findings, number, status="resolved", resolved_at=club.now, resolution="seen")
+        assert (club.run("autopayments").counts, len(club.periods(made))) == ({}, 1)
+
+    def test_once_someone_has_decided_about_a_part_it_is_charged(self, club: Club) -> None:
+        made, _ = self.member(club, timedelta(minutes=30), 10_000)
+        club.run(JOB)
+        number = club.world.rows(findings)[0].id
+        club.world.change(findings, number, status="resolved", resolved_at=club.now, resolution="seen")
+        assert (club.run("autopayments").counts, len(club.periods(made))) == ({"renewed": 1}, 2)
+
+    def test_what_is_known_to_be_given_back_is_confirmed(self, club: Club) -> None:
+        _, payment = self.member(club, timedelta(minutes=30), None)
+        club.world.change(payments, payment, refunded_at=ago(minutes=20))
+        assert club.run(JOB).exit_code == Exit.DONE
+        row = club.paid(payment)
+        assert (row.confirmed_at is not None, row.refunded_at) == (True, ago(minutes=20))
+        assert club.world.rows(findings) == []
+
+
 class TestDryRun:
     def test_it_tells_what_the_real_run_then_does(self, club: Club) -> None:
         club.pay(club.buyer())

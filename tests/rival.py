@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -21,6 +21,9 @@ from jobctl.settings import Settings
 from jobctl.tables.subscriptions import payments, plans, subscription_periods, subscriptions
 from tests.sandbox.client import until
 from tests.world import Done, World
+
+# After the end: the longer of SUBSCRIPTION_GRACE and the last of AUTOPAYMENT_RETRY_DAYS, by the defaults.
+TOO_LATE = timedelta(days=4)
 
 
 class Webhook(threading.Thread):
@@ -49,14 +52,22 @@ class Webhook(threading.Thread):
 
 
 def apply(connection: Connection, told: dict[str, Any]) -> bool:
+    """Apply a payment; return whether it gave a period: one that buys none is left to a person."""
     ours, theirs = subscriptions.c, payments.c
-    buyer = (ours.user_id == told["user_id"]) & (ours.plan_id == told["plan_id"])
-    active = select(subscriptions).where(buyer, ours.status == "active").with_for_update()
-    subscription = connection.execute(active).first()
     number = (theirs.provider == told["provider"]) & (theirs.provider_payment_id == told["number"])
+    known = connection.execute(select(payments).where(number)).first()
+    subscription = whose(connection, known, told)
     payment = connection.execute(select(payments).where(number).with_for_update()).first()
     if payment is not None and payment.status == "succeeded":
         return False
+    if subscription and buys_nothing(subscription, payment, told):
+        write_down(connection, payment, told, payment.subscription_id if payment else subscription.id)
+        return False
+    if subscription and not goes_on(subscription, told):
+        if subscription.status == "active":
+            expired = {"status": "expired", "expired_at": told["paid_at"], "next_charge_at": None}
+            connection.execute(subscriptions.update().where(ours.id == subscription.id).values(expired))
+        subscription = None
     start = subscription.ended_at if subscription else told["paid_at"]
     anchor = subscription.billing_anchor_day if subscription else start.day
     (plan,) = connection.execute(select(plans).where(plans.c.id == told["plan_id"]))
@@ -79,25 +90,7 @@ def apply(connection: Connection, told: dict[str, Any]) -> bool:
             billing_anchor_day=anchor,
             created_at=told["paid_at"],
         )
-    paid = {
-        "status": "succeeded",
-        "paid_at": told["paid_at"],
-        "confirmed_at": told["paid_at"],
-        "subscription_id": subscription_id,
-    }
-    if payment:
-        connection.execute(payments.update().where(theirs.id == payment.id).values(paid))
-        payment_id = payment.id
-    else:
-        money = {name: told[name] for name in ("user_id", "plan_id", "provider", "amount_minor", "currency")}
-        payment_id = insert(
-            connection,
-            payments,
-            **money,
-            **paid,
-            provider_payment_id=told["number"],
-            created_at=told["paid_at"],
-        )
+    payment_id = write_down(connection, payment, told, subscription_id)
     insert(
         connection,
         subscription_periods,
@@ -108,6 +101,53 @@ def apply(connection: Connection, told: dict[str, Any]) -> bool:
         created_at=told["paid_at"],
     )
     return True
+
+
+def write_down(
+    connection: Connection, payment: Any, told: dict[str, Any], subscription_id: int | None
+) -> int:
+    paid: dict[str, Any] = {"status": "succeeded", "subscription_id": subscription_id}
+    paid |= dict.fromkeys(("paid_at", "confirmed_at"), told["paid_at"])
+    if payment:
+        connection.execute(payments.update().where(payments.c.id == payment.id).values(paid))
+        return int(payment.id)
+    paid |= {name: told[name] for name in ("user_id", "plan_id", "provider", "amount_minor", "currency")}
+    paid |= {"provider_payment_id": told["number"], "created_at": told["paid_at"]}
+    return insert(connection, payments, **paid)
+
+
+def whose(connection: Connection, payment: Any, told: dict[str, Any]) -> Any:
+    """Return the subscription that a payment is for, locked."""
+    ours = subscriptions.c
+    own = None
+    if payment is not None and payment.subscription_id is not None:
+        its = select(subscriptions).where(ours.id == payment.subscription_id).with_for_update()
+        own = connection.execute(its).first()
+    if own is not None and own.status == "active":
+        return own
+    of = told if payment is None else {"user_id": payment.user_id, "plan_id": payment.plan_id}
+    buyer = (ours.user_id == of["user_id"]) & (ours.plan_id == of["plan_id"])
+    unknown = (ours.status == "cancelled") & ours.cancelled_at.is_(None)
+    for each in (ours.status == "active", (ours.cancelled_at >= told["paid_at"]) | unknown):
+        found = connection.execute(select(subscriptions).where(buyer, each).with_for_update()).first()
+        if found is not None:
+            return found
+    return own
+
+
+def buys_nothing(subscription: Any, payment: Any, told: dict[str, Any]) -> bool:
+    """Tell whether there is no period that a payment could pay for."""
+    at = subscription.cancelled_at
+    since = at is not None and at >= told["paid_at"] and not goes_on(subscription, told)
+    if subscription.status == "cancelled" or since or payment is None:
+        return subscription.status == "cancelled" or since
+    other = subscription.status == "active" and subscription.plan_id != payment.plan_id
+    late = payment.period_start not in (None, subscription.ended_at)
+    return other or late or bool(subscription.user_id != payment.user_id)
+
+
+def goes_on(subscription: Any, told: dict[str, Any]) -> bool:
+    return subscription.status == "active" and bool(subscription.ended_at > told["paid_at"] - TOO_LATE)
 
 
 def a_month_after(start: datetime, anchor: int) -> datetime:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, or_, select
 
 from jobctl.job import At, Look, RowChanges
 from jobctl.jobs.subscriptions.renewing import charge_day, too_late
@@ -77,7 +77,7 @@ def record(at: At, payment_id: int, paid: Paid, change: RowChanges) -> str:
     """Apply to a payment that is here what succeeded at the provider; return what came of it."""
     look = change.look
     known = look(select(payments).where(payments.c.id == payment_id))
-    subscription = of_buyer(look, known.user_id, known.plan_id, known.subscription_id)
+    subscription = of_buyer(look, known.user_id, known.plan_id, known.subscription_id, paid.paid_at)
     payment = look(select(payments).where(payments.c.id == payment_id), lock=payments)
     if payment.status == "succeeded":
         return "known already"
@@ -93,7 +93,7 @@ def record(at: At, payment_id: int, paid: Paid, change: RowChanges) -> str:
         "provider_customer": payment.provider_customer or paid.customer,
         "provider_method": payment.provider_method or paid.method,
     }
-    if reason := objection(subscription, payment):
+    if reason := objection(at, subscription, payment, paid):
         change.update_beside(payments, payment.id, **values)
         return found(change, "payment not applied", paid, reason)
     buyer = Buyer(payment.user_id, payment.plan_id, renewable=values["provider_method"] is not None)
@@ -105,17 +105,27 @@ def record(at: At, payment_id: int, paid: Paid, change: RowChanges) -> str:
 
 def add(at: At, buyer: "Buyer", paid: Paid, reference: str | None, change: RowChanges) -> str:
     """Write down a payment that is not here, and give its buyer what it was for."""
-    subscription = of_buyer(change.look, buyer.user_id, buyer.plan_id, None)
+    subscription = of_buyer(change.look, buyer.user_id, buyer.plan_id, None, paid.paid_at)
+    change.drift("succeeded at the provider and was missing here", paid.amount)
+    if subscription is not None and was_cancelled(at, subscription, paid):
+        add_payment(at, buyer, paid, change, subscription_id=subscription.id, reference=reference)
+        reason = f"it was paid before its customer cancelled subscription {subscription.id}"
+        return found(change, "payment not applied", paid, reason)
     subscription_id, period = served(at, buyer, subscription, paid, change)
-    payment_id = change.insert(
+    payment_id = add_payment(at, buyer, paid, change, subscription_id=subscription_id, reference=reference)
+    add_period(at, subscription_id, period, payment_id, change)
+    return "added"
+
+
+def add_payment(at: At, buyer: "Buyer", paid: Paid, change: RowChanges, **known: Any) -> Any:
+    """Write down a payment, and what else is known of it: its subscription and its reference."""
+    return change.insert(
         payments,
         user_id=buyer.user_id,
         plan_id=buyer.plan_id,
-        subscription_id=subscription_id,
         provider=paid.provider,
         account=account(at.settings, paid.provider),
         provider_payment_id=paid.id,
-        reference=reference,
         provider_customer=paid.customer,
         provider_method=paid.method,
         amount_minor=paid.amount.minor,
@@ -124,10 +134,8 @@ def add(at: At, buyer: "Buyer", paid: Paid, reference: str | None, change: RowCh
         paid_at=paid.paid_at,
         confirmed_at=at.present,
         created_at=at.present,
+        **known,
     )
-    add_period(at, subscription_id, period, payment_id, change)
-    change.drift("succeeded at the provider and was missing here", paid.amount)
-    return "added"
 
 
 @dataclass(frozen=True)
@@ -139,10 +147,11 @@ class Buyer:
     renewable: bool
 
 
-def of_buyer(look: Look, user_id: int, plan_id: int, subscription_id: int | None) -> Any:
+def of_buyer(look: Look, user_id: int, plan_id: int, subscription_id: int | None, paid_at: datetime) -> Any:
     """Return the subscription that a payment is for, locked, with its plan; None where there is none.
 
-    Its own first; where that has ended, another one to the same plan that is active.
+    Its own first; where that has ended, another one to the same plan that is active, or that its customer
+    has cancelled since.
     """
     own = None
     if subscription_id is not None:
@@ -150,7 +159,16 @@ def of_buyer(look: Look, user_id: int, plan_id: int, subscription_id: int | None
         if own is not None and own.status == "active":
             return own
     theirs = (subscriptions.c.user_id == user_id) & (subscriptions.c.plan_id == plan_id)
-    return look(in_full().where(theirs, active), lock=subscriptions) or own
+    others = (
+        look(in_full().where(theirs, each), lock=subscriptions) for each in (active, cancelled(paid_at))
+    )
+    return next((each for each in others if each is not None), own)
+
+
+def cancelled(since: datetime) -> ColumnElement[bool]:
+    """Hold for what was cancelled since then, or nobody knows when."""
+    at_some_time = (subscriptions.c.status == inline("cancelled")) & subscriptions.c.cancelled_at.is_(None)
+    return or_(subscriptions.c.cancelled_at >= since, at_some_time)
 
 
 def in_full() -> Select[Any]:
@@ -165,7 +183,7 @@ def mismatch(payment: Any, paid: Paid) -> str | None:
     return f"payment {payment.id} was given back at the provider" if paid.refunded else None
 
 
-def objection(subscription: Any, payment: Any) -> str | None:
+def objection(at: At, subscription: Any, payment: Any, paid: Paid) -> str | None:
     """Return why there is nothing that a payment could still pay for."""
     if payment.period_start is not None and not (
         subscription is not None
@@ -175,21 +193,44 @@ def objection(subscription: Any, payment: Any) -> str | None:
         return f"payment {payment.id} succeeded after its period was paid, or its subscription ended"
     if subscription is not None and subscription.user_id != payment.user_id:
         return f"payment {payment.id} is for subscription {subscription.id}, which is another user's"
-    if subscription is not None and subscription.status == "cancelled":
+    if subscription is not None and was_cancelled(at, subscription, paid):
         return f"payment {payment.id} is for subscription {subscription.id}, which was cancelled"
+    if subscription is not None and subscription.status == "active":
+        return another_plan(subscription, payment)
     return None
+
+
+def another_plan(subscription: Any, payment: Any) -> str | None:
+    """Return why a payment buys nothing of what its subscription is to."""
+    if subscription.plan_id == payment.plan_id:
+        return None
+    its = f"payment {payment.id}, of plan {payment.plan_id}, is for subscription {subscription.id}"
+    return f"{its}, which is to plan {subscription.plan_id}"
+
+
+def was_cancelled(at: At, subscription: Any, paid: Paid) -> bool:
+    """Tell whether what was paid would begin anew what its customer has cancelled since."""
+    if subscription.status == "cancelled":
+        return True
+    since = subscription.cancelled_at is not None and subscription.cancelled_at >= paid.paid_at
+    return since and not goes_on(at, subscription, paid)
+
+
+def goes_on(at: At, subscription: Any, paid: Paid) -> bool:
+    """Tell whether a payment extends a subscription; else nobody was served since, nor pays for that time."""
+    served_still: bool = subscription.ended_at > paid.paid_at - too_late(at.settings)
+    return subscription.status == "active" and served_still
 
 
 def served(
     at: At, buyer: Buyer, subscription: Any, paid: Paid, change: RowChanges
 ) -> tuple[Any, tuple[datetime, datetime]]:
     """Extend the subscription, or begin one; return its number, and the period that is paid."""
+    if subscription is not None and goes_on(at, subscription, paid):
+        values = extended(subscription, renewable=buyer.renewable)
+        change.update_beside(subscriptions, subscription.id, **values)
+        return subscription.id, (subscription.ended_at, values["ended_at"])
     if subscription is not None and subscription.status == "active":
-        if subscription.ended_at > paid.paid_at - too_late(at.settings):
-            values = extended(subscription, renewable=buyer.renewable)
-            change.update_beside(subscriptions, subscription.id, **values)
-            return subscription.id, (subscription.ended_at, values["ended_at"])
-        # Nobody was served since, so that nobody pays for that time.
         change.update_beside(
             subscriptions, subscription.id, status="expired", expired_at=at.present, next_charge_at=None
         )
@@ -211,10 +252,11 @@ def served(
     return subscription_id, (start, end)
 
 
-def found(change: RowChanges, kind: str, paid: Paid, reason: str) -> str:
-    """Leave a payment to a person, once."""
+def found(change: RowChanges, kind: str, paid: Paid, reason: str, **more: Any) -> str:
+    """Leave a payment to a person, once; more: what else the finding has, or another amount."""
     facts = {"provider": paid.provider, "payment": paid.id, "paid_at": paid.paid_at.isoformat()}
-    change.finding(kind, once=[paid.provider, paid.id], reason=reason, amount=paid.amount, facts=facts)
+    told = {"amount": paid.amount, "facts": facts} | more
+    change.finding(kind, once=[paid.provider, paid.id], reason=reason, **told)
     return kind
 
 

@@ -9,7 +9,7 @@ is about to pay by hand is not charged.
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
 from jobctl.job import Ask, At, Due, Look, MoneyChanges, MoneyStep, RowChanges
 from jobctl.jobs.subscriptions import applying, beside
@@ -18,6 +18,7 @@ from jobctl.journal import Operation, undisturbed
 from jobctl.money import Money
 from jobctl.periods import Unit
 from jobctl.providers.protocol import Charge, Declined, Succeeded, UnrepresentableError
+from jobctl.tables.journal import money_operations
 from jobctl.tables.notifications import users
 from jobctl.tables.subscriptions import payments, plans, prices, subscription_periods, subscriptions
 from jobctl.tables.types import inline
@@ -42,14 +43,17 @@ class Subscription(NamedTuple):
     recurring: bool
     amount_minor: int | None
     provider: str | None
+    account: str | None  # that the method was saved at; null: whichever the settings have
     customer: str | None
     method: str | None
     gone: bool  # its user
+    switched: bool  # its period was charged for another plan, and that given back
 
     @property
     def cycle(self) -> str:
         """Return what a charge is for: the period that begins where the subscription ends."""
-        return self.ended_at.date().isoformat()
+        day = self.ended_at.date().isoformat()
+        return f"{day}-plan-{self.plan_id}" if self.switched else day
 
 
 last_paid = (
@@ -63,6 +67,20 @@ in_full = (
     subscriptions.join(plans, plans.c.id == ours.plan_id)
     .outerjoin(payments, payments.c.id == last_paid)
     .outerjoin(users, users.c.id == ours.user_id)
+)
+other = payments.alias("other")
+of_another_plan = exists(
+    select(money_operations.c.id)
+    .join(other, other.c.reference == money_operations.c.key)
+    .where(
+        money_operations.c.subject == inline(SUBSCRIPTION),
+        money_operations.c.subject_id == ours.id,
+        money_operations.c.kind == inline("charge"),
+        money_operations.c.status == inline("succeeded"),
+        other.c.period_start == ours.ended_at,
+        other.c.plan_id != ours.plan_id,
+        other.c.refunded_at.is_not(None),
+    )
 )
 is_there = users.c.id.is_not(None) & users.c.deleted_at.is_(None)
 
@@ -80,8 +98,9 @@ def due(at: At) -> Due:
     read: dict[str, Any] = {name: ours[name] for name in Subscription._fields if name in ours}
     read |= {"plan": plans.c.name, "amount_minor": price}
     read |= {"unit": plans.c.unit, "every": plans.c.every, "recurring": plans.c.recurring}
-    read |= {"provider": payments.c.provider, "customer": payments.c.provider_customer}
-    read |= {"method": payments.c.provider_method, "gone": ~is_there}
+    read |= {"provider": payments.c.provider, "account": payments.c.account}
+    read |= {"customer": payments.c.provider_customer}
+    read |= {"method": payments.c.provider_method, "gone": ~is_there, "switched": of_another_plan}
     return Due(
         in_full,
         {
@@ -120,7 +139,7 @@ def ask(at: At, subscription: Subscription) -> Ask | Declined:  # noqa: ARG001 (
         "payment_provider_id": subscription.provider,
     }
     charge = Charge(amount, subscription.customer, subscription.method, metadata)
-    return Ask(subscription.cycle, subscription.provider, charge)
+    return Ask(subscription.cycle, subscription.provider, charge, subscription.account)
 
 
 def begin(at: At, subscription: Subscription, operation: Operation, change: RowChanges) -> None:
@@ -155,7 +174,13 @@ def wanted(at: At, subscription: Subscription, operation: Operation, look: Look)
     payment = applying.payment_of(look, operation.key)
     if payment is not None and applying.has_paid(look, payment.id):
         return True
-    return stands(subscription) and operation.cycle == subscription.cycle
+    return is_for(operation, payment, subscription)
+
+
+def is_for(operation: Operation, payment: Any, subscription: Subscription) -> bool:
+    """Tell whether a charge still is for the subscription's next period, of the plan that it has now."""
+    same = payment is None or payment.plan_id == subscription.plan_id
+    return stands(subscription) and operation.cycle == subscription.cycle and same
 
 
 def stands(subscription: Subscription) -> bool:
@@ -181,7 +206,7 @@ def settle(
     applying.succeeded(at, payment, answer.payment_id, change)
     if applying.has_paid(change.look, payment.id):
         return "renewed already"
-    if not stands(subscription) or operation.cycle != subscription.cycle:
+    if not is_for(operation, payment, subscription):
         return "paid too late"
     values = applying.extended(subscription)
     period = (subscription.ended_at, values["ended_at"])

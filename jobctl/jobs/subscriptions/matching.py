@@ -54,6 +54,7 @@ class Payment(NamedTuple):
     provider_payment_id: str
     amount_minor: int
     currency: str
+    refunded_at: datetime | None
     looks: int
 
     @property
@@ -70,7 +71,15 @@ def not_asked_lately(at: At) -> ColumnElement[bool]:
     return or_(ours.next_look_at.is_(None), ours.next_look_at <= at.now)
 
 
-def looking_up(due: Callable[[At], Due], settle: Callable[..., str]) -> EffectStep[Any, Any, Any, Any]:
+def call(providers: Providers, payment: Payment) -> Found:
+    return providers.retrieve(payment.provider, payment.provider_payment_id)
+
+
+def looking_up(
+    due: Callable[[At], Due],
+    settle: Callable[..., str],
+    call: Callable[[Providers, Payment], Any] = call,
+) -> EffectStep[Any, Any, Any, Any]:
     """Return the step that asks providers about payments here, one by one."""
     return EffectStep(
         row=Payment,
@@ -126,10 +135,6 @@ def ask(at: At, payment: Payment) -> Call[Payment] | Broken:
     if not NUMBER.fullmatch(payment.provider_payment_id):
         return Broken(f"its number at the provider is none: {payment.provider_payment_id!a}")
     return Call((payment.provider,), payment, {"request": f"look up {payment.provider_payment_id}"})
-
-
-def call(providers: Providers, payment: Payment) -> Found:
-    return providers.retrieve(payment.provider, payment.provider_payment_id)
 
 
 def not_told(

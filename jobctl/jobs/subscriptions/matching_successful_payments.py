@@ -3,12 +3,13 @@
 A lost webhook leaves a customer who paid and has nothing. The payment and its period are made from the
 payment's own metadata (user_id, plan_id, payment_provider_id); where that doesn't fit what is sold here, a
 person has to look. What bears no mark of this installation (MATCHING_REQUIRES) is only counted.
-What succeeded here alone is reported, never changed.
+What succeeded here alone is reported, never changed; so is what was given back at the provider, which keeps
+its subscription from being charged.
 """
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Update, exists, func, or_, select, tuple_, update
 
@@ -16,10 +17,23 @@ from jobctl.job import At, Broken, Due, Look, Lost, Read, RowChanges, ScopeDownE
 from jobctl.jobs.subscriptions import applying, marks, matching
 from jobctl.jobs.subscriptions.applying import Buyer
 from jobctl.jobs.subscriptions.matching import Listed, Match, Payment
-from jobctl.providers.protocol import REFERENCE, Declined, Found, NotFound, Paid, Pending, Unreadable
+from jobctl.jobs.subscriptions.renewing import SUBSCRIPTION
+from jobctl.money import Money
+from jobctl.providers.protocol import (
+    REFERENCE,
+    Declined,
+    Found,
+    Inquiry,
+    Mismatched,
+    NotFound,
+    Paid,
+    Pending,
+    Unreadable,
+)
+from jobctl.providers.switchboard import Providers
 from jobctl.tables.journal import money_operations
 from jobctl.tables.notifications import users
-from jobctl.tables.subscriptions import payments, plans, prices
+from jobctl.tables.subscriptions import payments, plans, prices, subscription_periods
 from jobctl.tables.types import inline
 
 ours = payments.c
@@ -116,9 +130,9 @@ def price_of(at: At, plan_id: int, paid: Paid) -> Any:
 
 
 def seen(at: At, page: Sequence[Listed]) -> Update:
-    """Mark those that succeeded here too, with the same amount."""
+    """Mark those that succeeded here too, with the same amount; what was given back is asked about."""
     same = tuple_(ours.provider_payment_id, ours.amount_minor, ours.currency)
-    listed = [(each.id, *each.amount) for each in page if isinstance(each, Paid)]
+    listed = [(each.id, *each.amount) for each in page if isinstance(each, Paid) and not each.refunded]
     # By their numbers first: those are what the index has.
     theirs = (ours.provider == page[0].provider) & ours.provider_payment_id.in_([each[0] for each in listed])
     succeeded = (ours.status == inline("succeeded")) & ours.confirmed_at.is_(None)
@@ -149,9 +163,48 @@ def due(at: At) -> Due:
     )
 
 
+class GivenBack(NamedTuple):
+    """A payment that was given back at its provider, by a person, and how much of it."""
+
+    paid: Paid
+    amount: Money | None  # None: the provider doesn't tell
+
+
+def call(providers: Providers, payment: Payment) -> Found | GivenBack:
+    """Ask for a payment, and of one that was given back, which nobody knows here, how much of it was."""
+    answer = matching.call(providers, payment)
+    if not isinstance(answer, Paid) or not answer.refunded or payment.refunded_at is not None:
+        return answer
+    told = providers.open(payment.provider).look(Inquiry("charge", "", answer.id, answer.paid_at))
+    of_it = isinstance(told, Mismatched) and (told.code, told.payment_id) == ("refunded_by_hand", answer.id)
+    return GivenBack(answer, told.amount if isinstance(told, Mismatched) and of_it else None)
+
+
+def given_back(at: At, payment: Payment, answer: GivenBack, change: RowChanges) -> str:
+    """Leave it to a person; nobody is charged for the next period after a payment that was given back.
+
+    Of one that was given back in part that person decides first.
+    """
+    paid, amount = answer
+    matching.postpone(at, payment, change, for_someone=True)
+    how_much = f": {amount} of {paid.amount}" if amount else ""
+    reason = f"payment {payment.id} was given back at the provider{how_much}"
+    told: dict[str, Any] = {"amount": amount or paid.amount}
+    if amount == paid.amount:
+        change.update(refunded_at=at.present)
+    else:
+        its = subscription_periods.c.payment_id == payment.id
+        period = change.look(select(subscription_periods.c.subscription_id).where(its))
+        told["waits"] = period and (SUBSCRIPTION, period.subscription_id)
+    change.drift("succeeded here and was given back at the provider", told["amount"])
+    return applying.found(change, "payment mismatch", paid, reason, **told)
+
+
 def settle(
-    at: At, payment: Payment, answer: Found | Lost | Broken | ScopeDownError, change: RowChanges
+    at: At, payment: Payment, answer: Found | GivenBack | Lost | Broken | ScopeDownError, change: RowChanges
 ) -> str:
+    if isinstance(answer, GivenBack):
+        return given_back(at, payment, answer, change)
     if isinstance(answer, Paid) and answer.amount == payment.amount:
         change.update(confirmed_at=at.present)
         return "confirmed"
@@ -168,4 +221,4 @@ def settle(
 STATES = {Declined: "cancelled", Pending: "undecided"}
 LONGEST = 19  # digits of a number of ours
 
-JOB = (matching.following(news, settle_listed, seen), matching.looking_up(due, settle))
+JOB = (matching.following(news, settle_listed, seen), matching.looking_up(due, settle, call))

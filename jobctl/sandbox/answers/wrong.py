@@ -31,7 +31,11 @@ def things(document: Thing) -> list[Thing]:
     """Return what an answer is about, in lists and events too; Paystack has it in `data`."""
     found: Any = document.get("data", document.get("items", document))
     many = found if isinstance(found, list) else [found]
-    return [each["data"]["object"] if each.get("object") == "event" else each for each in many]
+    return [each["data"]["object"] if is_event(each) else each for each in many]
+
+
+def is_event(thing: Thing) -> bool:
+    return thing.get("object") == "event"
 
 
 def another(name: Any) -> Any:
@@ -114,13 +118,15 @@ def unpaid(thing: Thing) -> None:
 
 
 def beside(answer: Answer, _: Strike) -> Answer:
-    """Let a list have before each entry another of a cent, with the same metadata."""
+    """Let a list have before each entry another, of a cent (an event of one) and with the same metadata."""
     document = document_of(answer)
     if document is None or answer.status != OK:
         return answer
     name = "items" if "items" in document else "data"
     twins = deepcopy(document[name])
-    for each in twins:
+    for each in filter(is_event, twins):
+        other_id(each)
+    for each in things({name: twins}):
         other_id(each)
         other_amount(each)
     document[name] = [each for pair in zip(twins, document[name], strict=True) for each in pair]

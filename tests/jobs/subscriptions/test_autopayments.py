@@ -118,6 +118,23 @@ class TestRenewal:
         assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"failed": 1})
         assert club.sandbox.ledger() == []
 
+    def test_a_method_that_was_saved_at_another_account_is_not_charged(self, club: Club) -> None:
+        """There it is nobody's, or somebody else's; the next run with the right one charges it."""
+        made, other = club.member(), club.member()
+        payment = club.periods(made)[-1].payment_id
+        club.world.change(payments, payment, account="shop-777")
+        shown = club.run(AUTOPAYMENTS, dry_run=True).document
+        assert [each["row_id"] for each in shown["rows"] if each["outcome"] == "failed"] == [made]
+        done = club.run(AUTOPAYMENTS)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"renewed": 1, "failed": 1})
+        assert [each.row_id for each in club.world.errors()] == [made]
+        assert [len(club.renewals(each)) for each in (made, other)] == [0, 1]
+        assert [each.subject_id for each in club.world.rows(money_operations)] == [other]
+        right = club.world.rows(money_operations)[0].account
+        club.world.change(payments, payment, account=right)
+        assert club.run(AUTOPAYMENTS).counts == {"renewed": 1}
+        club.agree()
+
     def test_its_day_of_the_month_is_kept(self, club: Club) -> None:
         made = club.member(ended_at=datetime(2026, 2, 28, 12, 30, tzinfo=UTC), billing_anchor_day=31)
         assert club.run(AUTOPAYMENTS).counts == {"renewed": 1}
@@ -427,6 +444,50 @@ class TestFaults:
         (payment,) = club.renewals(made)
         assert (payment.status, payment.refunded_at is not None) == ("succeeded", True)
         assert (club.of(made).ended_at, templates(club)) == (END, set())
+        club.agree()
+
+    @pytest.mark.parametrize("back", [False, True])
+    def test_one_whose_plan_was_changed_meanwhile_gets_its_money_back(self, club: Club, back: bool) -> None:
+        """Nobody gets a year for the price of a month; the plan that it has then is charged by the next run.
+
+        back: whether it is changed back while that charge is under way.
+        """
+        month, year = club.plan, club.plan_of(name="Year", unit="year")
+        dearer = {"plan_id": year, "currency": "RUB", "amount_minor": 500_000, "valid_from": ago(days=899)}
+        club.world.add(prices, dearer)
+        made = club.member()
+        plans = [year, *([month] if back else [])]
+        for plan in plans:
+            club.sandbox.fault("lost_answer", "charge")
+            assert club.run(AUTOPAYMENTS).exit_code == Exit.UNKNOWN_OUTCOME
+            club.world.change(subscriptions, made, plan_id=plan)
+            club.pass_time(minutes=5)
+            done = club.run(SETTLER)
+            assert done.exit_code == Exit.DONE
+            assert done.counts == {"paid too late and to be undone": 1, "refunded": 1}
+            assert (club.of(made).ended_at, templates(club)) == (END, set())
+        assert [each.refunded_at is not None for each in club.renewals(made)] == [True] * len(plans)
+        club.pass_time(minutes=5)
+        done = club.run(AUTOPAYMENTS)
+        assert (done.exit_code, done.counts) == (Exit.DONE, {"renewed": 1})
+        payment = club.renewals(made)[-1]
+        assert (payment.plan_id, payment.amount_minor) == ((month, 50_000) if back else (year, 500_000))
+        assert club.of(made).ended_at == (NEXT if back else END.replace(year=2027))
+        assert club.run(AUTOPAYMENTS).counts == {}
+        club.agree()
+
+    @pytest.mark.parametrize("change", [True, False])
+    def test_one_that_was_not_sent_yet_is_not_sent_for_another_plan(self, club: Club, change: bool) -> None:
+        made, year = club.member(), club.plan_of(name="Year", unit="year")
+        journalled_alone(club)
+        if change:
+            club.world.change(subscriptions, made, plan_id=year)
+        club.pass_time(minutes=5)
+        assert club.run(SETTLER).exit_code == Exit.DONE
+        assert len(club.sandbox.ledger()) == (not change)
+        if change:
+            assert club.run(AUTOPAYMENTS).counts == {"renewed": 1}
+        assert club.of(made).ended_at == (END.replace(year=2027) if change else NEXT)
         club.agree()
 
     def test_one_that_a_webhook_has_applied_meanwhile_is_not_paid_back(self, club: Club) -> None:

@@ -241,6 +241,48 @@ class TestLists:
         assert len(club.subscriptions_of(user)) == 1
 
 
+class TestBeside:
+    """A list has before each payment another one of a cent, with the same metadata."""
+
+    @pytest.mark.parametrize("here", [True, False])
+    def test_what_is_lost_is_added_and_the_other_one_is_a_persons(self, club: Club, here: bool) -> None:
+        """here: whether the right one is here, and waits for being confirmed."""
+        user = club.buyer()
+        number = club.pay(user, ago=timedelta(minutes=20))
+        if here:
+            club.begun(user, number, status="succeeded", paid_at=ago(minutes=20))
+        club.sandbox.fault("beside", "list", times=99)
+        done = club.run(SUCCESSFUL)
+        counts = {"orphan payment": 1, **({} if here else {"added": 1})}
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, counts)
+        self.left(club, user, number, "orphan payment")
+        assert club.paid(1).confirmed_at is not None
+        assert len(club.world.rows(subscription_periods)) == (not here)
+
+    def test_of_two_that_bear_a_reference_the_right_one_is_applied(self, club: Club) -> None:
+        user, key = club.buyer(), f"{club.installation}.checkout-17"
+        made = club.begun(user, None, reference=key)
+        usual = {"user_id": str(user), "plan_id": str(club.plan), "payment_provider_id": club.provider}
+        number = club.pay(user, metadata={**usual, "jobctl_key": key})
+        club.sandbox.fault("beside", "list", times=99)
+        done = club.run(PENDING)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"applied": 1, "payment mismatch": 1})
+        self.left(club, user, number, "payment mismatch")
+        assert (club.paid(made).status, club.paid(made).amount_minor) == ("succeeded", 50_000)
+        assert len(club.world.rows(subscription_periods)) == 1
+
+    def left(self, club: Club, user: int, number: str, kind: str) -> None:
+        """See that a person has the other one, and nobody a payment of it, now or later."""
+        (finding,) = club.world.rows(findings)
+        assert (finding.kind, finding.amount_minor) == (kind, 1)
+        assert finding.facts["payment"] != number
+        for each in (PENDING, SUCCESSFUL, PENDING):
+            club.run(each)
+        assert [each.provider_payment_id for each in club.payments_of(user)] == [number]
+        assert {each.amount_minor for each in club.world.rows(payments)} == {50_000}
+        assert [each.facts["payment"] for each in club.world.rows(findings)].count(number) == 0
+
+
 class TestClocks:
     def test_one_that_is_behind_hides_no_charge(self, club: Club) -> None:
         made = club.member()

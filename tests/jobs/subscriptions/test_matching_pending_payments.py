@@ -263,6 +263,35 @@ class TestLists:
         assert [each.kind for each in club.world.rows(findings)] == ["payment not applied"]
         assert (club.of(subscription).ended_at, len(club.periods(subscription))) == (END, 1)
 
+    @pytest.mark.parametrize("status", ["pending", "expired"])
+    def test_so_does_one_of_another_plan_than_the_subscription_that_it_names(
+        self, club: Club, status: str
+    ) -> None:
+        """A year's price buys no month, and a month's no year."""
+        subscription, year = club.member(), club.plan_of(name="Year", unit="year")
+        user = club.of(subscription).user_id
+        number = club.pay(user, 500_000)
+        made = club.begun(
+            user, number, subscription_id=subscription, plan_id=year, amount_minor=500_000, status=status
+        )
+        done = club.run(JOB)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"payment not applied": 1})
+        assert club.paid(made).status == "succeeded"
+        (finding,) = club.world.rows(findings)
+        assert (finding.kind, finding.amount_minor) == ("payment not applied", 500_000)
+        assert (club.of(subscription).ended_at, len(club.periods(subscription))) == (END, 1)
+        assert len(club.subscriptions_of(user)) == 1
+        assert club.run(JOB).exit_code == Exit.DONE
+
+    def test_one_of_another_plan_than_one_that_has_expired_begins_its_own(self, club: Club) -> None:
+        subscription, year = club.member(status="expired", next_charge_at=None), club.plan_of(unit="year")
+        user = club.of(subscription).user_id
+        made = club.begun(user, club.pay(user), subscription_id=subscription, plan_id=year)
+        assert club.run(JOB).counts == {"applied": 1}
+        _, new = club.subscriptions_of(user)
+        assert (new.plan_id, new.ended_at) == (year, PAID.replace(year=2027))
+        assert club.paid(made).subscription_id == new.id
+
     def test_one_that_expired_is_begun_anew(self, club: Club) -> None:
         subscription = club.member(status="expired", next_charge_at=None)
         user = club.of(subscription).user_id

@@ -157,6 +157,66 @@ class TestLostPayments:
         assert club.subscriptions_of(user)[0].next_charge_at is not None
 
 
+CANCELLED: dict[str, dict[str, Any]] = {
+    "with its time": {"status": "cancelled", "cancelled_at": ago(minutes=5)},
+    "without": {"status": "cancelled"},
+    "and expired since": {"status": "expired", "cancelled_at": ago(minutes=5)},
+    "and long at its end": {"cancelled_at": ago(minutes=5), "ended_at": ago(days=5)},
+}
+JOBS = {JOB: {}, "matching-pending-payments": {"status": "expired"}}
+
+
+class TestCancelledSince:
+    """What was paid before its customer cancelled begins nothing anew: a person decides."""
+
+    def paid(self, club: Club, **values: Any) -> tuple[int, str]:
+        """Have a subscription as it is by now, and a payment of 20 minutes ago."""
+        made = club.member(next_charge_at=None, **values)
+        return made, club.pay(club.of(made).user_id, ago=timedelta(minutes=20))
+
+    @pytest.mark.parametrize("job", JOBS)
+    @pytest.mark.parametrize("values", CANCELLED.values(), ids=CANCELLED)
+    def test_it_needs_someone(self, club: Club, values: dict[str, Any], job: str) -> None:
+        made, number = self.paid(club, **values)
+        before = club.of(made)
+        if job != JOB:
+            club.begun(before.user_id, number, status="expired")
+        shown = club.run(job, dry_run=True).document["counts"]
+        done = club.run(job)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"payment not applied": 1})
+        assert shown["payment not applied"] == 1
+        assert (club.subscriptions_of(before.user_id), len(club.periods(made))) == ([before], 1)
+        (finding,) = club.world.rows(findings)
+        assert (finding.facts["payment"], finding.amount_minor) == (number, 50_000)
+        _, payment = club.payments_of(before.user_id)
+        assert (payment.status, payment.provider_payment_id) == ("succeeded", number)
+        assert payment.paid_at == ago(minutes=20)
+        for each in JOBS:
+            assert (club.run(each).exit_code, len(club.world.rows(findings))) == (Exit.DONE, 1)
+
+    @pytest.mark.parametrize("job", JOBS)
+    @pytest.mark.parametrize("status", ["cancelled", "expired"])
+    def test_who_pays_after_that_begins_anew(self, club: Club, status: str, job: str) -> None:
+        made, number = self.paid(club, status=status, cancelled_at=ago(minutes=21))
+        user = club.of(made).user_id
+        if job != JOB:
+            club.begun(user, number, status="expired")
+        done = club.run(job)
+        assert done.exit_code == Exit.DONE
+        assert [each.status for each in club.subscriptions_of(user)] == [status, "active"]
+
+    def test_one_that_runs_out_only_at_its_end_gets_its_period(self, club: Club) -> None:
+        made, _ = self.paid(club, cancelled_at=ago(minutes=5))
+        assert club.run(JOB).counts == {"added": 1}
+        assert (len(club.periods(made)), club.of(made).next_charge_at) == (2, None)
+
+    def test_so_does_the_active_one_beside_it(self, club: Club) -> None:
+        old, _ = self.paid(club, status="cancelled", cancelled_at=ago(minutes=5))
+        made = club.member(user_id=club.of(old).user_id)
+        assert club.run(JOB).counts == {"added": 1}
+        assert (len(club.periods(made)), len(club.periods(old))) == (2, 1)
+
+
 class TestWhatIsKnown:
     def test_a_payment_that_is_here_is_none_of_its_business(self, club: Club) -> None:
         """Whatever its status: the other job sees to it."""
@@ -475,6 +535,72 @@ class TestWhatSucceededHereAlone:
         club.sandbox.clear_faults()
         club.pass_time(minutes=2)
         assert club.run(JOB).exit_code == Exit.ITEMS_FAILED
+
+
+class TestGivenBack:
+    """What succeeded here, and was given back at the provider by hand, is no payment any more."""
+
+    def member(self, club: Club, span: timedelta, back: int | None) -> tuple[int, int]:
+        """Have a subscription whose last payment was given back; return both. back: None for all of it."""
+        made = club.member()
+        number, payment = club.pay(club.of(made).user_id, ago=span), club.periods(made)[-1].payment_id
+        told = {"provider_payment_id": number, "paid_at": club.now - span, "confirmed_at": None}
+        club.world.change(payments, payment, **told)
+        club.sandbox.dashboard.refund(club.provider, number, back)
+        return made, payment
+
+    @pytest.mark.parametrize("back", [None, 10_000], ids=["all of it", "a part"])
+    @pytest.mark.parametrize("listed", [True, False])
+    def test_it_needs_someone_and_nobody_is_charged_again(
+        self, club: Club, listed: bool, back: int | None
+    ) -> None:
+        made, payment = self.member(club, timedelta(minutes=30) if listed else timedelta(days=2), back)
+        shown = club.run(JOB, dry_run=True).document["counts"]
+        done = club.run(JOB)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"payment mismatch": 1})
+        assert shown["payment mismatch"] == 1
+        (finding,) = club.world.rows(findings)
+        assert (finding.kind, finding.facts["payment"]) == (
+            "payment mismatch",
+            club.paid(payment).provider_payment_id,
+        )
+        assert "given back at the provider" in finding.reason
+        assert finding.amount_minor == (back or 50_000)
+        row = club.paid(payment)
+        assert (row.status, row.refunded_at is None) == ("succeeded", back is not None)
+        waits = (None, None) if back is None else ("subscription", made)
+        assert (finding.subject, finding.subject_id) == waits
+        assert club.run("autopayments").counts == {}
+        assert [each.key for each in club.world.rows(money_operations)] == []
+        club.pass_time(hours=25)
+        assert (club.run(JOB).exit_code, len(club.world.rows(findings))) == (Exit.DONE, 1)
+        assert club.run("autopayments").counts == {}
+
+    def test_what_follows_in_a_part_is_noted_too(self, club: Club) -> None:
+        made, payment = self.member(club, timedelta(minutes=30), 10_000)
+        club.run(JOB)
+        club.sandbox.dashboard.refund(club.provider, club.paid(payment).provider_payment_id)
+        club.pass_time(hours=25)
+        assert club.run(JOB).exit_code == Exit.DONE
+        assert club.paid(payment).refunded_at is not None
+        number = club.world.rows(findings)[0].id
+        club.world.change(findings, number, status="resolved", resolved_at=club.now, resolution="seen")
+        assert (club.run("autopayments").counts, len(club.periods(made))) == ({}, 1)
+
+    def test_once_someone_has_decided_about_a_part_it_is_charged(self, club: Club) -> None:
+        made, _ = self.member(club, timedelta(minutes=30), 10_000)
+        club.run(JOB)
+        number = club.world.rows(findings)[0].id
+        club.world.change(findings, number, status="resolved", resolved_at=club.now, resolution="seen")
+        assert (club.run("autopayments").counts, len(club.periods(made))) == ({"renewed": 1}, 2)
+
+    def test_what_is_known_to_be_given_back_is_confirmed(self, club: Club) -> None:
+        _, payment = self.member(club, timedelta(minutes=30), None)
+        club.world.change(payments, payment, refunded_at=ago(minutes=20))
+        assert club.run(JOB).exit_code == Exit.DONE
+        row = club.paid(payment)
+        assert (row.confirmed_at is not None, row.refunded_at) == (True, ago(minutes=20))
+        assert club.world.rows(findings) == []
 
 
 class TestDryRun:

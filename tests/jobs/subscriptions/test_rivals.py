@@ -12,7 +12,7 @@ from sqlalchemy import text
 from jobctl.errors import Exit
 from jobctl.sandbox import SECRET_KEY, YOOKASSA_SECRET_KEY, YOOKASSA_SHOP_ID
 from jobctl.tables.findings import findings
-from jobctl.tables.subscriptions import payments, subscription_periods
+from jobctl.tables.subscriptions import payments, subscription_periods, subscriptions
 from tests.rival import Webhook, a_month_after, apply
 from tests.sandbox.client import until
 from tests.subscribers import Club
@@ -103,6 +103,38 @@ def test_who_comes_second_sees_what_the_first_has_done(club: Club, job: str) -> 
     assert [each.status for each in club.payments_of(user)] == ["succeeded"]
     (subscription,) = club.subscriptions_of(user)
     assert len(club.periods(subscription.id)) == 1
+
+
+@pytest.mark.parametrize("first", ["the application", "the job"])
+@pytest.mark.parametrize(
+    "why", ["another plan", "cancelled", "cancelled since", "lost", "another user", "an old period"]
+)
+def test_what_buys_nothing_buys_nothing_of_either(club: Club, why: str, first: str) -> None:
+    made = club.member(next_charge_at=None)
+    user, number = club.of(made).user_id, club.pay(club.of(made).user_id)
+    values: dict[str, dict[str, Any]] = {
+        "another plan": {"plan_id": club.plan_of(name="Year", unit="year")},
+        "cancelled": {},
+        "cancelled since": {"subscription_id": None},
+        "another user": {"user_id": club.buyer()},
+        "an old period": {"period_start": club.now - timedelta(days=40)},
+    }
+    if why != "lost":
+        club.begun(**{"user_id": user, "number": number, "subscription_id": made, **values[why]})
+    if why in ("cancelled", "cancelled since", "lost"):
+        club.world.change(subscriptions, made, status="cancelled", cancelled_at=club.now)
+    before = club.of(made), club.periods(made)
+    paid = told(club, user, number, club.now - timedelta(minutes=5))
+    if first == "the application":
+        with club.world.engine.begin() as connection:
+            assert not apply(connection, paid)
+    job = SUCCESSFUL if why == "lost" else PENDING
+    assert club.run(job).exit_code == (Exit.DONE if first == "the application" else Exit.ITEMS_FAILED)
+    with club.world.engine.begin() as connection:
+        assert not apply(connection, paid)
+    assert (club.of(made), club.periods(made)) == before
+    assert [each.status for each in club.world.rows(payments)] == ["succeeded"] * 2
+    assert len(club.world.rows(subscriptions)) == 1
 
 
 def buyer(club: Club, n: int) -> tuple[int, datetime | None]:

@@ -476,6 +476,21 @@ class TestFaults:
         assert club.run(AUTOPAYMENTS).counts == {}
         club.agree()
 
+    def test_another_plan_is_not_charged_while_the_money_for_the_old_one_is_kept(self, club: Club) -> None:
+        """As where its refund was refused, and a person has ended that."""
+        made, year = club.member(), club.plan_of(name="Year", unit="year")
+        club.sandbox.fault("lost_answer", "charge")
+        club.run(AUTOPAYMENTS)
+        club.world.change(subscriptions, made, plan_id=year)
+        club.pass_time(minutes=5)
+        club.run(SETTLER)
+        (payment,) = club.renewals(made)
+        club.world.change(payments, payment.id, refunded_at=None)
+        before = club.sandbox.ledger()
+        done = club.run(AUTOPAYMENTS)
+        assert (done.exit_code, done.counts) == (Exit.ITEMS_FAILED, {"failed": 1})
+        assert (club.sandbox.ledger(), len(club.renewals(made))) == (before, 1)
+
     @pytest.mark.parametrize("change", [True, False])
     def test_one_that_was_not_sent_yet_is_not_sent_for_another_plan(self, club: Club, change: bool) -> None:
         made, year = club.member(), club.plan_of(name="Year", unit="year")

@@ -97,6 +97,7 @@ subscriptions = Table(
 _of = subscriptions.c
 _active = _of.status == inline("active")
 index("uq_subscriptions_active", _of.user_id, _of.plan_id, where=_active)
+index("ix_subscriptions_of_buyer", _of.user_id, _of.plan_id)  # those that have ended too
 index("ix_subscriptions_ending", _of.ended_at, _of.id, where=_active)
 _to_charge = _active & _of.next_charge_at.is_not(None)
 index("ix_subscriptions_charging", _of.next_charge_at, _of.id, where=_to_charge)

@@ -1,4 +1,4 @@
-"""What was received of a payment into escrow, and nothing else is released or given back; ended subscriptions."""
+"""What was received of a payment into escrow: nothing else is released or given back; ended subscriptions."""
 
 import sqlalchemy as sa
 

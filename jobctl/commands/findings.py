@@ -111,8 +111,20 @@ def resolve(finding: int, *, reason: str, nothing_there: bool) -> None:
 
     options = {"id": finding} | ({"nothing_there": True} if nothing_there else {})
     change_by_hand("findings resolve", options, SetStep(due, change, "resolved"), refuse)
-    anew = "; the next run asks for it anew, if its row is due" if nothing_there else ""
-    click.echo(f"Finding {finding} is resolved{anew}.")
+    click.echo(f"Finding {finding} is resolved{what_follows(finding, nothing_there=nothing_there)}")
+
+
+def what_follows(finding: int, *, nothing_there: bool) -> str:
+    """Say what becomes of what the finding was about, where that is not for its row to say."""
+    if nothing_there:
+        return "; the next run asks for it anew, if its row is due."
+    with open_database(loaded().settings, read_only=True) as database:
+        row = one(finding, database)
+    key = str(row["once_key"]).removeprefix(f"{MISMATCH}.").split(".")
+    if row["kind"] != MISMATCH or not {"authorize", "charge"} & set(key[1:2]):
+        return "."
+    again = f"jobctl findings resolve {finding} --reason … --nothing-there"
+    return f"; as long as its row asks for the same, each run names it. To ask for it anew: {again}"
 
 
 def one(finding: int, database: Database) -> Mapping[Any, Any]:

@@ -10,7 +10,7 @@ from jobctl.tables.findings import findings
 from jobctl.tables.sessions import orders
 from tests.payments import AUTHORIZER, Market
 from tests.subscribers import Club
-from tests.world import NOW, World, command
+from tests.world import NOW, Done, World, command
 
 pytestmark = pytest.mark.usefixtures("environment")
 CHARGER, PROCESSOR = "autopayments", "session-payment-processor"
@@ -38,11 +38,12 @@ def given(sandbox: Sandbox) -> dict[str, str]:
     }
 
 
-def resolve(world: World, *options: str, code: Exit = Exit.DONE) -> None:
+def resolve(world: World, *options: str, code: Exit = Exit.DONE) -> Done:
     """Resolve the newest finding, and leave the rows as they are."""
     found = world.rows(findings)[-1]
     done = command("findings", "resolve", str(found.id), "--reason", "seen", *options)
     assert done.exit_code == code
+    return done
 
 
 @pytest.mark.parametrize("provider", ["stripe", "yookassa"])
@@ -54,7 +55,7 @@ def test_an_order_is_not_held_for_twice(market: Market, provider: str, reached: 
     (hold,) = market.sandbox.ledger()
     reached(market.sandbox)
     resolve(market.world, "--nothing-there", code=Exit.USAGE)
-    resolve(market.world)
+    assert "--nothing-there" in resolve(market.world).out
     assert market.run(AUTHORIZER, dry_run=True).document["counts"] == {"failed": 1}
     for _ in range(2):
         assert market.run(AUTHORIZER).exit_code == Exit.ITEMS_FAILED

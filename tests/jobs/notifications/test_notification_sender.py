@@ -288,9 +288,10 @@ class TestMail:
         server.script(stage, reply)
         ids = world.messages(40, channel="email")
         done = world.send(concurrency=4)
-        assert (done.exit_code, set(done.counts)) == (
+        # Put back is what was claimed and not begun by then, if anything was.
+        assert (done.exit_code, set(done.counts) - {"put back"}) == (
             Exit.UNREACHABLE,
-            {"queued again", "put back"} if reply == DROP else {"put back"},
+            {"queued again"} if reply == DROP else set(),
         )
         rows = [world.row(each) for each in ids]
         tried = [each for each in rows if each.reason]

@@ -48,7 +48,7 @@ def waits(settings: Settings) -> tuple[Wait, ...]:
 
     return (
         Wait(
-            "orders with money on hold, of a session that is over: jobctl why session-payment-processor",
+            "orders with money on hold, of a session that is over (jobctl why session-payment-processor ID):",
             orders.join(sessions, sessions.c.id == orders.c.session_id),
             orders.c.id,
             sessions.c.over_at,
@@ -56,7 +56,7 @@ def waits(settings: Settings) -> tuple[Wait, ...]:
             2 * DAY,
         ),
         Wait(
-            "sessions that are over, of whom nobody knows who came: jobctl why session-attendance-analyzer",
+            "sessions that are over, and nobody knows who came (jobctl why session-attendance-analyzer ID):",
             sessions,
             sessions.c.id,
             sessions.c.over_at,
@@ -64,7 +64,7 @@ def waits(settings: Settings) -> tuple[Wait, ...]:
             DAY,
         ),
         escrow(
-            "payments in escrow of a completed request: jobctl why escrow-release",
+            "payments in escrow of a completed request (jobctl why escrow-release ID):",
             requests.c.completed_at,
             and_(requests.c.status == inline("completed"), ~disputed),
             2,
@@ -82,7 +82,7 @@ def waits(settings: Settings) -> tuple[Wait, ...]:
             30,
         ),
         Wait(
-            "payments into escrow that are pending: jobctl why payment-cleanup",
+            "payments into escrow that are pending (jobctl why payment-cleanup ID):",
             wallet_transactions,
             held.id,
             held.created_at,
@@ -90,7 +90,7 @@ def waits(settings: Settings) -> tuple[Wait, ...]:
             max(settings.payment_verify_give_up, settings.request_payment_timeout) + 2 * DAY,
         ),
         Wait(
-            "payments that are pending: jobctl why matching-pending-payments",
+            "payments that are pending (jobctl why matching-pending-payments ID):",
             payments,
             payments.c.id,
             payments.c.created_at,
@@ -98,7 +98,7 @@ def waits(settings: Settings) -> tuple[Wait, ...]:
             settings.payment_pending_max_age + 2 * DAY,
         ),
         Wait(
-            "money operations that are not settled: jobctl why settle-operations",
+            "money operations that are not settled (jobctl why settle-operations ID):",
             money_operations,
             money_operations.c.id,
             money_operations.c.created_at,
@@ -106,7 +106,7 @@ def waits(settings: Settings) -> tuple[Wait, ...]:
             DAY,
         ),
         Wait(
-            "findings that keep money waiting: jobctl findings list",
+            "findings that keep money waiting (jobctl findings show ID):",
             findings,
             findings.c.id,
             findings.c.found_at,

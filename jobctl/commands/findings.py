@@ -21,8 +21,9 @@ from jobctl.tables.types import inline
 
 ours, journal = found.c, money_operations.c
 LISTED = ("id", "kind", "reason", "amount_minor", "currency", "status", "found_at")
-
 SHOWN = ("id", "kind", "reason", "amount", "status", "found_at")
+# A mismatch is named after the key of its operation.
+its_key = journal.key == func.substr(ours.once_key, len(MISMATCH) + 2)
 
 
 @click.group()
@@ -88,6 +89,11 @@ def resolve(finding: int, *, reason: str, nothing_there: bool) -> None:
     if not reason.strip():
         raise UsageError("--reason says what was decided, and done")
 
+    with open_database(loaded().settings, read_only=True) as database:
+        begun = begun_by(one(finding, database), database)
+    if nothing_there and begun is None:
+        raise UsageError(f"--nothing-there is for a {MISMATCH} of a hold or a charge")
+
     def due(_: At) -> Due:
         # Whoever resolved it too early may still say that there is nothing.
         either = or_(ours.status == inline("open"), literal(nothing_there))
@@ -97,34 +103,37 @@ def resolve(finding: int, *, reason: str, nothing_there: bool) -> None:
         said = func.coalesce(ours.resolution + inline("; "), "") + reason.strip()
         batch.update(status="resolved", resolved_at=at.now, resolution=said)
         if nothing_there:
-            its = journal.key == func.substr(ours.once_key, len(MISMATCH) + 2)
-            batch.update_beside(money_operations, its, code=NOTHING_THERE)
+            batch.update_beside(money_operations, its_key, code=NOTHING_THERE)
 
     def refuse(at: At, database: Database) -> None:
-        row = one(finding, database)
-        if row["status"] != "open" and not nothing_there:
-            raise UsageError(f"finding {finding} is resolved already: jobctl findings show {finding}")
         if nothing_there:
             from jobctl.commands.standing import refuse_standing  # noqa: PLC0415 (no other command pays for it)
 
-            refuse_standing(at, row, database)
+            refuse_standing(at, begun)
+        elif one(finding, database)["status"] != "open":
+            raise UsageError(f"finding {finding} is resolved already: jobctl findings show {finding}")
 
     options = {"id": finding} | ({"nothing_there": True} if nothing_there else {})
     change_by_hand("findings resolve", options, SetStep(due, change, "resolved"), refuse)
-    click.echo(f"Finding {finding} is resolved{what_follows(finding, nothing_there=nothing_there)}")
+    click.echo(f"Finding {finding} is resolved{'' if begun is None else follows(finding, nothing_there)}.")
 
 
-def what_follows(finding: int, *, nothing_there: bool) -> str:
-    """Say what becomes of what the finding was about, where that is not for its row to say."""
+def follows(finding: int, nothing_there: bool) -> str:
+    """Say what becomes of a hold or charge after its finding is resolved."""
     if nothing_there:
-        return "; the next run asks for it anew, if its row is due."
-    with open_database(loaded().settings, read_only=True) as database:
-        row = one(finding, database)
-    key = str(row["once_key"]).removeprefix(f"{MISMATCH}.").split(".")
-    if row["kind"] != MISMATCH or not {"authorize", "charge"} & set(key[1:2]):
-        return "."
+        return "; the next run asks for it anew, if its row is due"
     again = f"jobctl findings resolve {finding} --reason … --nothing-there"
     return f"; as long as its row asks for the same, each run names it. To ask for it anew: {again}"
+
+
+def begun_by(row: Mapping[Any, Any], database: Database) -> Any:
+    """Return the hold or charge that a finding is a mismatch of; None where it is of something else."""
+    if row["kind"] != MISMATCH:
+        return None
+    its = select(journal.id, journal.provider, journal.account, journal.payment_id)
+    its = its.join(found, its_key).where(ours.id == row["id"], journal.kind.in_(["authorize", "charge"]))
+    with database.transaction() as connection:
+        return connection.execute(its).first()
 
 
 def one(finding: int, database: Database) -> Mapping[Any, Any]:

@@ -167,9 +167,8 @@ class Paystack:
         with suppress(NotBegunError, UnrepresentableError):  # what was refused stays that
             transaction = data_of(self._verified(asked["transaction"]))
             refunds = [] if transaction.get("status") == REVERSED else self._refunds(transaction)
-            return (
-                given_back(wanted, transaction, refunds) or refused if isinstance(refunds, list) else refused
-            )
+            if isinstance(refunds, list):
+                return given_back(wanted, transaction, refunds) or refused
         return refused
 
     def _still_whole(self, paid: Paid, transaction: Mapping[str, Any]) -> Paid | Unknown:

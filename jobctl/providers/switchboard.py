@@ -11,11 +11,13 @@ from typing import Protocol, Self
 
 from jobctl.errors import Exit, MisconfiguredError
 from jobctl.job import At, Means, ScopeDownError
+from jobctl.money import Money
 from jobctl.providers.proof import proved_listed, proved_payment
 from jobctl.providers.protocol import (
     Answer,
     Declined,
     Found,
+    Inquiry,
     Mismatched,
     NoEffect,
     NotFound,
@@ -239,6 +241,12 @@ class Providers:
         asked, there = tally.found + tally.missing, tally.found or "none"
         reason = f"of {asked} payments asked about it has {there}: is this the right key?"
         return ScopeDownError(name, reason, Exit.MISCONFIGURED)
+
+    def given_back(self, paid: Paid) -> Money | None:
+        """Return how much was given back of a payment, by a person there; None: that is not told."""
+        told = self.open(paid.provider).look(Inquiry("charge", "", paid.id, paid.paid_at))
+        of_it = isinstance(told, Mismatched) and (told.code, told.payment_id) == ("refunded_by_hand", paid.id)
+        return told.amount if isinstance(told, Mismatched) and of_it else None
 
     def listed(self, name: str, since: datetime, until: datetime) -> Iterator[Sequence[Paid | Unreadable]]:
         provider = self.open(name)

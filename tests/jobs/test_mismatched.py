@@ -86,6 +86,22 @@ def test_a_period_is_not_charged_twice(club: Club, reached: Reach) -> None:
     assert club.of(made).ended_at > club.now
 
 
+def test_what_is_given_back_in_part_stands(club: Club, reached: Reach) -> None:
+    club.member()
+    club.sandbox.fault("other_amount", "charge")
+    club.run(CHARGER)
+    (charge,) = club.sandbox.ledger()
+    reached(club.sandbox)
+    club.sandbox.dashboard.refund(club.provider, charge.intent, 10_000)
+    resolve(club.world, "--nothing-there", code=Exit.USAGE)
+    club.sandbox.fault("http_500_before", "retrieve", times=99)
+    resolve(club.world, "--nothing-there", code=Exit.UNREACHABLE)
+    club.sandbox.clear_faults()
+    assert {each.status for each in club.world.rows(findings)} == {"open"}
+    club.sandbox.dashboard.refund(club.provider, charge.intent, 40_000)
+    resolve(club.world, "--nothing-there")
+
+
 def test_a_renewal_of_another_hold_is_its_own(market: Market) -> None:
     """Nothing but the same hold is kept back: the next one has another number."""
     first, second = market.order(), market.order()

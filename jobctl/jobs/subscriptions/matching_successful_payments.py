@@ -23,8 +23,6 @@ from jobctl.providers.protocol import (
     REFERENCE,
     Declined,
     Found,
-    Inquiry,
-    Mismatched,
     NotFound,
     Paid,
     Pending,
@@ -175,9 +173,7 @@ def call(providers: Providers, payment: Payment) -> Found | GivenBack:
     answer = matching.call(providers, payment)
     if not isinstance(answer, Paid) or not answer.refunded or payment.refunded_at is not None:
         return answer
-    told = providers.open(payment.provider).look(Inquiry("charge", "", answer.id, answer.paid_at))
-    of_it = isinstance(told, Mismatched) and (told.code, told.payment_id) == ("refunded_by_hand", answer.id)
-    return GivenBack(answer, told.amount if isinstance(told, Mismatched) and of_it else None)
+    return GivenBack(answer, providers.given_back(answer))
 
 
 def given_back(at: At, payment: Payment, answer: GivenBack, change: RowChanges) -> str:

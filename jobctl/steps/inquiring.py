@@ -100,7 +100,8 @@ def preview_list(step: ListStep[Any, Any, Any], running: Running, connection: Co
     with step.connect(running.at, reading(running)) as outside:
         for source in step.sources(running.at.settings):
             try:
-                start, end = listing.window(step, source, running, connection)
+                until = listing.begun(step, source, running, connection)
+                start, end = listing.window(step, running, until)
                 for each in listing.slices(start, end, step.reach(running.at.settings)):
                     pages = step.pages(outside, source, *each)
                     yield from preview_slice(step, pages, running, connection)

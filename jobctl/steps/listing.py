@@ -56,8 +56,9 @@ def follow(step: AnyList, source: str, outside: Any, running: Running) -> None:
     complete = True
     try:
         with running.transaction() as connection:
-            start, end = window(step, source, running, connection)
-            if running.options.since is None and begun(step, source, running, connection) is None:
+            until = begun(step, source, running, connection)
+            start, end = window(step, running, until)
+            if running.options.since is None and until is None:
                 advance(connection, mark(step, source, running), start)
         place = Place(step, source, start, end, running)
         for each in slices(start, end, step.reach(running.at.settings)):
@@ -110,13 +111,12 @@ def unbounded(running: Running) -> bool:
     return running.options.since is None and running.options.limit is None
 
 
-def window(step: AnyList, source: str, running: Running, connection: Connection) -> tuple[datetime, datetime]:
-    """Return the window, half-open: from --since, or as far back as the last complete run and `reach` ask."""
+def window(step: AnyList, running: Running, until: datetime | None) -> tuple[datetime, datetime]:
+    """Return the window, half-open: from --since, or as far back as `until`, of before, and `reach` ask."""
     end = running.at.now - LAG
     if running.options.since:
         return min(running.options.since, end), end
     start = end - step.reach(running.at.settings)
-    until = begun(step, source, running, connection)
     return (min(start, until - OVERLAP) if until else start), end
 
 

@@ -115,9 +115,8 @@ def resolve(finding: int, *, reason: str, nothing_there: bool) -> None:
 
     options = {"id": finding} | ({"nothing_there": True} if nothing_there else {})
     change_by_hand("findings resolve", options, SetStep(due, change, "resolved"), refuse)
-    click.echo(
-        f"Finding {finding} is resolved{'' if begun is None else follows(finding, nothing_there=nothing_there)}."
-    )
+    more = "" if begun is None else follows(finding, nothing_there=nothing_there)
+    click.echo(f"Finding {finding} is resolved{more}.")
 
 
 def follows(finding: int, nothing_there: bool) -> str:
